@@ -1,0 +1,152 @@
+"""The one exception tree of the project. A leaf: it imports nothing of ours.
+
+    OptoError
+    ├── ExecutionError            a traced function raised; carries the exception node
+    ├── TraceMissingInputsError   a traced body read a node that it was not given
+    ├── MissingExtraError         an optional package is not installed (also an ImportError)
+    ├── LoadError                 a saved file is damaged, foreign or unsafe
+    ├── OptimizerError            an optimizer cannot go on
+    │   └── ReplyError            a model's reply could not be used (says which part and why)
+    └── LLMError                  a language model did not answer
+        ├── LLMConfigError        settings are missing or contradict each other
+        │   └── ModelFileError    the local model's weights cannot be found, fetched or trusted
+        ├── LLMConnectionError    nobody answers at the address
+        ├── LLMTimeoutError       the answer took too long
+        ├── LLMAuthError          the key was refused (401, 403)
+        ├── LLMRateLimitError     too many requests (429); has `retry_after` in seconds or None
+        ├── LLMServerError        the server failed (5xx)
+        ├── LLMRequestError       the server refuses this request (other 4xx)
+        └── LLMResponseError      the answer is not what the protocol promises
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+__all__ = [
+    "ExecutionError",
+    "LLMAuthError",
+    "LLMConfigError",
+    "LLMConnectionError",
+    "LLMError",
+    "LLMRateLimitError",
+    "LLMRequestError",
+    "LLMResponseError",
+    "LLMServerError",
+    "LLMTimeoutError",
+    "LoadError",
+    "MissingExtraError",
+    "ModelFileError",
+    "OptimizerError",
+    "OptoError",
+    "ReplyError",
+    "TraceMissingInputsError",
+]
+
+
+class OptoError(Exception):
+    """Base of every exception that this project raises on purpose."""
+
+
+class ExecutionError(OptoError):
+    """A traced function raised; `exception_node` is the node to give feedback to.
+
+    >>> from opto.trace import node
+    >>> try:
+    ...     node(1) / 0
+    ... except ExecutionError as e:
+    ...     e.exception_node.data
+    '(ZeroDivisionError) division by zero'
+    """
+
+    def __init__(self, exception_node: Any) -> None:
+        self.exception_node = exception_node
+        super().__init__(exception_node._data)
+
+    def __str__(self) -> str:
+        info = self.exception_node.info
+        trace = info.get("traceback") if isinstance(info, dict) else None
+        return f"\n\n{trace}" if trace else str(self.exception_node._data)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.exception_node,)
+
+
+class TraceMissingInputsError(OptoError):
+    """A traced body read the data of a node that is not among its inputs."""
+
+    def __init__(self, message: str) -> None:
+        self.message = message
+        super().__init__(message)
+
+    def __str__(self) -> str:
+        return self.message
+
+
+class MissingExtraError(OptoError, ImportError):
+    """An optional package is absent; the message names the extra that brings it."""
+
+    def __init__(self, package: str, extra: str, purpose: str) -> None:
+        self.package, self.extra, self.purpose = package, extra, purpose
+        super().__init__(
+            f"{purpose} needs the package '{package}', which is not installed: run  pip install 'opto-trace[{extra}]'"
+        )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.package, self.extra, self.purpose)
+
+
+class LoadError(OptoError):
+    """A saved file is damaged, was not written by us, or asks for code that loading must not run."""
+
+
+class OptimizerError(OptoError):
+    """An optimizer cannot go on; the message says what is missing."""
+
+
+class ReplyError(OptimizerError):
+    """A model's reply could not be used; the message quotes the fault so that it can be re-asked."""
+
+
+class LLMError(OptoError):
+    """A language model did not answer as asked."""
+
+
+class LLMConfigError(LLMError):
+    """Settings for a language model are missing or contradict each other."""
+
+
+class ModelFileError(LLMConfigError):
+    """The weights of the local model cannot be found, fetched or trusted."""
+
+
+class LLMConnectionError(LLMError):
+    """Nobody answers at the address."""
+
+
+class LLMTimeoutError(LLMError):
+    """The answer took longer than the limit."""
+
+
+class LLMAuthError(LLMError):
+    """The server refused the key."""
+
+
+class LLMRateLimitError(LLMError):
+    """The server asks for fewer requests; `retry_after` is its wish in seconds, or None."""
+
+    def __init__(self, message: str, retry_after: float | None = None) -> None:
+        self.retry_after = retry_after
+        super().__init__(message)
+
+
+class LLMServerError(LLMError):
+    """The server failed (status 5xx)."""
+
+
+class LLMRequestError(LLMError):
+    """The server refuses this request (status 4xx other than 401, 403, 429)."""
+
+
+class LLMResponseError(LLMError):
+    """The answer is not what the protocol promises."""

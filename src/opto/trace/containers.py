@@ -134,9 +134,7 @@ def own_attributes(obj: object) -> dict[str, Any]:
 
 def assign(target: Member, value: object) -> None:
     """Writes `value` (raw, a node, or for containers a mapping or container) into an existing member."""
-    if isinstance(target, ParameterNode):
-        target._set(value)
-    elif isinstance(value, Mapping | ParameterContainer):
+    if isinstance(target, ParameterNode) or isinstance(value, Mapping | ParameterContainer):
         target._set(value)
     else:
         raise AssertionError(

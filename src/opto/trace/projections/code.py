@@ -1,0 +1,35 @@
+"""Formatting of code that an optimizer wrote."""
+
+from __future__ import annotations
+
+import logging
+import re
+from typing import Any
+
+from opto.trace.projections.projection import Projection
+
+__all__ = ["BlackCodeFormatter"]
+
+_log = logging.getLogger(__name__)
+_FUNCTION = re.compile(r"\bdef\b")
+
+
+class BlackCodeFormatter(Projection):
+    """Formats program text with black; everything else passes through unchanged.
+
+    "Everything else": values that are not strings, text without a `def`, text that is not valid Python (judging code
+    is not the formatter's work), and all text when black is not installed (extra `format`).
+    """
+
+    def project(self, x: Any) -> Any:
+        if not isinstance(x, str) or not _FUNCTION.search(x):
+            return x
+        try:
+            import black
+        except ImportError:
+            _log.info("black is not installed: code stays as written (pip install 'opto-trace[format]')")
+            return x
+        try:
+            return black.format_str(x, mode=black.Mode())
+        except black.InvalidInput:
+            return x

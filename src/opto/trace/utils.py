@@ -117,11 +117,13 @@ class _Page:
         return self.text
 
 
-def render_opt_step(idx: int, optimizer: Any, no_trace_graph: bool = False, no_improvement: bool = False) -> _Page:
+def render_opt_step(
+    idx: int, optimizer: Any, no_trace_graph: bool = False, no_improvement: bool = False
+) -> _Page | None:
     """Shows step `idx` of an optimizer in a notebook: graph, feedback, reasoning and improvement.
 
-    Reads `optimizer.log` and `optimizer.summary_log`. Under IPython the page is also displayed at once; it is returned
-    so that it can be written to a file (`str(page)`).
+    Reads `optimizer.log` and `optimizer.summary_log`. Under IPython the page is displayed at once; elsewhere it is returned, to
+    be written to a file (`str(page)`).
     """
     problem = optimizer.summary_log[idx]["problem_instance"]
     reasoning, improvement = _parts_of_reply(optimizer.log[idx]["response"])
@@ -137,6 +139,7 @@ def render_opt_step(idx: int, optimizer: Any, no_trace_graph: bool = False, no_i
     )
     if "IPython" in sys.modules:  # only then is there a notebook to show it in
         sys.modules["IPython"].display.display(page)
+        return None
     return page
 
 

@@ -1,0 +1,122 @@
+"""Large drawings made small: calls of one kind become one box, the middle of a long run becomes one box."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Hashable, Iterable
+from dataclasses import replace
+
+from opto.trace.pictures.drawing import Box, Drawing, children_of
+from opto.trace.pictures.style import NodeKind
+
+__all__ = ["folded"]
+
+_MANY = 3  # so many equal calls on one level are still drawn one by one
+
+
+def folded(drawing: Drawing, limit: int) -> Drawing:
+    """A drawing of about `limit` boxes at most; parameters and exceptions are folded last.
+
+    First calls of the same operator on the same level become one box, then everything but the first and the last
+    levels, then the parameters beyond a third of the limit.
+    """
+    if len(drawing.boxes) <= limit:
+        return drawing
+    merged = _merge(drawing, _wide_groups(drawing))
+    if len(merged.boxes) > limit:
+        merged = _merge(merged, _middle_group(merged, limit))
+    if len(merged.boxes) > limit:
+        merged = _merge(merged, _rest_groups(merged, max(limit // 3, 1)))
+    return merged
+
+
+def _wide_groups(drawing: Drawing) -> list[Hashable]:
+    keys = [(box.level, box.op) for box in drawing.boxes]
+    common = Counter(key for key, box in zip(keys, drawing.boxes, strict=True) if box.kind is NodeKind.OTHER)
+    return [
+        key if box.kind is NodeKind.OTHER and common[key] > _MANY else position
+        for position, (key, box) in enumerate(zip(keys, drawing.boxes, strict=True))
+    ]
+
+
+def _middle_group(drawing: Drawing, limit: int) -> list[Hashable]:
+    """All levels but the first and last ones that fit, and the inputs that only those levels use."""
+    size = Counter(box.level for box in drawing.boxes if box.level > 0)
+    levels = sorted(size)
+    last = _as_many(reversed(levels), size, limit * 4 // 10)
+    first = _as_many((level for level in levels if level not in last), size, limit * 2 // 10)
+    kept = last | first
+    inside = [box.level > 0 and box.level not in kept and box.kind is NodeKind.OTHER for box in drawing.boxes]
+    children = children_of(drawing.edges, len(drawing.boxes))
+    for position, box in enumerate(drawing.boxes):
+        if box.level == 0 and box.kind is NodeKind.OTHER and children[position]:
+            inside[position] = all(inside[child] for child in children[position])
+    return ["middle" if within else position for position, within in enumerate(inside)]
+
+
+def _as_many(levels: Iterable[int], size: Counter[int], room: int) -> set[int]:
+    taken: set[int] = set()
+    for level in levels:
+        room -= size[level]
+        if room < 0:
+            break
+        taken.add(level)
+    return taken
+
+
+def _rest_groups(drawing: Drawing, room: int) -> list[Hashable]:
+    """Of the boxes of each kind on each side (inputs, calls) all beyond the first `room` become one."""
+    seen: Counter[tuple[NodeKind, bool]] = Counter()
+    groups: list[Hashable] = []
+    for position, box in enumerate(drawing.boxes):
+        key = (box.kind, box.level == 0)
+        seen[key] += box.title != "..."
+        groups.append(key if seen[key] > room and box.title != "..." else position)
+    return groups
+
+
+def _merge(drawing: Drawing, groups: list[Hashable]) -> Drawing:
+    members: dict[Hashable, list[Box]] = {}
+    for box, group in zip(drawing.boxes, groups, strict=True):
+        members.setdefault(group, []).append(box)
+    boxes = {group: _summary(found) for group, found in members.items()}
+    order = sorted(boxes, key=lambda group: boxes[group].level)
+    index = {group: position for position, group in enumerate(order)}
+    edges: dict[tuple[int, int], None] = {}
+    for parent, child in drawing.edges:
+        ends = index[groups[parent]], index[groups[child]]
+        # An edge back into a fold (a call between two folded ones) would be a cycle: the fold stands before it.
+        if boxes[order[ends[0]]].level < boxes[order[ends[1]]].level:
+            edges[ends] = None
+    return Drawing(tuple(boxes[group] for group in order), tuple(edges))
+
+
+def _summary(members: list[Box]) -> Box:
+    first = members[0]
+    if len(members) == 1:
+        return first
+    ops: Counter[str] = Counter()
+    for box in members:
+        ops[box.op] += box.count
+    count = ops.total()
+    common = [f"{op} ×{number:,}" for op, number in ops.most_common(4)]
+    text = ", ".join(common) + (", ..." if len(ops) > 4 else "")
+    title = text if len(ops) == 1 else "..."
+    value = "" if len(ops) == 1 else text
+    described = f"{count:,} {'inputs' if all(box.level == 0 for box in members) else 'nodes'} folded"
+    return replace(
+        first,
+        title=title,
+        op=first.op if len(ops) == 1 else "...",
+        level=max((box.level for box in members if box.level > 0), default=0) if title != "..." else _lowest(members),
+        description=described,
+        value=value,
+        label="\n".join(filter(None, (title, described, value))),
+        attributes=tuple((name, "filled,dashed" if name == "style" else text) for name, text in first.attributes),
+        count=count,
+    )
+
+
+def _lowest(members: list[Box]) -> int:
+    """The level of a fold: its first call, so that exceptions inside it stand after it."""
+    return min((box.level for box in members if box.level > 0), default=0)

@@ -1,0 +1,127 @@
+"""The object that users hold: one graph, every rendering of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from shutil import which
+from typing import TYPE_CHECKING, Any
+
+from opto.trace.pictures.dot import dot_source, fill_digraph
+from opto.trace.pictures.drawing import Drawable, Drawing, drawing_of
+from opto.trace.pictures.fold import folded
+from opto.trace.pictures.mermaid import mermaid
+from opto.trace.pictures.plain import plain
+from opto.trace.pictures.style import NodeVizStyleGuide
+from opto.trace.pictures.svg import svg
+
+if TYPE_CHECKING:
+    from graphviz import Digraph
+
+__all__ = ["Picture", "digraph", "draw"]
+
+LIMIT = 120
+"""So many boxes can still be read; larger graphs are folded in every rendering but `source`."""
+
+
+class Picture:
+    """A graph to look at; it holds texts only, no nodes.
+
+    Notebooks show it as it is. `print(picture)` is plain text; `save("graph.svg")` writes a file, its kind told by the
+    suffix (.svg .html .mmd .txt .dot).
+    """
+
+    def __init__(self, drawing: Drawing, *, reverse: bool = False, limit: int = LIMIT) -> None:
+        self.drawing = drawing
+        self.reverse = reverse
+        self.limit = limit
+
+    @property
+    def source(self) -> str:
+        """The graph in graphviz' language, not folded: what `graphviz.Digraph.source` would be."""
+        return dot_source(self.drawing, reverse=self.reverse)
+
+    def svg(self) -> str:
+        return svg(folded(self.drawing, self.limit), reverse=self.reverse)
+
+    def mermaid(self) -> str:
+        return mermaid(folded(self.drawing, self.limit), reverse=self.reverse)
+
+    def text(self) -> str:
+        return plain(folded(self.drawing, self.limit), reverse=self.reverse)
+
+    def html(self) -> str:
+        """The SVG in a frame that scrolls."""
+        return f'<div style="overflow:auto;max-height:80vh">{self.svg()}</div>'
+
+    def save(self, path: str | Path) -> Path:
+        """Writes the rendering that the suffix names and returns the path; makes missing directories."""
+        path = Path(path)
+        renderings = {
+            ".svg": self.svg,
+            ".html": self.html,
+            ".mmd": self.mermaid,
+            ".txt": self.text,
+            ".dot": lambda: self.source,
+            ".gv": lambda: self.source,
+        }
+        if path.suffix not in renderings:
+            raise ValueError(f"no picture for the suffix {path.suffix!r} of {path}: use one of {', '.join(renderings)}")
+        text = renderings[path.suffix]()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8", errors="replace")
+        return path
+
+    def __str__(self) -> str:
+        return self.text()
+
+    def _repr_svg_(self) -> str:
+        return self.svg()
+
+    def _repr_html_(self) -> str:
+        return self.html()
+
+
+def draw(
+    what: Drawable,
+    *,
+    simple: bool = True,
+    reverse: bool = False,
+    partial: bool = False,
+    print_limit: int = 100,
+    style: NodeVizStyleGuide | None = None,
+) -> Picture:
+    """Draws a node with its past, or pairs `(level, node)`.
+
+    `simple` bypasses clones, `reverse` turns the arrows, `partial` draws edges also of nodes of which only some parents
+    are there, `print_limit` cuts descriptions and values after so many characters.
+    """
+    drawing = drawing_of(what, style or NodeVizStyleGuide(print_limit=print_limit), simple=simple, partial=partial)
+    return Picture(drawing, reverse=reverse)
+
+
+def digraph(what: Drawable, **options: Any) -> Digraph | Picture:
+    """The same as a `graphviz.Digraph`; without the package `graphviz` (extra `graphviz`) the `Picture` itself.
+
+    Both have `source` and show themselves in notebooks; where graphviz' program `dot` is absent, the Digraph shows our
+    SVG instead of failing.
+    """
+    picture = draw(what, **options)
+    try:
+        from graphviz import Digraph
+    except ImportError:
+        return picture
+    graph = Digraph()
+    fill_digraph(graph, picture.drawing, reverse=picture.reverse)
+    if which("dot") is None:
+        graph._repr_mimebundle_ = _Bundle(picture)
+    return graph
+
+
+class _Bundle:
+    """What a notebook is given for a Digraph that cannot be laid out by graphviz."""
+
+    def __init__(self, picture: Picture) -> None:
+        self.picture = picture
+
+    def __call__(self, *args: object, **kwargs: object) -> dict[str, str]:
+        return {"image/svg+xml": self.picture.svg(), "text/plain": self.picture.text()}

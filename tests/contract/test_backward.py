@@ -1,0 +1,438 @@
+"""Contract sections 7.1 to 7.3: walking back, feedback, propagators and TraceGraph."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from opto.trace import GRAPH, bundle, node
+from opto.trace.bundle import ExecutionError
+from opto.trace.nodes import MessageNode, Node, ParameterNode
+from opto.trace.propagators import GraphPropagator, Propagator, SumPropagator, TraceGraph
+from opto.trace.utils import contain, sum_feedback
+
+
+def only(feedback: Any) -> Any:
+    """The single item of a feedback mapping."""
+    assert len(feedback) == 1
+    (items,) = feedback.values()
+    assert len(items) == 1
+    return items[0]
+
+
+def shown(graph: TraceGraph) -> list[tuple[int, str]]:
+    return sorted((level, n.name) for level, n in graph)
+
+
+# --- 7.1 ------------------------------------------------------------------------------------------------------------
+
+
+def test_first_vector() -> None:  # 20.3
+    x, y = node(1, name="x", trainable=True), node(2, name="y")
+    w = (x * y) + 1
+    w.backward("fb")
+    assert [k.name for k in x.feedback] == ["multiply:0"]
+    graph = only(x.feedback)
+    assert isinstance(graph, TraceGraph) and graph.user_feedback == "fb"
+    assert shown(graph) == [(0, "int:0"), (0, "x:0"), (0, "y:0"), (1, "multiply:0"), (2, "add:0")]
+    assert [level for level, _ in graph] == [0, 0, 0, 1, 2]
+    assert not y.feedback
+    assert x.children == []
+    assert [p.name for p in w.parents] == ["multiply:0", "int:0"]
+
+
+def test_second_backward_is_refused() -> None:  # 20.3
+    x, y = node(1, name="x", trainable=True), node(2, name="y")
+    z = x * y
+    w = z + 1
+    other = z + 2
+    w.backward("fb")
+    with pytest.raises(AttributeError):
+        w.backward("fb")
+    with pytest.raises(AttributeError):
+        z.backward("fb")
+    with pytest.raises(AttributeError):
+        other.backward("fb")
+    with pytest.raises(AttributeError):
+        (z + 3).backward()
+
+
+def test_default_feedback_and_propagator() -> None:  # 7.1
+    x = node(1, trainable=True)
+    (x + 1).backward()
+    assert only(x.feedback).user_feedback == ""
+
+
+def test_backward_returns_none() -> None:  # 7.1
+    x = node(1, trainable=True)
+    assert (x + 1).backward("fb") is None
+
+
+def test_retain_graph_appends() -> None:  # 7.1, 20.3
+    x = node(1, name="x", trainable=True)
+    w = x + 1
+    w.backward("a", retain_graph=True)
+    w.backward("b", retain_graph=True)
+    (items,) = x.feedback.values()
+    assert [g.user_feedback for g in items] == ["a", "b"]
+    assert [c is w for c in x.children] == [True]
+    with pytest.raises(AssertionError):
+        sum_feedback([x])
+    x.zero_feedback()
+    w.backward("c", retain_graph=True)
+    assert sum_feedback([x]).user_feedback == "c"
+
+
+def test_two_outputs_of_one_parameter() -> None:  # 7.1
+    x = node(1, name="x", trainable=True)
+    y, z = x + 1, x + 2
+    y.backward("fb")
+    assert len(x.children) == 1 and x.children[0] is z and len(x.feedback) == 1
+    z.backward("fb")
+    assert len(x.children) == 0 and len(x.feedback) == 2
+
+
+def test_diamond() -> None:  # 20.3
+    x = node(1, name="x", trainable=True)
+    c = (x + 1) + (x * 2)
+    c.backward("fb")
+    assert len(x.feedback) == 2
+    total = sum_feedback([x])
+    assert len(total) == 6 and total.user_feedback == "fb"
+
+
+def test_backward_on_a_root() -> None:  # 7.1, 20.3
+    x = node(1, name="x", trainable=True)
+    for k in range(3):
+        x.backward("zz")
+        assert sum(len(v) for v in x.feedback.values()) == k + 1
+    graph = next(iter(x.feedback.values()))[0]
+    assert [(level, n is x) for level, n in graph] == [(0, True)]
+    x.zero_feedback()
+    x.backward("zz")
+    assert only(x.feedback).user_feedback == "zz"
+
+
+def test_key_of_a_direct_backward_is_a_helper_node() -> None:  # 7.2
+    x = node(1, trainable=True)
+    x.backward("fb")
+    (key,) = x.feedback
+    assert isinstance(key, Node) and key.data == "FEEDBACK_ORACLE"
+
+
+def test_no_parameters() -> None:  # 20.3
+    a = node(1, name="a")
+    b = a + 1
+    c = b * 2
+    c.backward("fb")
+    assert not a.feedback and not b.feedback
+
+
+def test_parameter_free_parents_are_skipped() -> None:  # 7.1
+    a, k = node(1, name="a", trainable=True), node(10, name="k")
+    side = k * 2
+    d = (a + side) - a
+    d.backward("fb")
+    assert not k.feedback and not side.feedback
+    assert any(c is side for c in k.children)
+    names = {n.py_name for _, n in sum_feedback([a])}
+    assert names == {"a0", "multiply0", "add0", "subtract0"}
+
+
+def test_message_feedback_is_cleared() -> None:  # 7.1
+    x = node(1, trainable=True)
+    y = x + 1
+    z = y * 2
+    z.backward("fb", retain_graph=True)
+    assert not y.feedback and not z.feedback
+
+
+def test_detached_after_backward() -> None:  # 7.1
+    x = node(1, trainable=True)
+    y = x + 1
+    z = y * 2
+    z.backward("fb")
+    assert x.children == [] and y.children == [] and z.children == []
+    assert y.parents[0] is x and z.parents[0] is y
+
+
+def test_children_are_removed_by_identity() -> None:  # 7.1 [F], 17
+    np = pytest.importorskip("numpy")
+    x = node(np.array([1, 2]), trainable=True)
+    y, z, w = x + 1, x + 1, x + 1
+    z.backward("fb")
+    assert [c is d for c, d in zip(x.children, (y, w), strict=True)] == [True, True]
+
+
+def test_levels_not_insertion_decide() -> None:  # 7.1: all children before parents
+    x = node(1, name="x", trainable=True)
+    a = x + 1
+    b = a * 2
+    c = b + a
+    d = c - x
+    d.backward("fb")
+    assert {k.py_name for k in x.feedback} == {"add0", "subtract0"}
+    assert len(sum_feedback([x])) == len({id(n) for _, n in sum_feedback([x])})
+
+
+def test_parameters_of_other_optimizers_keep_feedback() -> None:  # 7.1
+    a, b = node(1, name="a", trainable=True), node(2, name="b", trainable=True)
+    y = a + b
+    y.backward("F1", retain_graph=True)
+    b.zero_feedback()
+    y.backward("F2")
+    assert only(b.feedback).user_feedback == "F2"
+    assert [g.user_feedback for g in a.feedback[y]] == ["F1", "F2"]
+
+
+def test_exception_node_backward() -> None:
+    x = node(1, name="x", trainable=True)
+    with pytest.raises(ExecutionError) as e:
+        x / 0
+    e.value.exception_node.backward("fix it")
+    assert only(x.feedback).user_feedback == "fix it"
+
+
+# --- 7.2 ------------------------------------------------------------------------------------------------------------
+
+
+def test_sum_of_nothing_is_zero() -> None:  # 7.2
+    assert sum_feedback([node(1, trainable=True)]) == 0
+    assert sum_feedback([]) == 0
+
+
+def test_sum_over_nodes() -> None:  # 7.2
+    a, b = node(1, name="a", trainable=True), node(2, name="b", trainable=True)
+    ((a + 1) * (b + 2)).backward("fb")
+    total = sum_feedback([a, b])
+    assert isinstance(total, TraceGraph) and len(total) == 7
+
+
+# --- 7.3 TraceGraph -------------------------------------------------------------------------------------------------
+
+
+def graph_of(feedback: Any, *nodes: Node) -> TraceGraph:
+    return TraceGraph([(n.level, n) for n in nodes], feedback)
+
+
+def test_trace_graph() -> None:  # 7.3
+    x = node(1, name="x")
+    y = x + 1
+    g = graph_of("fb", x, y)
+    assert len(g) == 2 and [n is m for (_, n), m in zip(g, (x, y), strict=True)] == [True, True]
+    assert not g.empty() and g.user_feedback == "fb" and list(g.graph)[0][0] == 0
+    empty = TraceGraph([], None)
+    assert empty.empty() and (empty + TraceGraph([], None)).empty()
+    assert len(0 + g) == 2 and len(sum([g, g])) == 2
+
+
+def test_addition_of_feedback() -> None:  # 7.3
+    x, y = node(1, name="x"), node(1, name="y")
+    empty = TraceGraph([], None)
+    assert (graph_of("fb", x) + empty).user_feedback == "fb"
+    assert (empty + graph_of("fb", x)).user_feedback == "fb"
+    assert (graph_of("fb", x) + graph_of("fb", y)).user_feedback == "fb"
+    with pytest.raises(AssertionError):
+        graph_of("a", x) + graph_of("b", y)
+    with pytest.raises(AssertionError):
+        graph_of(None, x) + graph_of(None, y)
+
+
+def test_union_is_by_identity() -> None:  # 7.3
+    x, y = node(1, name="x"), node(1, name="y")
+    assert len(graph_of("fb", x) + graph_of("fb", y)) == 2
+    assert len(graph_of("fb", x, y) + graph_of("fb", y)) == 2
+
+
+def test_union_of_arrays() -> None:  # 7.3: nodes may not be compared with ==
+    np = pytest.importorskip("numpy")
+    x, y = node(np.zeros(2), trainable=True), node(np.zeros(2), trainable=True)
+    z = (x + y) * (x - y)
+    z.backward("fb")
+    assert len(sum_feedback([x, y])) == 5
+
+
+# --- 7.3 propagators ------------------------------------------------------------------------------------------------
+
+
+def test_register_overrides_an_op() -> None:  # 7.3
+    x = node(1, name="x", trainable=True)
+    seen = []
+    propagator = GraphPropagator()
+
+    def rule(child: MessageNode) -> dict[Node, Any]:
+        seen.append(child.name)
+        graph = propagator.aggregate(child.feedback)
+        return {p: TraceGraph([(0, p)], f"for {graph.user_feedback}") for p in child.parents}
+
+    propagator.register("multiply", rule)
+    ((x * 2) + 1).backward("fb", propagator=propagator)
+    assert seen == ["multiply:0"] and only(x.feedback).user_feedback == "for fb"
+
+
+def test_aggregate() -> None:  # 7.3
+    p = GraphPropagator()
+    x = node(1, name="x")
+    y, z = x + 1, x + 2
+    assert p.aggregate({}).empty()
+    total = p.aggregate({y: [graph_of("fb", x)], z: [graph_of("fb", z)]})
+    assert len(total) == 2
+    with pytest.raises(AssertionError):
+        p.aggregate({y: [graph_of("fb", x), graph_of("fb", x)]})
+
+
+def test_init_feedback() -> None:  # 7.3
+    x = node(1, name="x")
+    y = x + 1
+    g = GraphPropagator().init_feedback(y, "fb")
+    assert g.user_feedback == "fb" and [(level, n is y) for level, n in g] == [(1, True)]
+
+
+class Odd(Propagator):
+    """Returns what it is told to."""
+
+    def __init__(self, result: Any) -> None:
+        super().__init__()
+        self.result = result
+
+    def init_feedback(self, node: Node, feedback: Any) -> Any:
+        return feedback
+
+    def _propagate(self, child: MessageNode) -> Any:
+        return self.result(child)
+
+
+@pytest.mark.parametrize(
+    "result",
+    [lambda c: None, lambda c: [], lambda c: {}, lambda c: {c.parents[0]: 1}],
+    ids=["none", "list", "empty", "one missing"],
+)
+def test_results_are_checked(result: Any) -> None:  # 7.3
+    a, b = node(1, trainable=True), node(2, trainable=True)
+    with pytest.raises(AssertionError):
+        (a + b).backward(1, propagator=Odd(result))
+
+
+def test_calls_are_checked() -> None:  # 7.3
+    x = node(1, trainable=True)
+    with pytest.raises(AssertionError):
+        GraphPropagator()(x)
+    y = x + 1
+    y.feedback[x + 3] = ["a", "b"]
+    with pytest.raises(AssertionError):
+        Odd(lambda c: dict.fromkeys(c.parents, 1))(y)
+
+
+def test_sum_propagator() -> None:  # 7.3 [F], 17
+    x = node(1, name="x", trainable=True)
+    c = (x + 1) + (x * 2)
+    c.backward(2, propagator=SumPropagator())
+    assert sum_feedback([x]) == 4
+    y = node("a", trainable=True)
+    (y + "b").backward("text", propagator=SumPropagator())
+    assert only(y.feedback) == "text"
+    assert SumPropagator().init_feedback(y, 3) == 3
+
+
+def test_hidden_dependencies_get_feedback() -> None:  # 7.3
+    x, hidden = node(1, name="x", trainable=True), node(2, name="hidden", trainable=True)
+
+    @bundle(traceable_code=True)
+    def f(q):
+        return q + hidden
+
+    (f(x) * 2).backward("fb")
+    assert only(hidden.feedback).user_feedback == "fb" and only(x.feedback).user_feedback == "fb"
+
+
+def test_none_fails_on_non_roots() -> None:  # 7.3
+    x = node(1, trainable=True)
+    with pytest.raises(AssertionError):
+        ((x + 1) * (x + 2)).backward(None)
+
+
+class Gradient(Propagator):
+    """Numbers instead of graphs: the derivative rules of the custom-optimizer tutorial."""
+
+    def init_feedback(self, node: Node, feedback: Any) -> Any:
+        return feedback
+
+    def _propagate(self, child: MessageNode) -> dict[Node, Any]:
+        total = sum(sum(v) for v in child.feedback.values())
+        x, y = (n._data for n in child.inputs.values())
+        rules = {"add": (1, 1), "subtract": (1, -1), "multiply": (y, x)}
+        out = dict.fromkeys(child.parents, 0)
+        for parent, slope in zip(child.inputs.values(), rules[child.op_name], strict=True):
+            out[parent] += total * slope
+        return out
+
+
+STEP = st.tuples(st.sampled_from(["add", "subtract", "multiply"]), st.integers(0, 50), st.integers(0, 50))
+
+
+def run(steps: list[tuple[str, int, int]], leaves: list[Any]) -> Any:
+    values = list(leaves)
+    for op, i, j in steps:
+        a, b = values[i % len(values)], values[j % len(values)]
+        values.append(a + b if op == "add" else a - b if op == "subtract" else a * b)
+    return sum(values)
+
+
+class Dual:
+    """Forward-mode oracle."""
+
+    def __init__(self, value: int, slope: int) -> None:
+        self.value, self.slope = value, slope
+
+    def __add__(self, other: Any) -> Dual:
+        return Dual(self.value + other.value, self.slope + other.slope)
+
+    def __radd__(self, other: int) -> Dual:
+        return Dual(self.value + other, self.slope)
+
+    def __sub__(self, other: Dual) -> Dual:
+        return Dual(self.value - other.value, self.slope - other.slope)
+
+    def __mul__(self, other: Dual) -> Dual:
+        return Dual(self.value * other.value, self.slope * other.value + self.value * other.slope)
+
+
+@given(st.lists(STEP, max_size=12), st.lists(st.integers(-3, 3), min_size=1, max_size=4))
+def test_law_numbers_are_gradients(steps: list[tuple[str, int, int]], leaves: list[int]) -> None:
+    parameters = [ParameterNode(v, name="p") for v in leaves]
+    run(steps, parameters).backward(1, propagator=Gradient())
+    for k, p in enumerate(parameters):
+        duals = [Dual(v, int(i == k)) for i, v in enumerate(leaves)]
+        assert sum(sum(v) for v in p.feedback.values()) == run(steps, duals).slope
+
+
+@given(st.lists(STEP, max_size=12), st.lists(st.integers(-3, 3), min_size=1, max_size=4))
+def test_law_topological_order(steps: list[tuple[str, int, int]], leaves: list[int]) -> None:
+    parameters = [ParameterNode(v, name="p") for v in leaves]
+    out = run(steps, parameters)
+    out.backward("fb")
+    graph = sum_feedback(parameters)
+    seen: set[Node] = set()
+    levels = [level for level, _ in graph]
+    assert levels == sorted(levels) and len({n for _, n in graph}) == len(graph)
+    for level, n in graph:
+        assert level == n.level
+        assert all(p in seen and p.level < level for p in n.parents)
+        seen.add(n)
+    assert out in seen
+
+
+@given(st.permutations(range(4)))
+def test_law_siblings_in_any_order(order: list[int]) -> None:
+    GRAPH.clear()
+    p = node(2, name="p", trainable=True)
+    branches = [p + 1, p * 2, p - 3, p**2]
+    total = sum(branches[k] for k in order)
+    total.backward("fb")
+    graph = sum_feedback([p])
+    assert {n.op_name for _, n in graph} >= {"add", "multiply", "subtract", "power"}
+    assert len(graph) == 1 + 4 + 4 + 4 + 1
+    assert len(p.feedback) == 4 and contain([n for _, n in graph], p)

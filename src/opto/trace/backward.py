@@ -1,0 +1,106 @@
+"""`Node.backward`: feedback on an output walks back to the parameters.
+
+The default propagator needs no per-node work beyond the walk itself: the
+parameters share one walk and each notes from where on it reaches the output.
+Any other propagator is asked node by node. May import nodes, walk, propagators, pictures.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from opto.trace.nodes import DEPENDS, DETACHED, DONE, GRAPH, MessageNode, Node
+from opto.trace.propagators.graph_propagator import GraphPropagator, Reach, TraceGraph
+from opto.trace.propagators.propagators import Propagator
+from opto.trace.walk import ancestors_by_level
+
+__all__ = ["backward"]
+
+
+def backward(  # noqa: PLR0913 - the contract's signature
+    self: Node[Any],
+    feedback: Any = "",
+    propagator: Propagator | None = None,
+    retain_graph: bool = False,
+    visualize: bool = False,
+    simple_visualization: bool = True,
+    reverse_plot: bool = False,
+    print_limit: int = 100,
+) -> Any:
+    """Send `feedback` on this node back to every parameter it depends on.
+
+    feedback: text, number or object; what it becomes is the propagator's matter (default GraphPropagator).
+    retain_graph: keep the graph usable for another backward; feedback then adds up until zero_feedback().
+    visualize: return a picture of what was visited (a graphviz Digraph where that package is installed).
+    Raises AttributeError if feedback has gone through this node, or one that it needs, already.
+
+    Example:
+        >>> from opto.trace import node
+        >>> x = node(2, name="x", trainable=True)
+        >>> (x * 3).backward("too small")
+        >>> [graph.user_feedback for [graph] in x.feedback.values()]
+        ['too small']
+    """
+    propagator = propagator or GraphPropagator()
+    order = ancestors_by_level(self, 0 if GRAPH.ALLOW_NESTED_GRAPHS else DEPENDS) if self._inputs else []
+    for visited in order:
+        if visited._flags & DONE:
+            raise AttributeError(
+                f"Feedback has gone through {visited.name} already. Run the program again, "
+                "or call backward(..., retain_graph=True) the first time."
+            )
+    first = propagator.init_feedback(self, feedback)
+    if not self._inputs:
+        self._add_feedback(Node("FEEDBACK_ORACLE", name="FEEDBACK_ORACLE"), first)
+    elif type(propagator) is GraphPropagator and not propagator.override:
+        _share(order, first)
+    else:
+        _ask(order, first, propagator)
+    if not retain_graph:
+        _finish(order)
+    if visualize:
+        return draw(self, order, simple=simple_visualization, reverse=reverse_plot, limit=print_limit)
+    return None
+
+
+def _share(order: list[MessageNode[Any]], first: TraceGraph) -> None:
+    """Let every root that the walk meets note the walk, and the node at which it enters."""
+    assert first.user_feedback is not None, "None is no feedback; give a text, a number or an object."
+    nested = GRAPH.ALLOW_NESTED_GRAPHS
+    outputs = first.outputs
+    for child in order:
+        seen = None
+        for parent in child._inputs:
+            if not parent._inputs and (parent._flags & DEPENDS or nested) and parent is not seen:
+                seen = parent
+                _note(parent, child, order, first.user_feedback, outputs)
+        for parameter in child.hidden_dependencies:
+            _note(parameter, child, order, first.user_feedback, outputs)
+
+
+def _note(root: Any, child: Any, order: list[MessageNode[Any]], feedback: Any, outputs: list[Any]) -> None:
+    items = root.feedback[child]
+    last = items[-1] if items else None
+    part = last._parts[0] if last is not None and last._parts else None
+    if not isinstance(part, Reach) or part.order is not order:  # x * y * x: one entry a pass
+        items.append(TraceGraph([], feedback, outputs=outputs, parts=(Reach(order, child),)))
+
+
+def _ask(order: list[MessageNode[Any]], first: Any, propagator: Propagator) -> None:
+    """Ask the propagator at each node, children before parents."""
+    if not order:
+        return
+    nested = GRAPH.ALLOW_NESTED_GRAPHS
+    order[0]._add_feedback(Node("FEEDBACK_ORACLE", name="FEEDBACK_ORACLE"), first)
+    for child in order:
+        for parent, share in propagator(child).items():
+            if nested or parent._flags & DEPENDS:
+                parent._add_feedback(child, share)
+        child.zero_feedback()
+
+
+def _finish(order: list[MessageNode[Any]]) -> None:
+    """Refuse a second walk, and take the visited nodes off their parents' children."""
+    done = DONE if GRAPH.LEGACY_GRAPH_BEHAVIOR else DONE | DETACHED
+    for visited in order:
+        visited._flags |= done

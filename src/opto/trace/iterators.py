@@ -1,0 +1,58 @@
+"""Walking through nodes that hold containers: each element is a node linked to its container.
+
+May import `nodes` and the operator table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from opto.trace.nodes import Node
+from opto.trace.operator_table import TABLE
+
+__all__ = ["DictIterable", "SeqIterable", "items", "iterate"]
+
+
+class SeqIterable:
+    """The elements `x[0], x[1], …` of a node that holds a sequence."""
+
+    def __init__(self, wrapped: Node[Any]) -> None:
+        self.wrapped = wrapped
+
+    def __iter__(self) -> Iterator[Any]:
+        getitem, index = TABLE["getitem"], 0
+        while index < len(self.wrapped._data):
+            yield getitem(self.wrapped, index)
+            index += 1
+
+
+class DictIterable:
+    """The pairs (key node, value node) of a node that holds a dict."""
+
+    def __init__(self, wrapped: Node[Any]) -> None:
+        self.wrapped = wrapped
+        self.keys = TABLE["keys"](wrapped)
+
+    def __iter__(self) -> Iterator[tuple[Any, Any]]:
+        getitem = TABLE["getitem"]
+        for key in SeqIterable(self.keys):
+            yield key, getitem(self.wrapped, key)
+
+
+def items(node: Node[Any]) -> Iterator[tuple[Any, Any]]:
+    """The pairs of a node that holds a dict."""
+    return iter(DictIterable(node))
+
+
+def iterate(node: Node[Any]) -> Iterator[Any]:
+    """The elements of a node: of a sequence in order, of a set through a list, of a dict its keys.
+
+    Raises ExecutionError, with the node as input, if its value cannot be walked through.
+    """
+    data = node._data
+    if isinstance(data, dict):
+        return iter(SeqIterable(TABLE["keys"](node)))
+    if isinstance(data, (list, tuple, str)) or (hasattr(data, "__getitem__") and hasattr(data, "__len__")):
+        return iter(SeqIterable(node))
+    return iter(SeqIterable(TABLE["to_list"](node)))

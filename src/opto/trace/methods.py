@@ -1,0 +1,249 @@
+"""Attaches to `Node` what makes it behave like its value: `+`, `[]`, `.split()`, iteration, conversions.
+
+Two-operand operators get a method of their own that skips the general call, because
+a program makes more of these nodes than of all others. What would leave the graph
+silently (`int(x)`, `math.sqrt(x)`, `"%d" % x`) raises a TypeError that says what to write.
+Imported once by `opto.trace`. May import nodes, operators, iterators, backward.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from opto.trace.backward import backward
+from opto.trace.iterators import items, iterate
+from opto.trace.nodes import Node, link, node, wrap
+from opto.trace.operator_table import TABLE, Operator
+
+__all__ = ["attach"]
+
+_BINARY = {
+    "__sub__": "subtract",
+    "__mul__": "multiply",
+    "__floordiv__": "floor_divide",
+    "__truediv__": "divide",
+    "__mod__": "mod",
+    "__divmod__": "node_divmod",
+    "__pow__": "power",
+    "__lshift__": "lshift",
+    "__rshift__": "rshift",
+    "__and__": "and_",
+    "__or__": "or_",
+    "__xor__": "xor",
+    "__lt__": "lt",
+    "__le__": "le",
+    "__gt__": "gt",
+    "__ge__": "ge",
+    "__getitem__": "getitem",
+    "eq": "eq",
+    "neq": "neq",
+}
+_REFLECTED = [
+    name
+    for name in _BINARY
+    if name.startswith("__") and name not in ("__lt__", "__le__", "__gt__", "__ge__", "__getitem__")
+]
+_UNARY = {
+    "__pos__": "pos",
+    "__neg__": "neg",
+    "__abs__": "abs",
+    "__invert__": "invert",
+    "__floor__": "floor",
+    "__ceil__": "ceil",
+    "__trunc__": "trunc",
+    "len": "len_",
+    "clone": "clone",
+}
+
+
+def _binary(op: Operator) -> Callable[[Any, Any], Any]:
+    fun, shape, failed = op.fun, op.shape, op.failed
+
+    def method(self: Any, other: Any) -> Any:
+        if not isinstance(other, Node):
+            other = wrap(other)
+        inputs = (self, other)
+        try:
+            value = fun(self._data, other._data)
+        except Exception as error:
+            raise failed(shape, inputs, error) from error
+        return link(shape, value._data if isinstance(value, Node) else value, inputs)
+
+    return method
+
+
+def _reflected(method: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+    return lambda self, other: method(wrap(other), self)
+
+
+def _plus() -> Callable[[Any, Any], Any]:
+    add, concat = _binary(TABLE["add"]), _binary(TABLE["concat"])
+
+    def method(self: Any, other: Any) -> Any:
+        return concat(self, other) if type(self._data) is str else add(self, other)
+
+    return method
+
+
+def _unary(op: Operator) -> Callable[[Any], Any]:
+    return lambda self: op(self)
+
+
+# --- text and dict methods ----------------------------------------------------------------------
+
+
+def _need(self: Any, kind: type, method: str) -> None:
+    if type(self._data) is not kind and not (kind is dict and isinstance(self._data, dict)):
+        raise AttributeError(
+            f"{self.name} holds {type(self._data).__name__}, not {kind.__name__}, and has no method {method!r}. "
+            f"Use .call({method!r}, ...) to call a method of the value."
+        )
+
+
+def _text(name: str) -> Callable[..., Any]:
+    op = TABLE[name]
+
+    def method(self: Any, *args: Any, **kwargs: Any) -> Any:
+        _need(self, str, name)
+        return op(self, *args, **kwargs)
+
+    return method
+
+
+def _split(self: Any, sep: Any = None, maxsplit: Any = -1) -> Any:
+    _need(self, str, "split")
+    return TABLE["split"](self, sep, maxsplit)
+
+
+def _join(self: Any, seq: Any) -> Any:
+    _need(self, str, "join")
+    return TABLE["join"](self, *seq)
+
+
+def _items(self: Any) -> Any:
+    _need(self, dict, "items")
+    return items(self)
+
+
+def _keys(self: Any) -> Any:
+    _need(self, dict, "keys")
+    return TABLE["keys"](self)
+
+
+def _get(self: Any, key: Any, default: Any = None) -> Any:
+    return TABLE["get"](self, key, default)
+
+
+def _pop(self: Any, index: Any = -1) -> Any:
+    return TABLE["pop"](self, index)
+
+
+def _round(self: Any, n: Any = None) -> Any:
+    return TABLE["round"](self, n)
+
+
+def _contains(self: Any, item: Any) -> Any:
+    return bool(TABLE["in_"](item, self))
+
+
+# --- reaching through to the value --------------------------------------------------------------
+
+
+def _getattr(self: Any, name: Any) -> Any:
+    return TABLE["node_getattr"](self, name)
+
+
+def _call_method(self: Any, method: Any, *args: Any, **kwargs: Any) -> Any:
+    return self.getattr(method)(*args, **kwargs)
+
+
+def _append(self: Any, value: Any) -> Any:
+    return self.call("append", value)
+
+
+def _call(self: Any, *args: Any, **kwargs: Any) -> Any:
+    return TABLE["call"](self, *[node(a) for a in args], **{k: node(a) for k, a in kwargs.items()})
+
+
+# --- conversions that would leave the graph -----------------------------------------------------
+
+
+def _refuse(what: str, instead: str) -> Callable[..., Any]:
+    def method(self: Any, *args: Any) -> Any:
+        raise TypeError(f"{what} needs a plain value, and {self.name} is a node: write {instead}.")
+
+    return method
+
+
+def _format(self: Any, spec: str) -> str:
+    if spec:
+        raise TypeError(
+            f"The format {spec!r} needs a plain value, and {self.name} is a node: write f'{{x.data:{spec}}}', "
+            "or format inside a @bundle function to keep the trace."
+        )
+    return str(self)
+
+
+def _array_ufunc(self: Any, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
+    """numpy's functions on nodes: `np.sqrt(x)` is traced as the operator `sqrt`."""
+    if method != "__call__" or "out" in kwargs:
+        raise TypeError(f"numpy.{ufunc.__name__}.{method} on a node: use x.data, or a @bundle function.")
+    return _numpy(ufunc)(*inputs, **kwargs)
+
+
+def _array_function(self: Any, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
+    """numpy's other functions on nodes: `np.mean(x)` is traced as the operator `mean`."""
+    return _numpy(func)(*args, **kwargs)
+
+
+def _numpy(func: Any) -> Operator:
+    def run(*args: Any, **kwargs: Any) -> Any:
+        return func(*args, **kwargs)
+
+    return Operator(func.__name__, f"numpy's {func.__name__} of its inputs.", run)
+
+
+_METHODS: dict[str, Callable[..., Any]] = {
+    "__add__": _plus(),
+    "__radd__": _reflected(_plus()),
+    "__round__": _round,
+    "__contains__": _contains,
+    "__iter__": iterate,
+    "__call__": _call,
+    "__format__": _format,
+    "__array_ufunc__": _array_ufunc,
+    "__array_function__": _array_function,
+    "__array__": _refuse("numpy", "x.data, or use a @bundle function to keep the trace"),
+    "__int__": _refuse("int()", "int(x.data), or convert inside a @bundle function to keep the trace"),
+    "__float__": _refuse("float() or math", "x.data, or compute inside a @bundle function to keep the trace"),
+    "__complex__": _refuse("complex()", "complex(x.data)"),
+    "__index__": _refuse("An index or range()", "x.data, or container_node[x] to keep the trace"),
+    "__fspath__": _refuse("A file path", "x.data"),
+    "split": _split,
+    "join": _join,
+    "items": _items,
+    "keys": _keys,
+    "values": lambda self: TABLE["values"](self),
+    "get": _get,
+    "pop": _pop,
+    "getattr": _getattr,
+    "call": _call_method,
+    "append": _append,
+    "backward": backward,
+}
+
+
+def attach() -> None:
+    """Give `Node` all its methods."""
+    methods = dict(_METHODS)
+    methods.update({name: _binary(TABLE[op]) for name, op in _BINARY.items()})
+    methods.update({f"__r{name[2:]}": _reflected(methods[name]) for name in _REFLECTED})
+    methods.update({name: _unary(TABLE[op]) for name, op in _UNARY.items()})
+    names = ("format", "capitalize", "lower", "upper", "swapcase", "title", "strip", "replace")
+    methods.update({name: _text(name) for name in names})
+    for name, method in methods.items():
+        if method is not backward:
+            method.__name__, method.__qualname__ = name, f"Node.{name}"
+            method.__doc__ = method.__doc__ or f"Traced: see `opto.trace.operators` ({name.strip('_')})."
+        setattr(Node, name, method)

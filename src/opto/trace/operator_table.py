@@ -1,0 +1,371 @@
+"""Traced operators: each is a table row (name, doc, function) and works on nodes and raw values alike.
+
+`operators.add(x, y)` unwraps its arguments, computes, and links the result under
+the names of its parameters, so prompts read `add0 = add(x=a0, y=int0)`. An error
+becomes an `ExecutionError`. The functions are public as `opto.trace.operators`,
+a module of its own because their names hide builtins. May import `opto.trace.nodes`.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+import operator as op
+from collections.abc import Callable
+from importlib import import_module
+from inspect import Parameter, Signature, signature
+from traceback import format_exception
+from types import BuiltinFunctionType, MethodDescriptorType, MethodWrapperType, WrapperDescriptorType
+from typing import Any
+
+from opto.errors import ExecutionError
+from opto.trace.nodes import Node, Operation, exception_text, failure, link, wrap
+
+__all__ = ["TABLE", "Operator"]
+
+Function = Callable[..., Any]
+
+
+class Operator:
+    """A traced function of fixed meaning; `op_name` is its name in the graph, `fun` computes on raw data."""
+
+    def __init__(self, name: str, doc: str, fun: Function, *, raw: bool = True) -> None:
+        self.__name__ = self.op_name = self.name = name
+        self.__doc__ = self.description = f"[{name}] {doc}"
+        self.fun = fun
+        self.raw = raw
+        self._signature = _signature(fun)
+        self._shapes: dict[tuple[str, ...], Operation] = {}
+        names = list(self._signature.parameters)
+        self.shape = self.shape_for(tuple(names))
+        fixed = all(p.kind is Parameter.POSITIONAL_OR_KEYWORD for p in self._signature.parameters.values())
+        self._arity = len(names) if fixed else -1
+
+    def __repr__(self) -> str:
+        return f"<operator {self.name}>"
+
+    def __reduce__(self) -> str | tuple[Any, ...]:
+        return _operator_named, (self.name,)
+
+    def __copy__(self) -> Operator:
+        return self
+
+    def __deepcopy__(self, memo: Any) -> Operator:
+        return self
+
+    def shape_for(self, keys: tuple[str, ...]) -> Operation:
+        """The operation whose inputs are named `keys`; few per operator, kept."""
+        shape = self._shapes.get(keys)
+        if shape is None:
+            if len(self._shapes) > 1000:
+                self._shapes.clear()
+            shape = Operation(self.name, self.description, keys=keys, info=self._info).renamed(self.name)
+            self._shapes[keys] = shape
+        return shape
+
+    def _info(self, node: Any) -> dict[str, Any]:
+        args = [parent._data for parent in node._inputs]
+        return {
+            "fun": self.fun,
+            "fun_name": self.name,
+            "_fun_name": self.name,
+            "doc": self.description,
+            "signature": self._signature,
+            "source": None,
+            "line_number": None,
+            "file": None,
+            "error_comment": None,
+            "traceback": None,
+            "output": node._data,
+            "inputs": {"args": args, "kwargs": {}},
+            "external_dependencies": [],
+        }
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if len(args) == self._arity and not kwargs:
+            inputs = tuple([x if isinstance(x, Node) else wrap(x) for x in args])
+            return self.run(self.shape, inputs, inputs if not self.raw else [n._data for n in inputs], {})
+        return self._bound(args, kwargs)
+
+    def _bound(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """The general call: defaults, *args and **kwargs become named inputs."""
+        bound = self._signature.bind(*args, **kwargs)
+        bound.apply_defaults()
+        inputs: dict[str, Any] = {}
+        for name, value in bound.arguments.items():
+            kind = self._signature.parameters[name].kind
+            if kind is Parameter.VAR_POSITIONAL:
+                inputs.update({f"args_{i}": x if isinstance(x, Node) else wrap(x) for i, x in enumerate(value)})
+            elif kind is Parameter.VAR_KEYWORD:
+                inputs.update({k: x if isinstance(x, Node) else wrap(x) for k, x in value.items()})
+            else:
+                inputs[name] = value if isinstance(value, Node) else wrap(value)
+        take = (lambda key: inputs[key]._data) if self.raw else inputs.__getitem__
+        named = {name for name in bound.arguments if name in inputs and name in self._signature.parameters}
+        first = [take(name) for name in self._signature.parameters if name in named]
+        star = [take(key) for key in inputs if key.startswith("args_") and key not in named]
+        rest = {k: take(k) for k in inputs if k not in named and not k.startswith("args_")}
+        return self.run(self.shape_for(tuple(inputs)), tuple(inputs.values()), [*first, *star], rest)
+
+    def run(self, shape: Operation, inputs: tuple[Any, ...], args: Any, kwargs: dict[str, Any]) -> Any:
+        """Compute on `args`, link the result to `inputs`."""
+        try:
+            value = self.fun(*args, **kwargs)
+        except Exception as error:
+            raise self.failed(shape, inputs, error) from error
+        return link(shape, value._data if isinstance(value, Node) else value, inputs)
+
+    def failed(self, shape: Operation, inputs: tuple[Any, ...], error: Exception) -> ExecutionError:
+        """The ExecutionError that stands for `error` in this operator."""
+        call = f"{self.name}({', '.join(f'{k}={n.py_name}' for k, n in zip(shape.keys, inputs, strict=False))})"
+        info = {
+            "fun_name": self.name,
+            "error_comment": f"{call} <--- {exception_text(error)}\n",
+            "traceback": "".join(format_exception(error)),
+        }
+        return failure(shape, error, inputs, info)
+
+
+def _signature(fun: Function) -> Signature:
+    try:
+        return signature(fun)
+    except ValueError:  # a builtin without a text signature
+        return Signature([Parameter("x", Parameter.POSITIONAL_OR_KEYWORD)])
+
+
+def _operator_named(name: str) -> Operator:
+    return TABLE[name]
+
+
+# --- functions that need more than a line -------------------------------------------------------
+
+
+def _add(x: Any, y: Any) -> Any:
+    return x + y
+
+
+def _copied(change: Callable[..., Any]) -> Function:
+    """A function that changes a shallow copy of its first argument and returns the copy."""
+
+    def changed(x: Any, *args: Any) -> Any:
+        twin = copy.copy(x)
+        change(twin, *args)
+        return twin
+
+    return changed
+
+
+def _list_sort(x: Any, key: Any = None, reverse: Any = False) -> Any:
+    twin = copy.copy(x)
+    twin.sort(key=key, reverse=reverse)
+    return twin
+
+
+def _get(x: Any, key: Any, default: Any = None) -> Any:
+    return x.get(key, default)
+
+
+def _keys(x: Any) -> Any:
+    return [k for k in _a_dict(x)]
+
+
+def _values(x: Any) -> Any:
+    return list(_a_dict(x).values())
+
+
+def _a_dict(x: Any) -> dict[Any, Any]:
+    if not isinstance(x, dict):
+        raise AttributeError(f"{type(x).__name__} has no keys and values; only a dict has.")
+    return x
+
+
+def _split(x: Any, y: Any, maxsplit: Any = -1) -> Any:
+    return x.split(y, maxsplit)
+
+
+def _strip(x: Any, chars: Any = None) -> Any:
+    return x.strip(chars)
+
+
+def _replace(x: Any, old: Any, new: Any, count: Any = -1) -> Any:
+    return x.replace(old, new, count)
+
+
+def _format(x: Any, *args: Any, **kwargs: Any) -> Any:
+    return x.format(*args, **kwargs)
+
+
+def _join(x: Any, *y: Any) -> Any:
+    return x.join([item._data if isinstance(item, Node) else item for item in y])
+
+
+def _round(x: Any, n: Any = None) -> Any:
+    return round(x) if n is None else round(x, n)
+
+
+def _cond(condition: Any, x: Any, y: Any) -> Any:
+    return x if condition else y
+
+
+def _getitem(x: Any, index: Any) -> Any:
+    return x[index]
+
+
+def _node_getattr(obj: Any, attr: Any) -> Any:
+    return getattr(obj, attr)
+
+
+def _make_dict(**kwargs: Any) -> Any:
+    return kwargs
+
+
+def _make_list(*args: Any) -> Any:
+    return list(args)
+
+
+_C_CODE = (BuiltinFunctionType, MethodWrapperType, MethodDescriptorType, WrapperDescriptorType)
+
+
+def _call(fun: Any, *args: Any, **kwargs: Any) -> Any:
+    function = fun._data
+    if not callable(function):
+        raise TypeError(f"The value of {fun.name} is of type {type(function).__name__}, which cannot be called.")
+    if isinstance(function, _C_CODE) or getattr(function, "__module__", None) == "builtins":
+        args, kwargs = tuple(a._data for a in args), {k: a._data for k, a in kwargs.items()}  # C knows no nodes
+    return function(*args, **kwargs)
+
+
+def _call_llm(llm: Any, system_prompt: Any, *user_prompts: Any, **kwargs: Any) -> Any:
+    if not callable(llm):  # the older form: call_llm(system_prompt, *user_prompts)
+        user_prompts = user_prompts if system_prompt is None else (system_prompt, *user_prompts)
+        system_prompt = llm
+        # Looked up by name when called: the tape must not import the model layer.
+        llm = import_module("opto.utils.llm").LLM()
+    messages = [] if system_prompt is None else [{"role": "system", "content": system_prompt}]
+    messages += [{"role": "user", "content": prompt} for prompt in user_prompts]
+    return llm(messages=messages, **kwargs).choices[0].message.content
+
+
+def _unary(name: str) -> Function:
+    def method(x: Any) -> Any:
+        return getattr(x, name)()
+
+    return method
+
+
+# --- the table ----------------------------------------------------------------------------------
+
+
+def _x(fun: Callable[[Any], Any]) -> Function:
+    return lambda x: fun(x)
+
+
+def _xy(fun: Callable[[Any, Any], Any]) -> Function:
+    return lambda x, y: fun(x, y)
+
+
+def _xiy(fun: Callable[[Any, Any, Any], Any]) -> Function:
+    return lambda x, index, y: fun(x, index, y)
+
+
+def _xk(fun: Callable[[Any, Any], Any]) -> Function:
+    return lambda x, key: fun(x, key)
+
+
+def _xi(fun: Callable[[Any, Any], Any]) -> Function:
+    return lambda x, index: fun(x, index)
+
+
+_ROWS: list[tuple[str, str, Function]] = [
+    ("clone", "A deep copy of x.", _x(copy.deepcopy)),
+    ("pos", "+x.", _x(op.pos)),
+    ("neg", "-x.", _x(op.neg)),
+    ("abs", "The absolute value of x.", _x(abs)),
+    ("invert", "~x, the bits of x inverted.", _x(op.invert)),
+    ("round", "x rounded to n digits after the point.", _round),
+    ("floor", "The largest whole number that is not above x.", _x(math.floor)),
+    ("ceil", "The smallest whole number that is not below x.", _x(math.ceil)),
+    ("trunc", "x cut to a whole number, towards zero.", _x(math.trunc)),
+    ("add", "The sum x + y.", _add),
+    ("subtract", "The difference x - y.", _xy(op.sub)),
+    ("multiply", "The product x * y.", _xy(op.mul)),
+    ("floor_divide", "x // y, the quotient rounded down.", _xy(op.floordiv)),
+    ("divide", "The quotient x / y.", _xy(op.truediv)),
+    ("mod", "x % y, what remains of x divided by y.", _xy(op.mod)),
+    ("node_divmod", "The pair (x // y, x % y).", _xy(divmod)),
+    ("power", "x to the power y.", _xy(op.pow)),
+    ("lshift", "The bits of x moved left by y.", _xy(op.lshift)),
+    ("rshift", "The bits of x moved right by y.", _xy(op.rshift)),
+    ("and_", "x & y.", _xy(op.and_)),
+    ("or_", "x | y.", _xy(op.or_)),
+    ("xor", "x ^ y.", _xy(op.xor)),
+    ("lt", "Whether x < y.", _xy(op.lt)),
+    ("le", "Whether x <= y.", _xy(op.le)),
+    ("eq", "Whether x == y.", _xy(op.eq)),
+    ("neq", "Whether x != y.", _xy(op.ne)),
+    ("ne", "Whether x != y.", _xy(op.ne)),
+    ("ge", "Whether x >= y.", _xy(op.ge)),
+    ("gt", "Whether x > y.", _xy(op.gt)),
+    ("cond", "x if the condition holds, else y.", _cond),
+    ("not_", "Whether x counts as false.", _x(op.not_)),
+    ("is_", "Whether x and y are one object.", _xy(op.is_)),
+    ("is_not", "Whether x and y are two objects.", _xy(op.is_not)),
+    ("in_", "Whether x is in y.", lambda x, y: x in y),
+    ("not_in", "Whether x is not in y.", lambda x, y: x not in y),
+    ("getitem", "x[index].", _getitem),
+    ("pop", "Takes the item at index out of x and returns it.", lambda x, index: x.pop(index)),
+    ("len_", "The number of items in x.", _x(len)),
+    ("get", "x[key], or the default if x has no such key.", _get),
+    ("keys", "The keys of the dict x, as a list.", _keys),
+    ("values", "The values of the dict x, as a list.", _values),
+    ("ord_", "The code point of the character x.", _x(ord)),
+    ("chr_", "The character with the code point x.", _x(chr)),
+    ("concat", "x followed by y.", _add),
+    ("lower", "x in lower case.", _unary("lower")),
+    ("upper", "x in upper case.", _unary("upper")),
+    ("title", "x with each word capitalised.", _unary("title")),
+    ("swapcase", "x with upper and lower case swapped.", _unary("swapcase")),
+    ("capitalize", "x with its first letter in upper case and the rest in lower.", _unary("capitalize")),
+    ("split", "The parts of the text x between occurrences of y.", _split),
+    ("strip", "x without the given characters (white space) at both ends.", _strip),
+    ("replace", "x with occurrences of old replaced by new.", _replace),
+    ("format", "The template x with its fields filled in.", _format),
+    ("join", "The texts y with x between them.", _join),
+    ("node_getattr", "The attribute of obj that is called attr.", _node_getattr),
+    ("make_list", "The list of the arguments.", _make_list),
+    ("make_tuple", "The tuple of the arguments.", lambda *args: args),
+    ("make_set", "The set of the arguments.", lambda *args: set(args)),
+    ("make_dict", "The dict of the named arguments.", _make_dict),
+    ("to_list", "The items of x as a list.", _x(list)),
+    ("to_dict", "The pairs of x as a dict.", _x(dict)),
+    ("to_set", "The items of x as a set.", _x(set)),
+    ("to_tuple", "The items of x as a tuple.", _x(tuple)),
+    ("dict_update", "A copy of the dict x updated with y.", _xy(_copied(dict.update))),
+    ("dict_pop", "A copy of the dict x without the key.", _xk(_copied(dict.pop))),
+    ("dict_popitem", "A copy of the dict x without its last item.", _x(_copied(dict.popitem))),
+    ("list_append", "A copy of the list x with y at its end.", _xy(_copied(list.append))),
+    ("list_clear", "An empty copy of the list x.", _x(_copied(list.clear))),
+    ("list_extend", "A copy of the list x with the items of y at its end.", _xy(_copied(list.extend))),
+    ("list_insert", "A copy of the list x with y put in at index.", _xiy(_copied(list.insert))),
+    ("list_pop", "A copy of the list x without the item at index.", _xi(_copied(list.pop))),
+    ("list_remove", "A copy of the list x without the first y.", _xy(_copied(list.remove))),
+    ("list_reverse", "A copy of the list x, backwards.", _x(_copied(list.reverse))),
+    ("list_sort", "A copy of the list x, sorted.", _list_sort),
+    ("set_add", "A copy of the set x with y in it.", _xy(_copied(set.add))),
+    ("set_clear", "An empty copy of the set x.", _x(_copied(set.clear))),
+    ("set_discard", "A copy of the set x without y, if it was there.", _xy(_copied(set.discard))),
+    ("set_intersection_update", "The items in both sets.", _xy(_copied(set.intersection_update))),
+    ("set_pop", "A copy of the set x without one of its items.", _x(_copied(set.pop))),
+    ("set_remove", "A copy of the set x without y.", _xy(_copied(set.remove))),
+    (
+        "set_symmetric_difference_update",
+        "The items in just one of the two sets.",
+        _xy(_copied(set.symmetric_difference_update)),
+    ),
+    ("set_update", "The items in either set.", _xy(_copied(set.update))),
+]
+
+TABLE: dict[str, Operator] = {name: Operator(name, doc, fun) for name, doc, fun in _ROWS}
+TABLE["call"] = Operator("call", "Calls the function fun with the other inputs.", _call, raw=False)
+TABLE["call_llm"] = Operator("call_llm", "Asks the language model llm and returns its answer.", _call_llm)
+TABLE["identity"] = TABLE["clone"]

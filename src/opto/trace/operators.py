@@ -1,0 +1,9 @@
+"""The traced operators as functions: `operators.add(x, y)`; see `operator_table` for how they work.
+
+A `.pyi` beside this file gives their types.
+"""
+
+from opto.trace.operator_table import TABLE
+
+globals().update(TABLE)
+__all__ = sorted(TABLE)

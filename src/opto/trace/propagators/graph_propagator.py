@@ -1,0 +1,230 @@
+"""The default propagator: each parameter learns the part of the graph it had a hand in.
+
+A `TraceGraph` is that part together with the user's feedback. Graphs are lazy:
+adding two costs nothing, the nodes are collected once, in O(V + E), when somebody
+looks. `backward_pass` (see `opto.trace.backward`) hands out `Reach`es over one
+shared walk instead of a copy per node.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from operator import itemgetter
+from typing import Any
+
+from opto.trace.nodes import GRAPH, MessageNode, Node
+from opto.trace.propagators.propagators import AbstractFeedback, Propagator
+from opto.trace.walk import ancestors_by_level
+
+__all__ = ["GraphPropagator", "Reach", "TraceGraph", "accumulate", "sum_feedback"]
+
+Item = tuple[int, Node[Any]]
+_by_level = itemgetter(0)
+
+
+class Reach:
+    """The nodes on the ways from `start` to the output of one backward walk, and their inputs.
+
+    `order` is the walk: the visited MessageNodes, highest level first (shared by all reaches of the walk).
+    """
+
+    __slots__ = ("order", "start")
+
+    def __init__(self, order: list[MessageNode[Any]], start: Node[Any]) -> None:
+        self.order = order
+        self.start = start
+
+
+def _reached(order: list[MessageNode[Any]], starts: set[int], found: dict[int, Node[Any]]) -> None:
+    """Put into `found` all nodes of the walk that a start leads to, and their inputs."""
+    for node in reversed(order):
+        inputs = node._inputs
+        if id(node) in starts or any(id(parent) in starts for parent in inputs):
+            starts.add(id(node))
+            for parent in inputs:
+                found.setdefault(id(parent), parent)
+            found.setdefault(id(node), node)
+
+
+class TraceGraph(AbstractFeedback):
+    """A part of the graph, as `(level, node)` sorted by level, and the user's feedback on its output.
+
+    `outputs` pairs each output with the feedback that it got: one pair as a rule, several after
+    `accumulate`. Adding two graphs unites them; their feedback must agree (AssertionError).
+    """
+
+    __slots__ = ("_graph", "_parts", "outputs", "user_feedback")
+
+    def __init__(
+        self,
+        graph: list[Item],
+        user_feedback: Any,
+        *,
+        outputs: list[tuple[Node[Any], Any]] | None = None,
+        parts: tuple[TraceGraph | Reach, ...] = (),
+    ) -> None:
+        self._graph: list[Item] | None = None if parts else graph
+        self._parts = parts
+        self.user_feedback = user_feedback
+        if outputs is None:
+            outputs = [(graph[-1][1], user_feedback)] if graph and user_feedback is not None else []
+        self.outputs = outputs
+
+    @property
+    def graph(self) -> list[Item]:
+        """`(level, node)` for each node, sorted by level."""
+        if self._graph is None:
+            self._graph = self._collect()
+            self._parts = ()
+        return self._graph
+
+    @graph.setter
+    def graph(self, graph: list[Item]) -> None:
+        self._graph, self._parts = graph, ()
+
+    def _collect(self) -> list[Item]:
+        found: dict[int, Node[Any]] = {}
+        walks: dict[int, tuple[list[MessageNode[Any]], set[int]]] = {}
+        stack: list[TraceGraph | Reach] = [self]
+        seen: set[int] = set()
+        while stack:
+            part = stack.pop()
+            if isinstance(part, Reach):
+                walks.setdefault(id(part.order), (part.order, set()))[1].add(id(part.start))
+            elif id(part) not in seen:
+                seen.add(id(part))
+                stack.extend(reversed(part._parts))
+                found.update((id(node), node) for _, node in part._graph or ())
+        for order, starts in walks.values():
+            _reached(order, starts, found)
+        return sorted(((node._level, node) for node in found.values()), key=_by_level)
+
+    def empty(self) -> bool:
+        """No nodes and no feedback."""
+        return self.user_feedback is None and not self._parts and not self.graph
+
+    def __len__(self) -> int:
+        return len(self.graph)
+
+    def __iter__(self) -> Iterator[Item]:
+        return iter(self.graph)
+
+    def __bool__(self) -> bool:
+        return True
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, TraceGraph):
+            return NotImplemented
+        mine, theirs = ([id(node) for _, node in g.graph] for g in (self, other))
+        return mine == theirs and bool(self.user_feedback == other.user_feedback)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return f"TraceGraph({len(self)} nodes, user_feedback={self.user_feedback!r})"
+
+    def __add__(self, other: Any) -> TraceGraph:
+        if not isinstance(other, TraceGraph):
+            return self if isinstance(other, int) and other == 0 else NotImplemented
+        if self.empty() and other.empty():
+            return TraceGraph([], None)
+        assert self.user_feedback is not None or other.user_feedback is not None, (
+            "Neither of two graphs to be added has feedback."
+        )
+        if self.user_feedback is not None and other.user_feedback is not None:
+            assert self.user_feedback == other.user_feedback, (
+                f"Two graphs with different feedback are not added: {self.user_feedback!r}, {other.user_feedback!r}. "
+                "Call zero_feedback() between backward passes, or use accumulate()."
+            )
+        feedback = other.user_feedback if self.user_feedback is None else self.user_feedback
+        return TraceGraph([], feedback, outputs=_united((self, other)), parts=(self, other))
+
+    @staticmethod
+    def expand(node: MessageNode[Any]) -> TraceGraph:
+        """The graph inside a call of a traceable function; needs `GRAPH.ALLOW_NESTED_GRAPHS` (ValueError)."""
+        if not GRAPH.ALLOW_NESTED_GRAPHS:
+            raise ValueError("Set GRAPH.ALLOW_NESTED_GRAPHS = True before the calls that are to be expanded.")
+        output = node.info.get("output") if isinstance(node.info, dict) else None
+        if not isinstance(output, MessageNode):
+            return TraceGraph([], None)
+        found = {id(n): n for call in reversed(ancestors_by_level(output, 0)) for n in (*call._inputs, call)}
+        return TraceGraph(sorted(((n._level, n) for n in found.values()), key=_by_level), "")
+
+
+def _united(graphs: Iterable[TraceGraph]) -> list[tuple[Node[Any], Any]]:
+    pairs: dict[int, tuple[Node[Any], Any]] = {}
+    for graph in graphs:
+        for output, feedback in graph.outputs:
+            pairs.setdefault(id(output), (output, feedback))
+    return list(pairs.values())
+
+
+class GraphPropagator(Propagator):
+    """Gives each parent the child's graph together with all the child's inputs.
+
+    Every parameter thus ends with the minimal subgraph of Cheng, Nie, Swaminathan (2024, arXiv
+    2406.16218, section 3.2): what lies between it and the output, with the direct inputs of that.
+    """
+
+    def init_feedback(self, node: Node[Any], feedback: Any) -> TraceGraph:
+        return TraceGraph([(node.level, node)], feedback)
+
+    def _propagate(self, child: MessageNode[Any]) -> dict[Any, Any]:
+        above = self.aggregate(child.feedback)
+        assert above.user_feedback is not None, "None is no feedback; give a text, a number or an object."
+        inputs = TraceGraph([(parent.level, parent) for parent in child.parents], above.user_feedback, outputs=[])
+        share = above + inputs
+        return {receiver: share for receiver in (*child.parents, *child.hidden_dependencies)}
+
+    def aggregate(self, feedback: dict[Any, list[TraceGraph]]) -> TraceGraph:
+        """The sum of one graph per child; the empty graph if there is none."""
+        for child, graphs in feedback.items():
+            assert len(graphs) == 1, f"{len(graphs)} graphs came from {child.name}, not one."
+        graphs = [graphs[0] for graphs in feedback.values()]
+        return sum(graphs[1:], graphs[0]) if graphs else TraceGraph([], None)
+
+
+def _received(nodes: Iterable[Node[Any]]) -> list[Any]:
+    return [item for node in nodes for items in node.feedback.values() for item in items]
+
+
+def sum_feedback(nodes: Iterable[Node[Any]]) -> Any:
+    """The sum of all feedback on `nodes`; 0 if there is none. Graphs with different feedback: AssertionError."""
+    items = _received(nodes)
+    if not items or not all(isinstance(item, TraceGraph) for item in items):
+        return sum(items)
+    first = next((g.user_feedback for g in items if g.user_feedback is not None), None)
+    for graph in items:
+        assert graph.user_feedback is None or graph.user_feedback == first, (
+            f"The nodes hold different feedback: {first!r} and {graph.user_feedback!r}. "
+            "Call zero_feedback() between backward passes, or use accumulate()."
+        )
+    return items[0] if len(items) == 1 else TraceGraph([], first, outputs=_united(items), parts=tuple(items))
+
+
+def _same(one: Any, other: Any) -> bool:
+    if one is other:
+        return True
+    equal = one == other
+    return equal if isinstance(equal, bool) else False
+
+
+def accumulate(nodes: Iterable[Node[Any]]) -> TraceGraph:
+    """All feedback on `nodes` as one graph, as gradients add up: each output keeps its own feedback.
+
+    `user_feedback` is the common feedback, or one line `output: feedback` an output where they differ.
+    """
+    items = [item for item in _received(nodes) if isinstance(item, TraceGraph)]
+    pairs: list[tuple[Node[Any], Any]] = []
+    seen: dict[int, list[Any]] = {}
+    for graph in items:
+        for output, feedback in graph.outputs:
+            known = seen.setdefault(id(output), [])
+            if not any(_same(feedback, other) for other in known):
+                known.append(feedback)
+                pairs.append((output, feedback))
+    if not pairs:
+        return TraceGraph([], None, parts=tuple(items))
+    first = pairs[0][1]
+    text = first if all(_same(feedback, first) for _, feedback in pairs) else "\n".join(f"{output.py_name}: {feedback}" for output, feedback in pairs)
+    return TraceGraph([], text, outputs=pairs, parts=tuple(items))

@@ -1,0 +1,190 @@
+"""The base of all optimizers: feedback in, new values of parameters out.
+
+`step` = `propose` (ask for new values) → `project` (make them admissible) → `update` (write them).
+A subclass writes `_step`, which returns a dict parameter -> value.
+"""
+
+from __future__ import annotations
+
+import copy
+import logging
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import Any
+
+from opto.events import emit
+from opto.optimizers.collect import unique_parameters
+from opto.optimizers.convert import same_value
+from opto.optimizers.state import read_state, write_state
+from opto.optimizers.update import StepDone, Update
+from opto.trace.nodes import Node, ParameterNode
+from opto.trace.propagators.graph_propagator import GraphPropagator, sum_feedback
+from opto.trace.propagators.propagators import Propagator
+
+__all__ = ["AbstractOptimizer", "Optimizer"]
+
+_log = logging.getLogger(__name__)
+
+
+class AbstractOptimizer(ABC):
+    """Holds parameters and changes them in `step`."""
+
+    def __init__(self, parameters: list[ParameterNode[Any]], *args: Any, **kwargs: Any) -> None:
+        assert type(parameters) is list, "parameters is a list, for instance model.parameters()."
+        assert parameters, "parameters is empty: mark something with trainable=True."
+        assert all(isinstance(p, ParameterNode) for p in parameters), "Each of the parameters is a ParameterNode."
+        self.parameters = parameters
+
+    @abstractmethod
+    def step(self) -> Any:
+        """Change the parameters."""
+
+    @abstractmethod
+    def zero_feedback(self) -> None:
+        """Forget the feedback on all parameters."""
+
+    @property
+    @abstractmethod
+    def propagator(self) -> Any:
+        """The rule by which feedback reaches the parameters."""
+
+
+class Optimizer(AbstractOptimizer):
+    """An optimizer whose subclass says in `_step` which values to try next.
+
+    Example:
+        >>> from opto.trace import node
+        >>> class Halve(Optimizer):
+        ...     def _step(self, **options):
+        ...         return {p: p.data / 2 for p in self.parameters}
+        >>> x = node(8.0, trainable=True)
+        >>> optimizer = Halve([x])
+        >>> optimizer.backward(x + 1, "too high")
+        >>> optimizer.step() == {x: 4.0}, x.data
+        (True, 4.0)
+    """
+
+    _SAVED: tuple[str, ...] = ("context",)
+    """Attributes that `save` writes, beside the class."""
+
+    def __init__(
+        self,
+        parameters: list[ParameterNode[Any]],
+        *args: Any,
+        propagator: Propagator | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(parameters)
+        propagator = self.default_propagator() if propagator is None else propagator
+        assert isinstance(propagator, Propagator), "propagator is a Propagator object."
+        self._propagator = propagator
+        self.context: str | None = None
+
+    @property
+    def propagator(self) -> Propagator:
+        """The rule by which feedback reaches the parameters."""
+        return self._propagator
+
+    def default_propagator(self) -> Propagator:
+        """The propagator used when none is given."""
+        return GraphPropagator()
+
+    @property
+    def trace_graph(self) -> Any:
+        """The sum of the feedback on the parameters: what `_step` usually starts from."""
+        return sum_feedback(unique_parameters(self.parameters))
+
+    def zero_feedback(self) -> None:
+        """Forget the feedback on all parameters."""
+        for parameter in self.parameters:
+            parameter.zero_feedback()
+
+    def backward(self, node: Node[Any], *args: Any, **kwargs: Any) -> Any:
+        """`node.backward(feedback, …)` with this optimizer's propagator."""
+        return node.backward(*args, propagator=self.propagator, **kwargs)
+
+    def set_context(self, text: str | None) -> None:
+        """Say more to the model in the next prompts; None takes it back."""
+        self.context = text
+
+    def step(self, bypassing: bool = False, *args: Any, **kwargs: Any) -> Update:
+        """Propose, project and (unless `bypassing`) write new values; returns them.
+
+        The result is a dict parameter -> value whose `reason` says why it is empty or changes nothing.
+        """
+        update = as_update(self.propose(*args, **kwargs))
+        self.project(update)
+        changed = tuple(p.py_name for p, value in update.items() if p.trainable and not same_value(value, p._data))
+        if not changed and update.reason is None:
+            update.reason = "the proposed values are the present ones" if update else "nothing was proposed"
+        if not bypassing:
+            self.update(update)
+        self._tell(update, changed, applied=not bypassing)
+        return update
+
+    def propose(self, *args: Any, **kwargs: Any) -> dict[ParameterNode[Any], Any]:
+        """New values, not yet projected or written."""
+        return self._step(*args, **kwargs)
+
+    @abstractmethod
+    def _step(self, *args: Any, **kwargs: Any) -> dict[ParameterNode[Any], Any]:
+        """New values by parameter; unknown keyword arguments come from trainers and are ignored."""
+
+    def project(self, update: dict[ParameterNode[Any], Any]) -> None:
+        """Apply to each value, in place, the projections of its parameter, in order."""
+        for parameter, value in update.items():
+            if parameter.trainable:
+                for projection in parameter.projections:
+                    value = projection.project(value)
+                update[parameter] = value
+
+    def update(self, update: dict[ParameterNode[Any], Any]) -> None:
+        """Write the values into the parameters that are trainable."""
+        for parameter, value in update.items():
+            if parameter.trainable:
+                parameter._data = value
+
+    def _tell(self, update: Update, changed: tuple[str, ...], *, applied: bool) -> None:
+        if update.reason is not None:
+            _log.warning("%s changed nothing: %s", type(self).__name__, update.reason)
+        refused = tuple(update.refused.items())
+        emit(StepDone(type(self).__name__, changed, refused, update.reason, applied, **self._spent()))
+
+    def _spent(self) -> dict[str, Any]:
+        """What the last proposal cost: `calls`, `prompt_tokens`, `completion_tokens`, `seconds`."""
+        return {}
+
+    # --- copies and files ---
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+        """The same parameter nodes, a copy of everything else."""
+        twin = type(self).__new__(type(self))
+        memo[id(self)] = twin
+        memo.update((id(p), p) for p in self.parameters)
+        for key, value in self.__dict__.items():
+            twin.__dict__[key] = list(value) if key == "parameters" else self._copy_attribute(key, value, memo)
+        return twin
+
+    def _copy_attribute(self, key: str, value: Any, memo: dict[int, Any]) -> Any:
+        return copy.deepcopy(value, memo)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Everything but the parameters: a pickled optimizer gets them back from whoever unpickles it."""
+        return {k: v for k, v in self.__dict__.items() if k != "parameters"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update({"parameters": [], **state})
+
+    def save(self, path: str | Path) -> None:
+        """Write settings and memory, without parameters and model, as JSON; folders are made as needed."""
+        write_state(Path(path), type(self).__name__, {key: getattr(self, key) for key in self._SAVED})
+
+    def load(self, path: str | Path) -> None:
+        """Read what `save` wrote; parameters, model and propagator stay. LoadError if it is no such file."""
+        for key, value in read_state(Path(path), self._SAVED).items():
+            setattr(self, key, value)
+
+
+def as_update(values: dict[ParameterNode[Any], Any] | None) -> Update:
+    """`values` as an Update."""
+    return values if isinstance(values, Update) else Update(values)

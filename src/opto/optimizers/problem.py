@@ -1,0 +1,104 @@
+"""The problem an optimizer poses to a model, as pure data: no nodes, no clocks, no files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+__all__ = ["Attempt", "Call", "Given", "Outcome", "Part", "Problem", "is_code", "kind_of"]
+
+# Calls and values are named tuples: a graph has thousands, and a frozen dataclass costs thrice as much to make.
+
+
+class Given(NamedTuple):
+    """A value that was there before the run and may not change."""
+
+    name: str
+    value: Any
+    description: str | None = None
+
+
+class Call(NamedTuple):
+    """One call of the run; `inputs` pairs the name of an argument with the name of its node."""
+
+    name: str
+    function: str
+    inputs: tuple[tuple[str, str], ...]
+    value: Any
+    description: str | None = None
+    level: int = 0
+    is_operator: bool = False
+    is_error: bool = False
+
+    @property
+    def text(self) -> str:
+        """`add0 = add(x=x0, y=int0)`."""
+        return f"{self.name} = {self.function}({', '.join([f'{k}={v}' for k, v in self.inputs])})"
+
+
+class Outcome(NamedTuple):
+    """An output and the feedback it got."""
+
+    name: str
+    value: Any
+    feedback: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A parameter that may change, under the name the model knows it by."""
+
+    name: str
+    value: Any
+    description: str | None = None
+
+    @property
+    def is_code(self) -> bool:
+        """Whether the value is the source of a function."""
+        return is_code(self.name)
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """An earlier step: the values that were in force, by part name, and the feedback they got."""
+
+    values: Mapping[str, Any]
+    feedback: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """What may change, what happened, and what was said about it.
+
+    `calls` are in topological order; `given` holds every value that no shown call made; `outputs`
+    names the nodes that the feedback is about.
+    """
+
+    parts: tuple[Part, ...] = ()
+    given: Mapping[str, Given] = field(default_factory=dict[str, Given])
+    calls: tuple[Call, ...] = ()
+    outcomes: tuple[Outcome, ...] = ()
+    feedback: Any = None
+    objective: str = ""
+    context: str | None = None
+    history: tuple[Attempt, ...] = ()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the parts, in order."""
+        return tuple(part.name for part in self.parts)
+
+    def part(self, name: str) -> Part | None:
+        """The part of that name, or None."""
+        return next((part for part in self.parts if part.name == name), None)
+
+
+def is_code(name: str) -> bool:
+    """Whether a parameter of this name holds code: bundles name theirs `__code` (a public convention)."""
+    return "__code" in name
+
+
+def kind_of(name: str, value: Any) -> str:
+    """The type shown for a value: `code` for code parameters, else the name of its type."""
+    return "code" if is_code(name) else type(value).__name__

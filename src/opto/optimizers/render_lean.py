@@ -1,0 +1,193 @@
+"""The lean rendering: what may change, the run in one line a call, each output with its feedback.
+
+Everything is written within a token budget. What does not fit is left out, the least useful
+first (earlier attempts, notes on functions, calls far from the outputs, repeated outputs, the middle
+of long texts), and the prompt says what was left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from opto.optimizers.problem import Attempt, Outcome, Part, Problem, kind_of
+from opto.optimizers.render_calls import calls_text
+from opto.optimizers.show import estimate_tokens, fenced, show
+from opto.optimizers.texts import prompt_text
+from opto.optimizers.utils import cut_middle
+
+__all__ = ["part_text", "render_lean"]
+
+_CHARACTERS = 3  # a token, as `estimate_tokens` counts
+_NOTE = 160
+_PAST_VALUE, _PAST_FEEDBACK = 120, 200
+
+
+def render_lean(problem: Problem, budget: int) -> str:
+    """The problem as text of at most about `budget` tokens."""
+    left_out: list[str] = []
+    goal = _section("Goal", problem.objective)
+    context = _section("What else is known", problem.context or "")
+    budget -= estimate_tokens(goal + context) + 40
+    parts = _parts(problem.parts, max(budget * 6 // 10, 50), left_out)
+    budget -= estimate_tokens(parts)
+    results = _results(problem, max(budget * 6 // 10, 50), left_out)
+    budget -= estimate_tokens(results)
+    past = _history(problem, budget * 2 // 10, left_out)
+    notes = _notes(problem, budget // 10)
+    calls, missing = calls_text(problem, budget - estimate_tokens(past + notes))
+    if missing:
+        left_out.append(missing)
+    sections = [
+        goal,
+        context,
+        _section("Parts you may change", parts),
+        _section("Functions", notes),
+        _section("What happened", calls),
+        _section("Result and feedback", results),
+        _section("Earlier attempts", past),
+    ]
+    if left_out:
+        sections.append(f"Left out to save space: {'; '.join(left_out)}.\n")
+    return "\n".join(section for section in sections if section)
+
+
+def _section(title: str, body: str) -> str:
+    return f"# {title}\n{body}\n" if body else ""
+
+
+# --- parts ---
+
+
+def part_text(part: Part, limit: int | None = None) -> str:
+    """A part with its name, type, value and description; the value cut in the middle to `limit` characters.
+
+    >>> print(part_text(Part("x0", 0.5, "between 0 and 1")))
+    x0 (float): 0.5
+      must satisfy: between 0 and 1
+    """
+    value = part.value if isinstance(part.value, str) else show(part.value, limit or 2_000)
+    if limit is not None:
+        value = cut_middle(value, limit)
+    kind = "text" if isinstance(part.value, str) and not part.is_code else kind_of(part.name, part.value)
+    if part.is_code:
+        return f"{part.name} (code, {_keep(part)}):\n{fenced(value, 'python')}"
+    plain = value == value.strip() and "\n" not in value and value
+    text = f"{part.name} ({kind}): {value}" if plain else f"{part.name} ({kind}):\n{fenced(value)}"
+    return f"{text}\n  must satisfy: {part.description}" if part.description else text
+
+
+def _keep(part: Part) -> str:
+    header = next((line.strip() for line in (part.description or "").split("\n") if "def " in line), None)
+    if header is None:
+        header = next((line.strip() for line in str(part.value).split("\n") if line.lstrip().startswith("def ")), None)
+    return f"keep `{header}`" if header else "a function"
+
+
+def _parts(parts: tuple[Part, ...], budget: int, left_out: list[str]) -> str:
+    texts = [part_text(part) for part in parts]
+    room = budget * _CHARACTERS
+    if sum(map(len, texts)) > room:
+        limit = _waterline([len(text) for text in texts], room)
+        cut = [part.name for part, text in zip(parts, texts, strict=True) if len(text) > limit]
+        texts = [part_text(part, limit) if len(text) > limit else text for part, text in zip(parts, texts, strict=True)]
+        left_out.append(f"the middle of {_some(cut)} (a new value replaces the whole)")
+    kept, missing = _fitting(texts, budget * 2)
+    if missing:
+        left_out.append(f"the parts {_some(part.name for part in parts[len(kept) :])}")
+    return "\n".join(kept)
+
+
+def _waterline(lengths: list[int], room: int) -> int:
+    """The greatest length at which cutting all texts makes them fit `room`, at least 80."""
+    left = len(lengths)
+    for length in sorted(lengths):
+        if length * left > room:
+            return max(room // left, 80)
+        room -= length
+        left -= 1
+    return max(lengths, default=80)
+
+
+def _fitting(texts: list[str], budget: int) -> tuple[list[str], int]:
+    """The first texts that fit, and how many do not."""
+    kept: list[str] = []
+    for text in texts:
+        budget -= estimate_tokens(text) + 1
+        if budget < 0 and kept:
+            break
+        kept.append(text)
+    return kept, len(texts) - len(kept)
+
+
+def _some(names: Iterable[str]) -> str:
+    listed = list(names)
+    return ", ".join(listed[:5]) + (f" and {len(listed) - 5} more" if len(listed) > 5 else "")
+
+
+# --- results ---
+
+
+def _results(problem: Problem, budget: int, left_out: list[str]) -> str:
+    if not problem.outcomes:
+        return "No feedback was given." if problem.feedback is None else f"Feedback: {problem.feedback}"
+    room = budget * _CHARACTERS
+    names = set(problem.names)
+    counts: dict[tuple[str, str], int] = {}
+    firsts: dict[tuple[str, str], Outcome] = {}
+    share = max(room // min(len(problem.outcomes), 8), 200)
+    for outcome in problem.outcomes:
+        value = "" if outcome.name in names else show(outcome.value, min(share // 2, 1_000))
+        key = value, cut_middle(str(outcome.feedback), share)
+        counts[key] = counts.get(key, 0) + 1
+        firsts.setdefault(key, outcome)
+    texts = [_outcome(firsts[key].name, *key, count) for key, count in counts.items()]
+    kept, missing = _fitting(texts, budget)
+    if missing:
+        left_out.append(f"{sum(list(counts.values())[len(kept) :])} outputs with their feedback")
+    return "\n".join(kept)
+
+
+def _outcome(name: str, value: str, feedback: str, count: int) -> str:
+    head = f"{name} -> {value}" if value else name
+    times = f"  (the same {count} times)" if count > 1 else ""
+    return f"{head}{times}\nFeedback: {feedback}"
+
+
+# --- notes and history ---
+
+
+def _notes(problem: Problem, budget: int) -> str:
+    """The first sentence that the program says about each of its own functions."""
+    notes = {
+        call.function: call.description.split("\n", 1)[0].strip()
+        for call in problem.calls
+        if call.description and not call.is_operator and not call.is_error and call.function != "eval"
+    }
+    kept, _ = _fitting([f"{name}: {cut_middle(text, _NOTE)}" for name, text in notes.items() if text], budget)
+    return "\n".join(kept) if budget > 20 else ""
+
+
+def _history(problem: Problem, budget: int, left_out: list[str]) -> str:
+    """Earlier attempts, the latest kept; values that are as now are not repeated."""
+    now = {part.name: part.value for part in problem.parts}
+    texts = [_attempt(attempt, now) for attempt in reversed(problem.history)]
+    kept: list[str] = []
+    for text in texts:
+        budget -= estimate_tokens(text) + 1
+        if budget < 0:
+            break
+        kept.append(text)
+    if len(kept) < len(texts):
+        left_out.append(f"{len(texts) - len(kept)} earlier attempts")
+    return "\n".join([prompt_text("lean_history"), *reversed(kept)]) if kept else ""
+
+
+def _attempt(attempt: Attempt, now: dict[str, Any]) -> str:
+    values = [
+        f"{name}={show(value, _PAST_VALUE)}"
+        for name, value in attempt.values.items()
+        if name not in now or show(now[name], 1_000) != show(value, 1_000)
+    ]
+    feedback = cut_middle(str(attempt.feedback).replace("\n", " "), _PAST_FEEDBACK)
+    return f"- {', '.join(values) or 'the present values'}: {feedback}"

@@ -1,0 +1,164 @@
+"""Mend JSON that a model wrote almost right.
+
+`parse_json` tries the strict reading first and mends only what fails it: raw newlines in strings,
+trailing commas, single or typographic quotes, Python's True/False/None, comments, missing
+commas, unclosed strings and braces. It works on one pass of the text, without recursion limits
+of its own: nesting deeper than 200 is refused.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+__all__ = ["loads_lenient", "parse_json"]
+
+_SPACE = re.compile(r"(?:\s|//[^\n]*|#[^\n]*)*")
+_BLANKS = re.compile(r"\s*")
+_BARE = re.compile(r"[^\s,:{}\[\]\"']+")
+_ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "b": "\b", "f": "\f", "/": "/", "\\": "\\", '"': '"', "'": "'", "\n": ""}
+_WORDS = {"true": True, "false": False, "null": None, "True": True, "False": False, "None": None}
+_QUOTES = {'"': '"', "'": "'", "“": "”", "‘": "’", "`": "`"}
+_MAX_DEPTH = 200
+
+
+def parse_json(text: str) -> Any:
+    """The value that `text` spells, strictly or mended; ValueError says what is wrong and where."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return loads_lenient(text)
+
+
+def loads_lenient(text: str) -> Any:
+    """The mended value of a text that is almost JSON; ValueError if nothing can be made of it."""
+    start = re.search(r"[\[{]", text)
+    if start is None:
+        raise ValueError("the reply contains no JSON object")
+    return _Reader(text, start.start()).value(0)
+
+
+class _Reader:
+    """A forgiving reader over one text."""
+
+    def __init__(self, text: str, at: int) -> None:
+        self.text = text
+        self.at = at
+
+    def _peek(self) -> str:
+        match = _SPACE.match(self.text, self.at)
+        assert match is not None  # the pattern matches the empty text
+        self.at = match.end()
+        return self.text[self.at : self.at + 1]
+
+    def value(self, depth: int) -> Any:
+        if depth > _MAX_DEPTH:
+            raise ValueError("the JSON is nested too deeply")
+        char = self._peek()
+        if char == "{":
+            return self._object(depth)
+        if char == "[":
+            return self._array(depth)
+        if char in _QUOTES:
+            return self._string()
+        return self._bare()
+
+    def _object(self, depth: int) -> dict[str, Any]:
+        self.at += 1
+        result: dict[str, Any] = {}
+        while True:
+            char = self._peek()
+            if char in ("", "}", "]"):
+                self.at += char == "}"
+                return result
+            if char == ",":
+                self.at += 1
+                continue
+            key = self._string() if char in _QUOTES else str(self._bare())
+            if self._peek() != ":":
+                raise ValueError(f"a ':' is missing after the key {key!r}")
+            self.at += 1
+            if self._peek() in (",", "}", ""):
+                result[key] = None
+            else:
+                result[key] = self.value(depth + 1)
+
+    def _array(self, depth: int) -> list[Any]:
+        self.at += 1
+        result: list[Any] = []
+        while True:
+            char = self._peek()
+            if char in ("", "}", "]"):
+                self.at += char == "]"
+                return result
+            if char == ",":
+                self.at += 1
+                continue
+            if char == ":":
+                raise ValueError("a ':' stands inside a JSON list")
+            result.append(self.value(depth + 1))
+
+    def _bare(self) -> Any:
+        match = _BARE.match(self.text, self.at)
+        if match is None:
+            raise ValueError(f"unexpected {self.text[self.at : self.at + 1]!r} in JSON at character {self.at}")
+        self.at = match.end()
+        word = match.group()
+        if word in _WORDS:
+            return _WORDS[word]
+        try:
+            return int(word) if word.lstrip("+-").isdigit() else float(word)
+        except ValueError:
+            return word
+
+    def _string(self) -> str:
+        closing = _QUOTES[self.text[self.at]]
+        if self.text.startswith(closing * 3, self.at):
+            return self._triple(closing * 3)
+        self.at += 1
+        pieces: list[str] = []
+        while self.at < len(self.text):
+            char = self.text[self.at]
+            if char == "\\":
+                pieces.append(self._escape())
+            elif char == closing and self._ends_here():
+                self.at += 1
+                break
+            else:
+                pieces.append(char)
+                self.at += 1
+        return "".join(pieces)
+
+    def _triple(self, quotes: str) -> str:
+        start = self.at + 3
+        end = self.text.find(quotes, start)
+        end = len(self.text) if end < 0 else end
+        self.at = min(end + 3, len(self.text))
+        return self.text[start:end].removeprefix("\n")
+
+    def _ends_here(self) -> bool:
+        """A quote closes a string if what follows could follow a string; else it was meant as text."""
+        match = _BLANKS.match(self.text, self.at + 1)
+        assert match is not None
+        following = self.text[match.end() : match.end() + 1]
+        return following in ("", ",", "}", "]", ":") or (following in _QUOTES and "\n" in match.group())
+
+    def _escape(self) -> str:
+        code = self.text[self.at + 1 : self.at + 2]
+        if code == "u":
+            digits = self.text[self.at + 2 : self.at + 6]
+            if re.fullmatch(r"[0-9a-fA-F]{4}", digits):
+                self.at += 6
+                return self._paired(int(digits, 16))
+        self.at += 2
+        return _ESCAPES.get(code, "\\" + code)
+
+    def _paired(self, code: int) -> str:
+        """A character from `\\uXXXX`; two halves of a surrogate pair make one."""
+        if 0xD800 <= code < 0xDC00:
+            low = re.match(r"\\u([dD][c-fC-F][0-9a-fA-F]{2})", self.text[self.at : self.at + 6])
+            if low is not None:
+                self.at += 6
+                return chr(0x10000 + (code - 0xD800) * 0x400 + int(low.group(1), 16) - 0xDC00)
+        return "\ufffd" if 0xD800 <= code < 0xE000 else chr(code)

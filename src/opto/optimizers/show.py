@@ -1,0 +1,67 @@
+"""Values and texts at bounded length and cost, for prompts that have a token budget."""
+
+from __future__ import annotations
+
+import re
+import reprlib
+from typing import Any
+
+from opto.optimizers.utils import cut_middle
+
+__all__ = ["estimate_tokens", "fenced", "show"]
+
+_ADDRESS = re.compile(r"(?: object)? at 0x[0-9a-fA-F]+")
+_PLAIN = (bool, float, type(None))
+
+
+def estimate_tokens(text: str) -> int:
+    """About how many tokens a model reads for `text`: a third of its bytes, which errs on the high side.
+
+    >>> estimate_tokens("add0 = add(x0, 1) -> 2")
+    8
+    """
+    size = len(text) if text.isascii() else len(text.encode("utf-8", "replace"))
+    return (size + 2) // 3
+
+
+def show(value: Any, limit: int) -> str:
+    """`repr(value)` of at most about `limit` characters, its middle cut out; never fails, never shows addresses.
+
+    >>> show([1, 2], 20), show("a" * 99, 40)
+    ('[1, 2]', "'aaaaaaaaaaaa…[77 cut]…aaaaaaaaaa'")
+    """
+    if isinstance(value, str):
+        # cut before quoting: the cost does not grow with the length
+        return repr(str(cut_middle(value, limit)) if len(value) > limit else str(value))
+    if isinstance(value, _PLAIN):
+        return repr(value)
+    try:
+        text = _shortener(limit).repr(value)
+    except Exception:  # noqa: BLE001 - the repr is the user's; a prompt must not fail because of it
+        text = f"<{type(value).__name__}>"
+    return cut_middle(_ADDRESS.sub("", text).replace("\n", " "), limit)
+
+
+def _shortener(limit: int) -> reprlib.Repr:
+    known = _SHORTENERS.get(limit)
+    if known is None:
+        known = _SHORTENERS[limit] = reprlib.Repr()
+        known.maxlevel = 4
+        known.maxstring = known.maxother = known.maxlong = limit
+        items = max(limit // 6, 4)
+        known.maxlist = known.maxtuple = known.maxdict = known.maxset = known.maxfrozenset = known.maxdeque = items
+    return known
+
+
+_SHORTENERS: dict[int, reprlib.Repr] = {}
+
+
+def fenced(text: str, language: str = "") -> str:
+    """`text` in a code fence that is longer than any run of backticks inside.
+
+    >>> fenced("x = 1", "python")
+    '```python\\nx = 1\\n```'
+    """
+    longest = max((len(run) for run in re.findall(r"`+", text)), default=0)
+    fence = "`" * max(3, longest + 1)
+    return f"{fence}{language}\n{text}\n{fence}"

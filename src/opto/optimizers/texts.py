@@ -1,0 +1,27 @@
+"""The prompt texts: files in `prompts/`, read when first needed."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+__all__ = ["PromptText", "prompt_text"]
+
+_FOLDER = Path(__file__).parent / "prompts"
+
+
+@cache
+def prompt_text(name: str) -> str:
+    """The text of `prompts/<name>.txt` without its last newline."""
+    return (_FOLDER / f"{name}.txt").read_text(encoding="utf-8").removesuffix("\n")
+
+
+class PromptText:
+    """A class attribute that reads its text from a prompt file; an instance may assign its own."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __get__(self, instance: Any, owner: Any = None) -> str:
+        return prompt_text(self.name)

@@ -1,10 +1,9 @@
 """Pickling nodes flat: a graph of any length is written without recursion.
 
-A node pickles together with its past. The first node that a pickler meets
-hands it a `_Past`, whose items are all its ancestors, roots first; pickle draws
-them one by one from a generator and memoizes each, so that by the time a node
-is written its inputs are known already. Feedback and children are not written.
-Imports nothing of ours.
+A node pickles together with its past. The first node that a pickler meets hands
+it a `_Past`, a list of all its ancestors, roots first, each in a `_Cell` that
+announces it; an announced node writes just itself, because its inputs stand in
+the stream already. Feedback and children are not written. Imports nothing of ours.
 """
 
 from __future__ import annotations
@@ -16,34 +15,50 @@ from typing import Any
 __all__ = ["reduce_node"]
 
 
-class _Covered(local):
-    """Ids of the nodes whose past is being written by this thread, as a stack of sets."""
+class _Announced(local):
+    """The id of the node that this thread's pickler is about to meet after its past."""
 
-    def __init__(self) -> None:
-        self.ids: list[set[int]] = []
+    id: int | None = None
 
 
-_COVERED = _Covered()
+_ANNOUNCED = _Announced()
+
 
 def reduce_node(node: Any) -> tuple[Any, ...]:
     """The pickled form of `node`, for `__reduce_ex__`."""
-    if any(id(node) in ids for ids in _COVERED.ids):
+    announced, _ANNOUNCED.id = _ANNOUNCED.id, None
+    if announced == id(node) or not node._inputs:
         return _restore, (type(node), _state(node))
-    return _last, (_Past(node),)
+    past = _Past()
+    past.node = node
+    return _last, (past,)
 
 
 class _Past(list[Any]):
     """A node and all its ancestors, roots first."""
 
-    def __init__(self, node: Any = None) -> None:
-        super().__init__()
-        self.node = node
+    node: Any = None
 
     def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
-        return _Past, (), None, _cover(self.node)
+        return _Past, (), None, _cells(self.node)
 
 
-def _cover(node: Any) -> Iterator[Any]:
+class _Cell:
+    """Announces a node to `reduce_node`; unpickles as the node."""
+
+    def __init__(self, node: Any) -> None:
+        self.node = node
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        _ANNOUNCED.id = id(self.node)
+        return _same, (self.node,)
+
+
+def _same(node: Any) -> Any:
+    return node
+
+
+def _cells(node: Any) -> Iterator[_Cell]:
     seen = {id(node): node}
     stack = [node]
     while stack:
@@ -51,12 +66,7 @@ def _cover(node: Any) -> Iterator[Any]:
             if id(parent) not in seen:
                 seen[id(parent)] = parent
                 stack.append(parent)
-    ids = set(seen)
-    _COVERED.ids.append(ids)
-    try:
-        yield from sorted(seen.values(), key=_level)
-    finally:
-        _COVERED.ids.remove(ids)
+    return map(_Cell, sorted(seen.values(), key=_level))
 
 
 def _level(node: Any) -> int:

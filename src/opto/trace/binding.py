@@ -1,0 +1,128 @@
+"""From the arguments of a call to named inputs, worked out once per call shape.
+
+A call shape is the number of positional arguments plus the names of the keyword arguments. Its `Plan` says which
+input each argument is, which defaults join them, and how the body gets them back. Nothing of `inspect` runs on a
+call whose shape was seen before. Imports: nodes only.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Sequence
+from inspect import Parameter, Signature
+from typing import Any
+
+from opto.trace.nodes import Operation, root_operation
+from opto.trace.registry import NAME_SCOPES
+
+__all__ = ["Binder", "Plan"]
+
+_ANYTHING = Signature([Parameter("args", Parameter.VAR_POSITIONAL), Parameter("kwargs", Parameter.VAR_KEYWORD)])
+_SHAPES_KEPT = 1_000
+
+
+class Plan:
+    """What one call shape means.
+
+    `keys` name the inputs in the order of the signature: first the `given` positionals of the call, then `tail`, the
+    rest, some of them `defaults` that were not passed. The body gets the first `positional` values by position and the
+    others by the names `by_name`. A raw value is named by its entry in `bases` (None: by its type).
+    """
+
+    __slots__ = ("_roots", "bases", "by_name", "defaults", "given", "keys", "operation", "positional", "tail")
+    operation: Operation
+
+    def __init__(self, signature: Signature, given: int, names: Sequence[str]) -> None:
+        signature.bind(*range(given), **dict.fromkeys(names))  # refuses what Python would refuse
+        self.given = given
+        self.defaults: dict[str, Any] = {}
+        self.keys: tuple[str, ...] = ()
+        self.bases: tuple[str | None, ...] = ()
+        self.by_name: tuple[str, ...] = ()
+        left = dict.fromkeys(names)
+        for parameter in signature.parameters.values():
+            if parameter.kind is Parameter.VAR_POSITIONAL:
+                surplus = max(given - len(self.keys), 0)
+                self.keys += tuple(f"args_{i}" for i in range(surplus))
+                self.bases += (None,) * surplus
+            elif parameter.kind is not Parameter.VAR_KEYWORD:
+                self._add(parameter, left)
+        self.keys += tuple(left)
+        self.bases += tuple(left)
+        self.by_name += tuple(left)
+        self.positional = len(self.keys) - len(self.by_name)
+        self.tail = self.keys[given:]
+        self._roots: tuple[Operation | None, ...] | None = None
+
+    def _add(self, parameter: Parameter, left: dict[str, None]) -> None:
+        name = parameter.name
+        keyword_only = parameter.kind is Parameter.KEYWORD_ONLY
+        if keyword_only or len(self.keys) >= self.given:
+            if name in left and parameter.kind is not Parameter.POSITIONAL_ONLY:
+                del left[name]
+            else:
+                self.defaults[name] = parameter.default
+        if keyword_only:
+            self.by_name += (name,)
+        self.keys += (name,)
+        self.bases += (name,)
+
+    def ordered(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, ...]:
+        """The values of a call of this shape, parallel to `keys`."""
+        if not self.tail:
+            return args
+        named = {**self.defaults, **kwargs}
+        return (*args, *[named[name] for name in self.tail])
+
+    def roots(self) -> tuple[Operation | None, ...]:
+        """How raw values are wrapped, parallel to `keys`; a name scope makes fresh ones."""
+        if NAME_SCOPES:
+            return _roots(self.bases)
+        if self._roots is None:
+            self._roots = _roots(self.bases)
+        return self._roots
+
+    def split(self, values: Sequence[Any]) -> tuple[list[Any], dict[str, Any]]:
+        """Values parallel to `keys` as the caller's positionals and the rest by name."""
+        return list(values[: self.given]), dict(zip(self.tail, values[self.given :], strict=False))
+
+
+def _roots(bases: Iterable[str | None]) -> tuple[Operation | None, ...]:
+    return tuple(None if base is None else root_operation(base) for base in bases)
+
+
+class Binder:
+    """The plans of one function."""
+
+    __slots__ = ("_fun", "_signature", "plans")
+
+    def __init__(self, fun: Callable[..., Any]) -> None:
+        self._fun = fun
+        self._signature: Signature | None = None
+        self.plans: dict[Any, Plan] = {}
+        """By number of positionals if there are no keywords, else by `(number, keyword, …)`."""
+
+    @property
+    def signature(self) -> Signature:
+        """That of the function; `(*args, **kwargs)` for builtins that do not tell."""
+        if self._signature is None:
+            try:
+                self._signature = inspect.signature(self._fun)
+            except ValueError:
+                self._signature = _ANYTHING
+        return self._signature
+
+    def plan(self, given: int, names: tuple[str, ...], operation_for: Callable[[Plan], Operation]) -> Plan:
+        """The plan for `given` positionals and these keywords; TypeError if the function cannot be called so.
+
+        `operation_for` makes the operation of the nodes of a new call shape.
+        """
+        shape: Any = (given, *names) if names else given
+        plan = self.plans.get(shape)
+        if plan is None:
+            plan = Plan(self.signature, given, names)
+            plan.operation = operation_for(plan)
+            if len(self.plans) >= _SHAPES_KEPT:
+                self.plans.clear()
+            self.plans[shape] = plan
+        return plan

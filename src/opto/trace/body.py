@@ -1,0 +1,108 @@
+"""What a call of a bundled function runs, and how: the parts of `bundle` that know nothing of classes and instances.
+
+Imports: nodes, and the parts that read and define functions.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from contextvars import ContextVar
+from types import FrameType
+from typing import Any
+
+from opto.trace.about import About
+from opto.trace.binding import Binder, Plan
+from opto.trace.code import Definition
+from opto.trace.context import USED_NODES
+from opto.trace.describe import CODE_NAME
+from opto.trace.nodes import Node, ParameterNode
+from opto.trace.source import CallSite, signature_text
+
+__all__ = ["INSIDE", "Body", "Caller", "code_parameter", "guard", "plain", "run"]
+
+INSIDE: ContextVar[frozenset[About]] = ContextVar("opto_inside", default=frozenset())
+"""Functions with overwritten recursion whose bodies are running: calls of them reach the plain function."""
+
+
+class Body:
+    """What a call runs: the function, its plans, and for code from a parameter the text it came from."""
+
+    __slots__ = ("binder", "definition", "fun", "text")
+
+    def __init__(self, fun: Callable[..., Any], definition: Definition | None = None) -> None:
+        self.fun = fun
+        self.binder = Binder(fun)
+        self.definition = definition
+        self.text = None if definition is None else definition.text
+
+
+def run(fun: Callable[..., Any], plan: Plan, values: Any, used: set[Any] | None) -> Any:
+    """Runs a body; nodes whose data it reads are added to `used`."""
+    outside = USED_NODES.set(used)
+    try:
+        if not plan.by_name:
+            return fun(*values)
+        at = plan.positional
+        return fun(*values[:at], **dict(zip(plan.by_name, values[at:], strict=True)))
+    finally:
+        USED_NODES.reset(outside)
+
+
+def plain(values: tuple[Any, ...]) -> list[Any]:
+    """The raw data of nodes, anything else as it is."""
+    return [a._data if isinstance(a, Node) else a for a in values]
+
+
+def guard(fun: Callable[..., Any], about: About) -> Callable[..., Any]:
+    """`fun`, whose recursive calls through its bundled name reach `fun` itself."""
+
+    @functools.wraps(fun)
+    def guarded(*args: Any, **kwargs: Any) -> Any:
+        outside = INSIDE.set(INSIDE.get() | {about})
+        try:
+            return fun(*args, **kwargs)
+        finally:
+            INSIDE.reset(outside)
+
+    @functools.wraps(fun)
+    async def guarded_async(*args: Any, **kwargs: Any) -> Any:
+        outside = INSIDE.set(INSIDE.get() | {about})
+        output = await fun(*args, **kwargs)
+        INSIDE.reset(outside)
+        return output
+
+    return guarded_async if inspect.iscoroutinefunction(fun) else guarded
+
+
+def code_parameter(about: About) -> ParameterNode[str]:
+    """The parameter that holds the text of a trainable function."""
+    source, code = about.source, about.code
+    if code is None or code.co_name == "<lambda>":
+        raise TypeError(f"{about.qualname} is not written as a 'def', so it has no code that could be trained.")
+    if source is None:
+        raise OSError(f"The source of {about.qualname} cannot be found: define it in a file or a notebook cell.")
+    text = f"The code should start with:\n{signature_text(source.text)}"
+    return ParameterNode(source.text, name=CODE_NAME, description=text, projections=about.options.projections)
+
+
+class Caller:
+    """Who calls `bundle`: where, and for trainable functions a copy of the local variables."""
+
+    __slots__ = ("captured", "code", "site")
+
+    def __init__(self, frame: FrameType, capture: bool) -> None:
+        self.code = frame.f_code
+        self.site = CallSite(frame.f_code.co_filename, (frame.f_lineno,))
+        self.captured: dict[str, Any] = {}
+        if capture and frame.f_locals is not frame.f_globals:
+            self.captured = dict(frame.f_locals)
+
+    def again(self, frame: FrameType, capture: bool) -> Caller:
+        """The same when the decorator is applied, if that happens in the same place; variables as they are then."""
+        if frame.f_code is not self.code:
+            return self
+        now = Caller(frame, capture)
+        now.site = CallSite(now.site.file, self.site.lines + now.site.lines)
+        return now

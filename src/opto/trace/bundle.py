@@ -1,0 +1,111 @@
+"""`bundle`: a Python function as one operator of the tape.
+
+A call of a bundled function is one node, whatever happens inside. What the decorator can know is worked out once; a
+call binds its arguments by a plan (`binding`), runs the body on raw values while reads of foreign nodes are watched
+(`body`), and links the result (`fun_module`). With `trainable=True` the function's text is a parameter (`code`).
+Errors become nodes with commented source (`comments`).
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from opto.errors import ExecutionError, TraceMissingInputsError
+from opto.trace.about import Options
+from opto.trace.body import Caller
+from opto.trace.context import USED_NODES
+from opto.trace.fun_module import FunModule
+from opto.trace.nested import detach_inputs, to_data, wrap_node
+from opto.trace.nodes import ExceptionNode, MessageNode, Node, ParameterNode
+from opto.trace.projections.projection import Projection
+
+__all__ = [
+    "ALLOW_EXTERNAL_DEPENDENCIES",
+    "ExceptionNode",
+    "ExecutionError",
+    "FunModule",
+    "MessageNode",
+    "Node",
+    "ParameterNode",
+    "TraceMissingInputsError",
+    "bundle",
+    "detach_inputs",
+    "disable_external_dependencies_check",
+    "to_data",
+    "trace_nodes",
+    "wrap_node",
+]
+
+ALLOW_EXTERNAL_DEPENDENCIES: bool | None = None
+"""Set by `disable_external_dependencies_check`; None leaves the decision to each bundle."""
+
+
+def bundle(  # noqa: PLR0913 - the signature is a promise
+    description: str | None = None,
+    traceable_code: bool = False,
+    _process_inputs: bool = True,
+    trainable: bool = False,
+    catch_execution_error: bool = True,
+    allow_external_dependencies: bool = False,
+    overwrite_python_recursion: bool = False,
+    projections: list[Projection] | None = None,
+    output_name: str | None = None,
+) -> Callable[[Any], FunModule]:
+    """Makes a function one traced operator; always written with parentheses.
+
+    `description`: text that starts with `[name]`; default the function's name and docstring.
+    `traceable_code`: the body computes on copies of the nodes, whose inner graph can be expanded.
+    `trainable`: the code is a parameter (with `projections`) that an optimizer may rewrite.
+    `catch_execution_error`: exceptions become ExecutionError with a node to send feedback to.
+    `allow_external_dependencies`: the body may read nodes that it was not given.
+    `overwrite_python_recursion`: recursive calls run the plain function, untraced.
+    `output_name`: base name of the nodes it makes.
+
+    >>> @bundle()
+    ... def add(x, y=1):
+    ...     "Adds."
+    ...     return x + y
+    >>> z = add(2)
+    >>> z.data, z.name, z.description, list(z.inputs)
+    (3, 'add:0', 'Adds.', ['x', 'y'])
+    """
+    if description is not None and not isinstance(description, str):
+        raise TypeError("bundle is written with parentheses: @bundle().")
+    options = Options(
+        description,
+        traceable_code,
+        _process_inputs,
+        trainable,
+        catch_execution_error,
+        allow_external_dependencies,
+        overwrite_python_recursion,
+        projections,
+        output_name,
+    )
+    caller = Caller(sys._getframe(1), trainable)
+
+    def decorate(fun: Any) -> FunModule:
+        here = caller.again(sys._getframe(1), trainable)
+        return FunModule(fun, options, captured=here.captured, site=here.site)
+
+    return decorate
+
+
+def disable_external_dependencies_check(flag: bool | None) -> None:
+    """Overrides `allow_external_dependencies` of every bundle: True allows, False forbids, None asks each again."""
+    global ALLOW_EXTERNAL_DEPENDENCIES
+    ALLOW_EXTERNAL_DEPENDENCIES = FunModule.external_override = flag
+
+
+@contextmanager
+def trace_nodes() -> Iterator[set[Node[Any]]]:
+    """Collects the nodes whose `.data` is read inside the block, in this thread or task."""
+    used: set[Node[Any]] = set()
+    token = USED_NODES.set(used)
+    try:
+        yield used
+    finally:
+        USED_NODES.reset(token)

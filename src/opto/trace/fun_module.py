@@ -1,0 +1,373 @@
+"""The object that `bundle` makes of a function: an operator that can be called, bound to instances, copied and pickled.
+
+Imports: nodes, `modules`, and the parts that bind, run, define and comment functions.
+"""
+
+from __future__ import annotations
+
+import copy
+import functools
+import sys
+from collections.abc import Callable
+from types import CoroutineType
+from typing import Any
+
+from opto.errors import ExecutionError, TraceMissingInputsError
+from opto.trace.about import About, FailureFacts, Options
+from opto.trace.binding import Plan
+from opto.trace.body import INSIDE, Body, code_parameter, guard, plain, run
+from opto.trace.code import Environment, define
+from opto.trace.comments import Failure, broken_code, root_of
+from opto.trace.containers import RESERVED
+from opto.trace.context import TRACING, USED_NODES
+from opto.trace.describe import exception_description
+from opto.trace.modules import Module
+from opto.trace.nested import hidden_parameters
+from opto.trace.nodes import ExceptionNode, Node, ParameterNode, link, root_operation, wrap
+from opto.trace.registry import NAME_SCOPES
+from opto.trace.source import CallSite
+
+__all__ = ["FunModule"]
+
+_SELF_NODE = f"{RESERVED}self_node"
+_BODIES_KEPT = 16
+
+
+class FunModule(Module):
+    """A bundled function. Call it like the function: it returns a node that remembers the inputs.
+
+    On a class it is a method: each instance gets a copy of its own on first access, with a code parameter of its own.
+    """
+
+    external_override: bool | None = None
+    """Set on the class by `disable_external_dependencies_check`; None leaves the decision to each function."""
+
+    def __init__(
+        self,
+        fun: Callable[..., Any],
+        options: Options | None = None,
+        *,
+        captured: dict[str, Any] | None = None,
+        site: CallSite | None = None,
+    ) -> None:
+        options = options or Options()
+        self._kind: Any = type(fun) if isinstance(fun, staticmethod | classmethod) else None
+        fun = fun.__func__ if isinstance(fun, staticmethod | classmethod) else fun
+        if not callable(fun):
+            raise TypeError(f"bundle() decorates a function, not {type(fun).__name__}.")
+        self.fun = fun
+        self.traceable_code = options.traceable_code
+        self.catch_execution_error = options.catch_execution_error
+        self.allow_external_dependencies = options.allow_external_dependencies
+        self.overwrite_python_recursion = options.overwrite_python_recursion or options.trainable
+        self.output_name = options.output_name
+        self.parameter: ParameterNode[str] | None = None
+        self._process_inputs = options.process_inputs
+        self._about = About(fun, options, site)
+        self._receiver: Any = None
+        self._guarded = options.overwrite_python_recursion and not options.trainable
+        self._body = Body(guard(fun, self._about) if self._guarded else fun)
+        self._attribute: str = getattr(fun, "__name__", self._about.name)
+        if options.trainable:
+            self.parameter = code_parameter(self._about)
+            self._environment = Environment(fun, captured or {})
+            self._bodies: dict[str, Body] = {}
+        for name in ("__module__", "__name__", "__qualname__", "__doc__"):
+            if hasattr(fun, name):
+                self.__dict__[name] = getattr(fun, name)
+        self.__wrapped__ = fun
+
+    @property
+    def trainable(self) -> bool:
+        """Whether the code is a parameter."""
+        return self.parameter is not None
+
+    @property
+    def name(self) -> str:
+        """The operator name in the description."""
+        return self._about.name
+
+    @property
+    def description(self) -> str:
+        """The full description, `[op]` prefix included."""
+        return self._about.description
+
+    @functools.cached_property
+    def info(self) -> dict[str, Any]:
+        """Static facts about the function: source, signature, line … Facts of a call are in the `info` of its node."""
+        return dict(self._about.facts)
+
+    def parameters_dict(self) -> dict[Any, Any]:
+        return {} if self.parameter is None else {"parameter": self.parameter}
+
+    # ---- calls ----
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if self._receiver is not None:
+            args = (self._receiver, *args)
+        if self._guarded and self._about in INSIDE.get():
+            own = int(self._receiver is not None)
+            return self.fun(*plain(args[:own]), *args[own:], **kwargs)
+        parameter = self.parameter
+        body = self._body if parameter is None else self._current(parameter)
+        plan = body.binder.plan(len(args), tuple(kwargs), self._about.operation)
+        given = plan.ordered(args, kwargs) if plan.tail else args
+        inputs, values = self._inputs_and_values(plan, given)
+        if parameter is not None:
+            inputs = (*inputs, parameter)
+        used: set[Any] | None = set() if TRACING.get() else None
+        try:
+            output = run(body.fun, plan, values, used)
+        except Exception as error:
+            if not self._catches(error):
+                raise
+            raise self._failure(error, plan, inputs) from error
+        if type(output) is CoroutineType:
+            return self._awaited(output, plan, inputs, values)
+        if (
+            used
+            or NAME_SCOPES
+            or self.traceable_code
+            or not self._process_inputs
+            or isinstance(output, Node | Exception)
+        ):
+            return self._concluded(output, plan, inputs, values, used)
+        return link(plan.operation, output, inputs)
+
+    forward = __call__
+
+    def _inputs_and_values(self, plan: Plan, given: tuple[Any, ...]) -> tuple[tuple[Any, ...], Any]:
+        """The input nodes of a call and what its body gets for them; `self` is always handed over plain."""
+        own = int(self._receiver is not None)
+        inputs: tuple[Any, ...] = ()
+        if self.traceable_code or TRACING.get():
+            pairs = zip(given, plan.roots(), strict=True)
+            inputs = tuple([a if isinstance(a, Node) else _lift(a, root) for a, root in pairs])
+        if self.traceable_code:
+            values = [_detached(a, n) for a, n in zip(given[own:], inputs[own:], strict=True)]
+        elif self._process_inputs:
+            return inputs, [a._data if isinstance(a, Node) else a for a in given]
+        else:
+            values = list(given[own:])
+        return inputs, [*plain(given[:own]), *values]
+
+    def _catches(self, error: Exception) -> bool:
+        return self.catch_execution_error and not isinstance(error, TraceMissingInputsError)
+
+    async def _awaited(self, running: CoroutineType[Any, Any, Any], plan: Plan, inputs: Any, values: Any) -> Any:
+        """The rest of the call of a coroutine function."""
+        used: set[Any] | None = set() if TRACING.get() else None
+        outside = USED_NODES.set(used)
+        try:
+            output = await running
+        except GeneratorExit:  # thrown away unfinished, perhaps from another context: nothing to restore
+            raise
+        except BaseException as error:
+            USED_NODES.reset(outside)
+            if not isinstance(error, Exception) or not self._catches(error):
+                raise
+            raise self._failure(error, plan, inputs) from error
+        USED_NODES.reset(outside)
+        return self._concluded(output, plan, inputs, values, used)
+
+    def _concluded(self, output: Any, plan: Plan, inputs: Any, values: Any, used: set[Any] | None) -> Any:
+        """The node of a call that is not the plainest kind."""
+        if isinstance(output, Exception):  # returned, as good as raised
+            if not self._catches(output):
+                raise output
+            raise self._failure(output, plan, inputs) from output
+        external = self._external(inputs, used) if used else []
+        inner = output if isinstance(output, Node) else None
+        scope = f"{NAME_SCOPES[-1]}/" if NAME_SCOPES else None
+        operation = plan.operation.renamed(scope + plan.operation.base) if scope else plan.operation
+        made = link(operation, output if inner is None else inner._data, inputs)
+        if external:
+            made._extras().external = external
+        if inner is not None and made._inputs is not None:
+            made._extras().output = inner
+            made._extras().hidden = hidden_parameters(inner, [*inputs, *(v for v in values if isinstance(v, Node))])
+        if not self._process_inputs or self.traceable_code:
+            facts: Any = plan.operation.info
+            made.info = facts.filled(list(values), output, external)
+        return made
+
+    def _external(self, inputs: tuple[Any, ...], used: set[Any]) -> list[Any]:
+        """The nodes that the body read without being given them; TraceMissingInputsError unless that is allowed."""
+        external = sorted(used.difference(inputs), key=lambda n: n.name)
+        allowed = FunModule.external_override
+        if external and not (self.allow_external_dependencies if allowed is None else allowed):
+            missing = ", ".join(f"(name: {n.name}, data: {n._data})" for n in external)
+            raise TraceMissingInputsError(
+                f"{self._about.qualname} reads the data of nodes that are not among its inputs: {missing}. "
+                "Pass them as arguments, or set allow_external_dependencies=True."
+            )
+        return external
+
+    def _failure(self, error: Exception, plan: Plan, inputs: Any) -> ExecutionError:
+        """The error to raise when a call ended in `error`."""
+        root = root_of(error)
+        value: Any = root.exception_node._data if isinstance(root, ExecutionError) else root
+        facts: Any = plan.operation.info
+        node = self._exception_node(value, self._about.node_name, dict(zip(plan.operation.keys, inputs, strict=False)))
+        node._op.info = FailureFacts(facts, Failure(error))
+        return ExecutionError(node)
+
+    def _exception_node(self, value: Any, name: str, inputs: dict[str, Any]) -> ExceptionNode:
+        watched = USED_NODES.set(None)  # the text of an error may read nodes
+        try:
+            described = exception_description(name)
+            inputs = inputs if TRACING.get() else {}
+            return ExceptionNode(value, inputs=inputs, description=described, name=f"exception_{name}")
+        finally:
+            USED_NODES.reset(watched)
+
+    # ---- trainable code ----
+
+    def _current(self, parameter: ParameterNode[str]) -> Body:
+        """The body that the code parameter describes now, its globals refreshed."""
+        text = parameter._data
+        body = self._body
+        if body.text is not text:
+            try:
+                body = self._bodies.get(text) or self._define(text)
+            except Exception as error:
+                raise self._broken(error, parameter) from error
+            self._body = body
+        if body.definition is not None:
+            body.definition.refresh()
+        return body
+
+    def _define(self, text: str) -> Body:
+        definition = define(text, self._environment)
+        body = Body(definition.fun, definition)
+        if len(self._bodies) >= _BODIES_KEPT:
+            self._bodies.pop(next(iter(self._bodies)), None)
+        self._bodies[text] = body
+        return body
+
+    def _broken(self, error: Exception, parameter: ParameterNode[str]) -> ExecutionError:
+        comment, trace = broken_code(error, str(parameter._data))
+        node = self._exception_node(error, parameter.py_name, {"code": parameter})
+        node.info = {**self._about.facts, "error_comment": comment, "traceback": trace}
+        return ExecutionError(node)
+
+    # ---- methods: binding to instances ----
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._attribute = name
+        if self.parameter is not None and self._about.written_in(owner, name):
+            self._environment.owner = owner
+
+    def __get__(self, instance: Any, owner: type | None = None) -> FunModule:
+        if self._receiver is not None or self._kind is staticmethod:
+            return self
+        if self._kind is classmethod:
+            return self._twin(_receiver=owner if owner is not None else type(instance))
+        if instance is None:
+            return self
+        if isinstance(instance, type):  # a classmethod around this; nothing is stored on classes
+            return self._twin(_receiver=instance)
+        attributes: dict[str, Any] | None = getattr(instance, "__dict__", None)
+        if attributes is None:  # an instance of slots has no place for a copy of its own
+            return self._twin(_receiver=_self_node(instance))
+        key = self._about.storage_key
+        stored: FunModule | None = attributes.get(key)
+        if stored is not None and stored._about is not self._about:
+            key, stored = f"{key}@{self._about.place}", attributes.get(f"{key}@{self._about.place}")
+        if stored is not None and stored._receiver._data is instance:
+            return stored
+        return self._bind(instance, attributes, key, stored or self)
+
+    def _bind(self, instance: Any, attributes: dict[str, Any], key: str, model: FunModule) -> FunModule:
+        """Stores the instance's own copy; its code starts as that of `model`."""
+        node = attributes.get(_SELF_NODE)
+        if node is None or node._data is not instance:
+            node = attributes[_SELF_NODE] = _self_node(instance)
+        own = None if model.parameter is None else model.parameter.detach()
+        bound = self._twin(_receiver=node, parameter=own)
+        if model is not self:  # the entry came along with a shallow copy of the instance
+            attributes[key] = bound
+        winner: FunModule = attributes.setdefault(key, bound)
+        return winner
+
+    # ---- copies and pickles ----
+
+    def _twin(self, **changes: Any) -> FunModule:
+        """Another FunModule for the same function; shares all but `changes`."""
+        twin = object.__new__(type(self))
+        twin.__dict__.update(self.__dict__)
+        twin.__dict__.update(changes)
+        return twin
+
+    def copy(self) -> FunModule:
+        """Another one with the same code parameter."""
+        return self._twin()
+
+    __copy__ = copy
+
+    def detach(self) -> FunModule:
+        """Another one with a code parameter of its own."""
+        return copy.deepcopy(self)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> FunModule:
+        twin = memo[id(self)] = self._twin()
+        twin.parameter = copy.deepcopy(self.parameter, memo)
+        if isinstance(self._receiver, Node):
+            twin._receiver = copy.deepcopy(self._receiver, memo)
+        return twin
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        """By reference where the function can be imported; the current code text goes along."""
+        text = None if self.parameter is None else self.parameter._data
+        if self._receiver is not None:
+            instance = self._receiver._data if isinstance(self._receiver, Node) else self._receiver
+            return getattr, (instance, self._attribute), text
+        module, name = self.fun.__module__, getattr(self.fun, "__qualname__", self.name)
+        known = _imported(module, name)
+        if known is self and text is None:
+            return str(name)
+        if known is not None and known._about is self._about:
+            return _found, (module, name, self.parameter)
+        return _rebuilt, (self.fun, self._about.options, self.parameter)
+
+    def __setstate__(self, text: str) -> None:
+        if self.parameter is not None:
+            self.parameter._data = text
+
+
+def _lift(value: Any, root: Any) -> Any:
+    """The input node of an argument that is not a node."""
+    if isinstance(value, FunModule) and value.parameter is not None:
+        return value.parameter
+    return wrap(value, root)
+
+
+def _detached(value: Any, node: Any) -> Any:
+    """What a traceable body gets: a detached copy, or the bundled function that was passed."""
+    return value if isinstance(value, FunModule) else node.detach()
+
+
+def _self_node(instance: Any) -> Node[Any]:
+    return wrap(instance, root_operation(type(instance).__name__))
+
+
+def _imported(module: str, name: str) -> FunModule | None:
+    """The FunModule that stands under this name in a loaded module, below other decorators if need be."""
+    at: Any = sys.modules.get(module)
+    for part in name.split("."):
+        at = getattr(at, part, None)
+    while at is not None and not isinstance(at, FunModule):
+        at = getattr(at, "__wrapped__", None)
+    return at
+
+
+def _found(module: str, name: str, parameter: ParameterNode[str] | None) -> FunModule:
+    __import__(module)
+    known = _imported(module, name)
+    if known is None:
+        raise AttributeError(f"There is no bundled function {name} in the module {module} any more.")
+    return known._twin(parameter=parameter)
+
+
+def _rebuilt(fun: Callable[..., Any], options: Options, parameter: ParameterNode[str] | None) -> FunModule:
+    return FunModule(fun, options)._twin(parameter=parameter)

@@ -1,0 +1,165 @@
+"""Where the text of a function stands in its file: found by syntax tree, kept per file, read when first needed.
+
+A file's `def` statements are indexed once by the line where they begin, which is what code objects remember, so
+decorators, comments and arguments over several lines confuse nothing. Imports the standard library only.
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+import io
+import linecache
+import tokenize
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from types import CodeType
+from typing import Any, NamedTuple
+
+__all__ = ["CallSite", "Source", "code_of", "code_source", "signature_text", "source_of"]
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """The text of a function and the file line of its first line."""
+
+    text: str
+    line: int
+    file: str
+
+
+class CallSite(NamedTuple):
+    """Lines of a file on which `bundle` is known to have been called."""
+
+    file: str
+    lines: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Block:
+    """One `def` statement: its name, its lines, and the lines of each decorator with "looks like a bundle call"."""
+
+    name: str
+    first: int
+    last: int
+    decorators: tuple[tuple[int, int, bool], ...]
+
+
+_Index = dict[int, _Block]
+_FILES: dict[str, tuple[list[str], _Index]] = {}
+_FILES_KEPT = 64
+
+
+def code_of(fun: Any) -> CodeType | None:
+    """The code object at the bottom of wrappers, partials and methods; None for what was not written in Python."""
+    for _ in range(100):
+        if isinstance(fun, functools.partial):
+            fun = fun.func
+        elif hasattr(fun, "__wrapped__"):
+            fun = fun.__wrapped__
+        elif hasattr(fun, "__func__"):
+            fun = fun.__func__
+        else:
+            break
+    code = getattr(fun, "__code__", None)
+    return code if isinstance(code, CodeType) else None
+
+
+def source_of(fun: Callable[..., Any], site: CallSite | None = None) -> Source | None:
+    """The text of `fun` after its bundle decorator, or the whole of it when there is none; None if it has no `def`.
+
+    A decorator that covers a line of `site` is the bundle whatever its name.
+    """
+    code = code_of(fun)
+    return None if code is None else code_source(code, site, getattr(fun, "__globals__", None))
+
+
+def code_source(code: CodeType, site: CallSite | None = None, globals_: dict[str, Any] | None = None) -> Source | None:
+    """Like `source_of`, for a code object (of a frame, say)."""
+    lines = _lines(code.co_filename, globals_)
+    block = _index(code.co_filename, lines).get(code.co_firstlineno) if lines else None
+    if block is None or block.name != code.co_name:
+        return None
+    first = _after_bundle(block, site.lines if site is not None and site.file == code.co_filename else ())
+    while not lines[first - 1].strip():
+        first += 1
+    return Source("".join(lines[first - 1 : block.last]).strip(), first, code.co_filename)
+
+
+def _after_bundle(block: _Block, known: tuple[int, ...]) -> int:
+    """The first line after the decorator called on one of the `known` lines, or after the one that looks like it."""
+    for line in known:
+        for start, end, _ in block.decorators:
+            if start <= line <= end:
+                return end + 1
+    ends = [end for _, end, looks_like_bundle in block.decorators if looks_like_bundle]
+    return ends[-1] + 1 if ends else block.first
+
+
+def _lines(file: str, globals_: dict[str, Any] | None) -> list[str]:
+    linecache.checkcache(file)
+    return linecache.getlines(file, globals_)
+
+
+def _index(file: str, lines: list[str]) -> _Index:
+    known = _FILES.get(file)
+    if known is not None and (known[0] is lines or known[0] == lines):
+        return known[1]
+    index = {block.first: block for block in _blocks("".join(lines))}
+    if len(_FILES) >= _FILES_KEPT:
+        _FILES.pop(next(iter(_FILES)), None)
+    _FILES[file] = (lines, index)
+    return index
+
+
+def _blocks(text: str) -> Iterator[_Block]:
+    try:
+        tree = ast.parse(text)
+    except SyntaxError:  # the file was edited, or is not Python
+        return
+    for item in ast.walk(tree):
+        if isinstance(item, ast.FunctionDef | ast.AsyncFunctionDef):
+            decorators = tuple((d.lineno, d.end_lineno or d.lineno, _looks_like_bundle(d)) for d in item.decorator_list)
+            first = min([item.lineno, *(start for start, _, _ in decorators)])
+            yield _Block(item.name, first, item.end_lineno or item.lineno, decorators)
+
+
+def _looks_like_bundle(decorator: ast.expr) -> bool:
+    called = decorator.func if isinstance(decorator, ast.Call) else None
+    name = called.attr if isinstance(called, ast.Attribute) else called.id if isinstance(called, ast.Name) else None
+    return name == "bundle"
+
+
+def signature_text(source: str) -> str:
+    """The head of a function's text: from `def` to the end of its docstring if it has one, else to its colon.
+
+    >>> signature_text("@wraps\\ndef f(x,\\n      y=2):  # sum\\n    return x + y")
+    'def f(x,\\n      y=2):'
+    """
+    lines = source.splitlines(keepends=True)
+    start = end = None
+    depth = 0
+    try:
+        for token in tokenize.generate_tokens(io.StringIO(source).readline):
+            if start is None:
+                start = token.start if token.string in ("def", "async") else None
+            elif end is None:
+                depth += (token.string in "([{") - (token.string in ")]}") if token.type == tokenize.OP else 0
+                end = token.end if token.string == ":" and depth == 0 else None
+            elif token.type == tokenize.STRING:
+                end = token.end
+                break
+            elif token.type not in (tokenize.NEWLINE, tokenize.NL, tokenize.INDENT, tokenize.COMMENT):
+                break
+    except (tokenize.TokenError, IndentationError):
+        pass  # the head has been read; what follows is not ours to judge
+    if start is None or end is None:
+        return lines[0].rstrip() if lines else ""
+    return _between(lines, start, end)
+
+
+def _between(lines: list[str], start: tuple[int, int], end: tuple[int, int]) -> str:
+    if start[0] == end[0]:
+        return lines[start[0] - 1][start[1] : end[1]]
+    inner = lines[start[0] : end[0] - 1]
+    return "".join([lines[start[0] - 1][start[1] :], *inner, lines[end[0] - 1][: end[1]]])

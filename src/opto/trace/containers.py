@@ -90,6 +90,17 @@ class ParameterContainer(NodeContainer):
             else:
                 setattr(self, str(name), value)
 
+    # What files hold: keys that are the same in another process, and only models add their other attributes.
+
+    def _stored_members(self) -> dict[Any, Member]:
+        return self.parameters_dict()
+
+    def _stored_attributes(self) -> dict[str, Any] | None:
+        return None
+
+    def _attach_member(self, key: Any, member: Member) -> None:
+        setattr(self, str(key), member)
+
 
 def trainable_method(method: object) -> bool:
     """Is this a bundled function whose code is a parameter?"""
@@ -132,15 +143,25 @@ def own_attributes(obj: object) -> dict[str, Any]:
     return found
 
 
+def put_attribute(obj: object, name: str, value: object) -> None:
+    """Sets an instance attribute, `__dict__` or slot, without asking `__setattr__` or properties."""
+    for cls in type(obj).__mro__:
+        slot = vars(cls).get(name)
+        if isinstance(slot, MemberDescriptorType):
+            slot.__set__(obj, value)
+            return
+    obj.__dict__[name] = value
+
+
 def assign(target: Member, value: object) -> None:
     """Writes `value` (raw, a node, or for containers a mapping or container) into an existing member."""
-    if isinstance(target, ParameterNode) or isinstance(value, Mapping | ParameterContainer):
+    if isinstance(target, ParameterNode):
         target._set(value)
-    else:
-        raise AssertionError(
-            f"{type(target).__name__} holds several parameters and takes a dict or a container, "
-            f"not {type(value).__name__}"
-        )
+        return
+    assert isinstance(value, Mapping | ParameterContainer), (
+        f"{type(target).__name__} holds several parameters and takes a dict or a container, not {type(value).__name__}"
+    )
+    target._set(value)
 
 
 def _class_attributes(cls: type) -> dict[str, Any]:
@@ -205,6 +226,13 @@ class Seq(ParameterContainer, UserList[Any]):
             else:
                 self.data.append(value)
 
+    def _stored_members(self) -> dict[Any, Member]:
+        found = {position: member_of(item, f"item {position}") for position, item in enumerate(self.data)}
+        return {position: member for position, member in found.items() if member is not None}
+
+    def _attach_member(self, key: Any, member: Member) -> None:
+        self.data.append(member)
+
 
 class Map(ParameterContainer, UserDict[Any, Any]):
     """A dict that may hold parameters and containers as values, and parameters as keys."""
@@ -233,6 +261,20 @@ class Map(ParameterContainer, UserDict[Any, Any]):
                 assign(current[name], value)
             else:
                 self.data[name] = value
+
+    def _stored_members(self) -> dict[Any, Member]:
+        """Parameters that are keys, or whose key is one, are told by their place: their text is not the same later."""
+        members: dict[Any, Member] = {}
+        for position, (key, item) in enumerate(self.data.items()):
+            member = member_of(item, f"item {key!r}")
+            if member is not None:
+                members[f"value {position}" if isinstance(key, ParameterNode) else key] = member
+            if isinstance(key, ParameterNode):
+                members[f"key {position}"] = key
+        return members
+
+    def _attach_member(self, key: Any, member: Member) -> None:
+        self.data[key] = member
 
 
 def _is_sequence(value: object) -> bool:

@@ -122,8 +122,8 @@ def render_opt_step(
 ) -> _Page | None:
     """Shows step `idx` of an optimizer in a notebook: graph, feedback, reasoning and improvement.
 
-    Reads `optimizer.log` and `optimizer.summary_log`. Under IPython the page is displayed at once; elsewhere it is returned, to
-    be written to a file (`str(page)`).
+    Reads `optimizer.log` and `optimizer.summary_log`. Under IPython the page is displayed at once; elsewhere it is
+    returned, to be written to a file (`str(page)`).
     """
     problem = optimizer.summary_log[idx]["problem_instance"]
     reasoning, improvement = _parts_of_reply(optimizer.log[idx]["response"])
@@ -137,8 +137,8 @@ def render_opt_step(
         + "".join(_section(title, body) for title, body in sections if body is not None)
         + "</div>"
     )
-    if "IPython" in sys.modules:  # only then is there a notebook to show it in
-        sys.modules["IPython"].display.display(page)
+    if "IPython.display" in sys.modules:  # only then is there a notebook to show it in
+        sys.modules["IPython.display"].display(page)
         return None
     return page
 

@@ -1,0 +1,243 @@
+"""A model as a plain Python file: the classes with their current code and values, and what these need to run.
+
+The text is made of the methods' own sources, so comments stay; the names that they use are looked up and written above
+the class (see `export_names`). May import: the standard library, `nodes`, `containers`.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import textwrap
+from collections.abc import Iterable
+from itertools import accumulate
+from types import FunctionType
+from typing import Any
+
+from opto.trace.containers import Map, ParameterContainer, Seq, is_bundled, own_attributes
+from opto.trace.export_names import Names, is_ours, literal, unbundled
+from opto.trace.nodes import AbstractNode
+
+__all__ = ["export_source", "plain_value"]
+
+_MADE_BY_PYTHON = {
+    "__abstractmethods__", "__annotations__", "__dict__", "__doc__", "__firstlineno__", "__match_args__", "__module__",
+    "__orig_bases__", "__parameters__", "__qualname__", "__static_attributes__", "__weakref__", "_abc_impl",
+    "__annotate__", "__annotate_func__", "__annotations_cache__", "__conditional_annotations__", "__type_params__",
+}  # fmt: skip
+_HEADER = (
+    '"""Exported by opto: the current code and values of {name}, as plain Python."""\n\n'
+    "from __future__ import annotations"
+)
+
+
+def export_source(model: ParameterContainer) -> str:
+    """The text of a module that defines the class of `model` and everything of the user's that it needs.
+
+    Raises ValueError, naming the method, where a source cannot be found or a code parameter does not parse.
+    """
+    names = Names(_Classes(model).source)
+    names.need_class(type(model))
+    return "\n\n\n".join([_HEADER.format(name=type(model).__name__), *names.texts()]) + "\n"
+
+
+class _Classes:
+    """Writes classes; `instances` are the parts of the exported object by class."""
+
+    def __init__(self, model: ParameterContainer) -> None:
+        self.instances: dict[type, ParameterContainer] = {}
+        ahead: list[Any] = [model]
+        visited: set[int] = set()
+        while ahead:
+            part = ahead.pop(0)
+            if id(part) in visited:
+                continue
+            visited.add(id(part))
+            if isinstance(part, ParameterContainer) and not is_bundled(part):
+                self.instances.setdefault(type(part), part)
+                ahead.extend(own_attributes(part).values())
+            elif isinstance(part, list | tuple):
+                ahead.extend(part)
+            elif isinstance(part, dict):
+                ahead.extend(part.values())
+
+    def source(self, cls: type, names: Names) -> str:
+        """The class statement of `cls`, with the values of its instance where the exported object has one."""
+        instance = self.instances.get(cls) or next((i for i in self.instances.values() if isinstance(i, cls)), None)
+        owners = [c for c in cls.__mro__ if c.__dict__.get("__wrapped_model__", c) is c and not is_ours(c)]
+        bases = [names.need_class(base) for base in _plain_bases(cls)]
+        body = [_quoted_doc(cls.__doc__)] if cls.__doc__ else []
+        for name, value in vars(_original(cls)).items():
+            if name not in _MADE_BY_PYTHON:
+                body.append(_Member(cls, name, value, instance, names).text())
+        if issubclass(cls, ParameterContainer) and not any("__call__" in vars(owner) for owner in owners):
+            body.append("def __call__(self, *args, **kwargs):\n    return self.forward(*args, **kwargs)")
+        heading = f"class {cls.__name__}({', '.join(bases)}):" if bases else f"class {cls.__name__}:"
+        return heading + "\n" + textwrap.indent("\n\n".join(filter(None, body)) or "pass", "    ")
+
+
+def _original(cls: type) -> type:
+    """The class that `@model` was applied to; its body holds the methods."""
+    original: type = cls.__dict__.get("__wrapped_model__", cls)
+    return original
+
+
+def _plain_bases(cls: type) -> list[type]:
+    return [base for base in _original(cls).__bases__ if base is not object and not is_ours(base)]
+
+
+class _Member:
+    """One entry of a class body on its way to text."""
+
+    def __init__(self, cls: type, name: str, value: Any, instance: Any, names: Names) -> None:
+        self.cls, self.name, self.value, self.instance, self.names = cls, name, value, instance, names
+
+    def text(self) -> str:
+        value = self.value
+        if isinstance(value, property):
+            return "\n\n".join(self._function(f) for f in (value.fget, value.fset, value.fdel) if f is not None)
+        if isinstance(value, staticmethod | classmethod):
+            inner = value.__func__
+            text = self._bundle(inner) if is_bundled(inner) else self._function(inner)
+            mark = f"@{type(value).__name__}"
+            return text if text.lstrip().startswith(mark) else f"{mark}\n{text}"
+        if is_bundled(value):
+            return self._bundle(value)
+        if isinstance(value, FunctionType):
+            return self._function(value)
+        if isinstance(value, type) and value.__qualname__.startswith(f"{_original(self.cls).__qualname__}."):
+            return self._nested(value)
+        return self._constant()
+
+    def _bundle(self, bundle: Any) -> str:
+        bound = bundle if self.instance is None or not bundle.trainable else bundle.__get__(self.instance, self.cls)
+        text = bound.parameter._data if bound.trainable else bound.info["source"]
+        text = textwrap.dedent(text).strip()
+        where = f"{self.cls.__name__}.{self.name}"
+        try:
+            statements = ast.parse(text).body
+        except SyntaxError as error:
+            raise ValueError(f"the code of {where} does not parse, so it cannot be exported: {error}") from error
+        if not text:
+            raise ValueError(f"the source of {where} cannot be found, so it cannot be exported")
+        self.names.need_names_of(text, bound.fun)
+        if len(statements) == 1:
+            return text
+        # Imports and further functions beside the method: they stay together, where only the method sees them.
+        self.names.add(
+            f"_make_{self.name}", f"def _make_{self.name}():\n{textwrap.indent(text, '    ')}\n    return {self.name}"
+        )
+        return f"{self.name} = _make_{self.name}()"
+
+    def _function(self, function: Any) -> str:
+        inner = inspect.unwrap(function)
+        try:
+            text = textwrap.dedent(inspect.getsource(inner)).strip()
+        except (OSError, TypeError) as error:
+            raise ValueError(
+                f"the source of {self.cls.__name__}.{self.name} cannot be found, so it cannot be exported: "
+                "write the method in a file or a notebook cell"
+            ) from error
+        text = unbundled(text)
+        if self.instance is not None:
+            text = _with_values(text, self.instance, self.name == "__init__")
+        return self.names.need_names_of(text, inner)
+
+    def _nested(self, cls: type) -> str:
+        try:
+            return textwrap.dedent(inspect.getsource(cls)).strip()
+        except (OSError, TypeError) as error:
+            raise ValueError(f"the source of the nested class {cls.__qualname__} cannot be found") from error
+
+    def _constant(self) -> str:
+        value = self.value
+        if self.instance is not None and isinstance(value, AbstractNode):
+            value = self.instance.__dict__.get(self.name, value)
+        text = literal(plain_value(value))
+        if text is None:
+            text = self.names.need_value(value)
+        return f"{self.name} = {text}"
+
+
+def plain_value(value: Any) -> Any:
+    """`value` with its nodes replaced by their data, in lists, tuples and dicts too."""
+    if isinstance(value, AbstractNode):
+        return plain_value(value._data)
+    if isinstance(value, Seq):
+        return [plain_value(item) for item in value]
+    if isinstance(value, Map):
+        return {plain_value(key): plain_value(item) for key, item in value.items()}
+    if type(value) in (list, tuple):
+        return type(value)(plain_value(item) for item in value)
+    if type(value) is dict:
+        return {plain_value(key): plain_value(item) for key, item in value.items()}
+    return value
+
+
+def _holds_nodes(value: Any) -> bool:
+    if isinstance(value, AbstractNode | Seq | Map):
+        return True
+    if isinstance(value, dict):
+        return any(_holds_nodes(item) for item in (*value.keys(), *value.values()))
+    return isinstance(value, list | tuple) and any(_holds_nodes(item) for item in value)
+
+
+def _quoted_doc(doc: str) -> str:
+    return f'"""{inspect.cleandoc(doc)}"""' if '"' not in doc and "\\" not in doc else repr(inspect.cleandoc(doc))
+
+
+# --- current values in place of the first ones --------------------------------------------------
+
+
+def _with_values(text: str, instance: Any, always: bool) -> str:
+    """Replaces `self.x = ...` by the current value where the attribute is a node.
+
+    Outside `__init__` (`always` false) only assignments that make a node are replaced: others are results of calls.
+    """
+    function = ast.parse(text).body[0]
+    assert isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef), "a method is a function"
+    own = {name: plain_value(value) for name, value in own_attributes(instance).items() if _holds_nodes(value)}
+    first = next((argument.arg for argument in function.args.args), "self")
+    edits: list[tuple[ast.expr, str]] = []
+    for statement in ast.walk(function):
+        if isinstance(statement, ast.Assign | ast.AnnAssign) and statement.value is not None:
+            targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
+            for attribute, expression in _pairs(targets, statement.value, first):
+                value = literal(own[attribute]) if attribute in own else None
+                if value is not None and (always or _makes_node(expression)):
+                    edits.append((expression, value))
+    return _edited(text, edits)
+
+
+def _pairs(targets: Iterable[ast.expr], value: ast.expr, first: str) -> Iterable[tuple[str, ast.expr]]:
+    """The attributes of `self` that an assignment sets, each with the expression it gets."""
+    for target in targets:
+        if isinstance(target, ast.Attribute) and isinstance(target.value, ast.Name) and target.value.id == first:
+            yield target.attr, value
+        elif isinstance(target, ast.Tuple) and isinstance(value, ast.Tuple) and len(target.elts) == len(value.elts):
+            for one, part in zip(target.elts, value.elts, strict=True):
+                yield from _pairs([one], part, first)
+
+
+def _makes_node(expression: ast.expr) -> bool:
+    for part in ast.walk(expression):
+        if isinstance(part, ast.Call):
+            called = part.func
+            name = called.attr if isinstance(called, ast.Attribute) else getattr(called, "id", "")
+            if name in ("node", "Node", "ParameterNode"):
+                return True
+    return False
+
+
+def _edited(text: str, edits: list[tuple[ast.expr, str]]) -> str:
+    """Replaces the given expressions, last first so that positions stay right; offsets of `ast` count bytes."""
+    lines = text.encode().splitlines(keepends=True)
+    starts = [0, *accumulate(len(line) for line in lines)]
+    spans = {}
+    for place, value in edits:
+        end = starts[(place.end_lineno or place.lineno) - 1] + (place.end_col_offset or 0)
+        spans[starts[place.lineno - 1] + place.col_offset] = end, value.encode()
+    data = b"".join(lines)
+    for start, (end, new) in sorted(spans.items(), reverse=True):
+        data = data[:start] + new + data[end:]
+    return data.decode()

@@ -1,0 +1,217 @@
+"""What exported code needs around it: imports, helper functions, constants, and stand-ins for names of ours."""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import inspect
+import logging
+import symtable
+import sys
+import textwrap
+from collections.abc import Callable, Iterator
+from types import BuiltinFunctionType, FunctionType, ModuleType
+from typing import Any
+
+from opto.trace.containers import ParameterContainer, is_bundled
+from opto.trace.nodes import AbstractNode
+
+__all__ = ["Names", "is_ours", "literal", "unbundled"]
+
+_log = logging.getLogger(__name__)
+_STAND_INS = {
+    "node": "def node(data, name=None, trainable=False, description=None):\n    return data",
+    "call_llm": textwrap.dedent("""\
+        def call_llm(llm, system_prompt, *user_prompts, **options):
+            messages = [] if system_prompt is None else [{"role": "system", "content": system_prompt}]
+            messages += [{"role": "user", "content": prompt} for prompt in user_prompts]
+            return llm(messages=messages, **options).choices[0].message.content"""),
+}
+_FUTURE = "from __future__ import annotations\n"
+
+
+def is_ours(thing: Any) -> bool:
+    """Does it come from this library?"""
+    module = thing.__name__ if isinstance(thing, ModuleType) else getattr(thing, "__module__", None) or ""
+    return str(module).partition(".")[0] == "opto"
+
+
+def literal(value: Any) -> str | None:
+    """Program text for a plain value; None if it has none that gives an equal value of the same types."""
+    text = repr(value)
+    try:
+        same = ast.literal_eval(text)
+        return text if repr(same) == text and type(same) is type(value) else None
+    except (ValueError, SyntaxError, MemoryError, RecursionError, TypeError):
+        return None
+
+
+def unbundled(text: str) -> str:
+    """A function's source without decorators named bundle or model."""
+    statement = ast.parse(text).body[0]
+    decorators = getattr(statement, "decorator_list", [])
+    lines = text.splitlines()
+    for decorator in reversed(decorators):
+        called = decorator.func if isinstance(decorator, ast.Call) else decorator
+        if getattr(called, "attr", getattr(called, "id", "")) in ("bundle", "model"):
+            del lines[decorator.lineno - 1 : decorator.end_lineno]
+    return "\n".join(lines)
+
+
+class Names:
+    """Module-level definitions in the order they are needed; `class_source` writes classes of the user."""
+
+    def __init__(self, class_source: Callable[[type, Names], str]) -> None:
+        self.class_source = class_source
+        self.imports: dict[str, None] = {}
+        self.definitions: dict[str, str] = {}
+        self.pending: dict[str, Any] = {}
+
+    def texts(self) -> Iterator[str]:
+        if self.imports:
+            yield "\n".join(sorted(self.imports))
+        yield from self.definitions.values()
+
+    def add(self, name: str, text: str) -> None:
+        self.definitions[name] = text
+
+    def need_class(self, cls: type) -> str:
+        """The name under which the file knows `cls`: defined in it, or imported."""
+        name = cls.__name__
+        if name in self.pending:
+            return name
+        if not _to_be_written(cls):
+            return self._imported(cls, name)
+        self.pending[name] = cls
+        text = self.class_source(cls, self)
+        self.definitions[name] = text  # after what it needs
+        return name
+
+    def need_names_of(self, text: str, function: Any) -> str:
+        """Finds definitions for the global names in `text`, a function's source; returns the text, made fit."""
+        scope = _scope(function)
+        text = _without_our_modules(text, scope)
+        for name in _global_names(text):
+            if name in scope:
+                self._need(name, scope[name])
+            elif name in _STAND_INS:
+                self.add(name, _STAND_INS[name])
+        return text
+
+    def need_value(self, value: Any) -> str:
+        """An expression for a value that has no literal: something with a name of its own."""
+        name = getattr(value, "__name__", None)
+        if name is None or not name.isidentifier():
+            raise ValueError(f"a value of type {type(value).__name__} cannot be exported: make it in a method instead")
+        self._need(name, value)
+        return str(name)
+
+    def _need(self, name: str, value: Any) -> None:
+        if name in self.pending or (hasattr(builtins, name) and getattr(builtins, name) is value):
+            return
+        if isinstance(value, type) and value.__name__ == name:
+            self.need_class(value)
+            return
+        self.pending[name] = value
+        if isinstance(value, ModuleType):
+            self.imports[f"import {value.__name__}" + ("" if value.__name__ == name else f" as {name}")] = None
+        elif is_ours(value) and not isinstance(value, AbstractNode | ParameterContainer):
+            self._stand_in(name, value)
+        elif is_bundled(value):
+            self.add(
+                name, self._function_text(value.parameter._data if value.trainable else value.info["source"], value.fun)
+            )
+        elif isinstance(value, FunctionType | BuiltinFunctionType | type):
+            self._function(name, value)
+        else:
+            self._constant(name, value)
+
+    def _stand_in(self, name: str, value: Any) -> None:
+        own = getattr(value, "__name__", name)
+        if own in _STAND_INS:
+            self.add(own, _STAND_INS[own] + ("" if own == name else f"\n\n\n{name} = {own}"))
+        elif own not in ("bundle", "model"):
+            self._imported(value, name)
+            _log.warning("the exported code uses %s of opto: the file needs opto to run", name)
+
+    def _function(self, name: str, value: Any) -> None:
+        if isinstance(value, FunctionType) and _local(value):
+            self.add(name, self._function_text(inspect.getsource(inspect.unwrap(value)), value))
+        else:
+            self._imported(value, name)
+
+    def _function_text(self, source: str, function: Any) -> str:
+        return self.need_names_of(unbundled(textwrap.dedent(source).strip()), function)
+
+    def _constant(self, name: str, value: Any) -> None:
+        data = value._data if isinstance(value, AbstractNode) else value
+        text = literal(data)
+        if text is None:
+            _log.warning("the exported code uses %s, a %s without a literal: define it", name, type(data).__name__)
+            text = f"None  # was a {type(data).__name__}: define it here"
+        self.add(name, f"{name} = {text}")
+
+    def _imported(self, value: Any, name: str) -> str:
+        module, own = value.__module__, value.__qualname__ if hasattr(value, "__qualname__") else value.__name__
+        if module != "builtins":
+            self.imports[f"from {module} import {own}" + ("" if own == name else f" as {name}")] = None
+        return name
+
+
+def _to_be_written(cls: type) -> bool:
+    """Classes of the user that belong to the model; those of installed packages are imported."""
+    return issubclass(cls, ParameterContainer) or any(is_bundled(value) for value in vars(cls).values()) or _local(cls)
+
+
+def _local(thing: Any) -> bool:
+    """Is it from a script, a notebook or a single file of the user's, not from an importable package?"""
+    module = sys.modules.get(thing.__module__)
+    top = str(thing.__module__).partition(".")[0]
+    if module is None or top in ("__main__", "__mp_main__"):
+        return True
+    file = getattr(module, "__file__", None) or ""
+    return top not in sys.stdlib_module_names and "site-packages" not in file and file.endswith(".py")
+
+
+def _scope(function: Any) -> dict[str, Any]:
+    """The globals of a function and what it captured."""
+    function = inspect.unwrap(function)
+    function = getattr(function, "__func__", function)
+    scope = dict(getattr(function, "__globals__", {}))
+    cells = getattr(function, "__closure__", None) or ()
+    for name, cell in zip(getattr(getattr(function, "__code__", None), "co_freevars", ()), cells, strict=False):
+        try:
+            scope[name] = cell.cell_contents
+        except ValueError:
+            continue  # not assigned yet
+    return scope
+
+
+def _global_names(text: str) -> list[str]:
+    found: dict[str, None] = {}
+    ahead = [symtable.symtable(_FUTURE + text, "<export>", "exec")]
+    top = {symbol.get_name() for symbol in ahead[0].get_symbols() if symbol.is_assigned()}
+    while ahead:
+        table = ahead.pop()
+        ahead.extend(table.get_children())
+        for symbol in table.get_symbols():
+            name = symbol.get_name()
+            free = symbol.is_global() or table.get_type() == "module"
+            if free and symbol.is_referenced() and name not in top:
+                found[name] = None
+    return list(found)
+
+
+def _without_our_modules(text: str, scope: dict[str, Any]) -> str:
+    """`trace.operators.call_llm` and `ops.call_llm` become `call_llm`, where there is a stand-in."""
+    chains = {}
+    for part in ast.walk(ast.parse(text)):
+        if isinstance(part, ast.Attribute) and part.attr in _STAND_INS:
+            root: Any = part.value
+            while isinstance(root, ast.Attribute):
+                root = root.value
+            if isinstance(root, ast.Name) and isinstance(scope.get(root.id), ModuleType) and is_ours(scope[root.id]):
+                chains[ast.unparse(part)] = part.attr
+    for chain, name in chains.items():
+        text = text.replace(chain, name)
+    return text

@@ -1,0 +1,223 @@
+"""Pickle without its danger: a reader that makes values of known classes only and calls no function of a file's choice.
+
+Plain data classes of the standard library and numpy arrays are always known. Classes of the user are known when the
+caller names them; their instances are made blank and given their state, their constructors are never called.
+May import: the standard library, `nodes`, `containers`, `plain_data`.
+"""
+
+from __future__ import annotations
+
+import enum
+import io
+import pickle
+import sys
+import types
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
+from importlib import import_module
+from typing import Any
+
+from opto.errors import LoadError
+from opto.trace.containers import is_bundled, own_attributes
+from opto.trace.nodes import AbstractNode
+from opto.trace.plain_data import Path, decode, node_record
+
+__all__ = ["PROGRAM", "OldObject", "classes_in", "dumps", "loads", "loads_old"]
+
+PROGRAM = (types.FunctionType, types.BuiltinFunctionType, types.MethodType, types.ModuleType, type, partial)
+"""Values of these types are program, not data: files do not hold them."""
+
+_SAFE: dict[str, str] = {
+    "builtins": "bool bytearray bytes complex dict float frozenset int list object range set slice str tuple",
+    "collections": "Counter OrderedDict defaultdict deque",
+    "datetime": "date datetime time timedelta timezone",
+    "decimal": "Decimal",
+    "fractions": "Fraction",
+    "pathlib": "Path PosixPath PurePath PurePosixPath PureWindowsPath WindowsPath",
+    "types": "SimpleNamespace",
+    "uuid": "SafeUUID UUID",
+    "numpy": "dtype ndarray",
+    "numpy._core.multiarray": "_reconstruct scalar",
+    "numpy._core.numeric": "_frombuffer",
+    "numpy.core.multiarray": "_reconstruct scalar",
+    "numpy.core.numeric": "_frombuffer",
+    "opto.trace.modules": "blank_model",
+    "opto.trace.safe_pickle": "_stored_node",
+}
+_NAMES = {(module, name) for module, names in _SAFE.items() for name in names.split()}
+
+
+def dumps(value: Any, members: Mapping[int, Path] | None = None) -> bytes:
+    """Pickles `value`, nodes without their past; objects whose id is in `members` become references.
+
+    Raises what pickle raises, and `LoadError` if `loads` could not read the result.
+    """
+    buffer = io.BytesIO()
+    _Writer(buffer, members or {}).dump(value)
+    written = buffer.getvalue()
+    loads(written, known=classes_in(value), resolve=lambda path: None)
+    return written
+
+
+def loads(data: bytes, *, known: Iterable[type] = (), resolve: Callable[[Path], Any] | None = None) -> Any:
+    """Reads what `dumps` wrote. Raises LoadError for damaged data and for classes that are not known."""
+    return _read(_Reader(io.BytesIO(data), known, resolve))
+
+
+def loads_old(data: bytes) -> Any:
+    """Reads a pickle of the earlier library; its own objects come as `OldObject`, other classes are refused."""
+    return _read(_OldReader(io.BytesIO(data), (), None))
+
+
+def classes_in(value: Any) -> set[type]:
+    """The classes of the user's objects inside `value`, however deep."""
+    return {type(item) for item in _walk(value) if _of_user(type(item)) and not isinstance(item, AbstractNode)}
+
+
+def _walk(value: Any) -> Iterator[Any]:
+    """`value` and all data inside it, each object once; functions, classes and modules are not entered."""
+    visited: dict[int, Any] = {}
+    ahead = [value]
+    while ahead:
+        item = ahead.pop()
+        if id(item) in visited:
+            continue
+        visited[id(item)] = item
+        yield item
+        if not (isinstance(item, PROGRAM) or is_bundled(item)):
+            ahead.extend(_parts(item))
+
+
+def _of_user(cls: type) -> bool:
+    return cls.__module__.partition(".")[0] not in sys.stdlib_module_names
+
+
+def _parts(item: Any) -> list[Any]:
+    if isinstance(item, AbstractNode):
+        return [item._data]
+    parts: list[Any] = []
+    if isinstance(item, dict):
+        parts += [*item.keys(), *item.values()]
+    elif isinstance(item, list | tuple | set | frozenset):
+        parts += list(item)
+    if isinstance(item, defaultdict):
+        parts.append(item.default_factory)
+    return parts + list(own_attributes(item).values())
+
+
+class _Writer(pickle.Pickler):
+    def __init__(self, file: io.BytesIO, members: Mapping[int, Path]) -> None:
+        super().__init__(file, protocol=4)
+        self.members = members
+
+    def persistent_id(self, obj: Any) -> Any:
+        return self.members.get(id(obj))
+
+    def reducer_override(self, obj: Any) -> Any:
+        if isinstance(obj, AbstractNode):
+            kind = "$parameter" if hasattr(type(obj), "projections") else "$node"
+            return _stored_node, (kind, node_record(obj, lambda value: value))
+        return NotImplemented
+
+
+def _stored_node(kind: str, record: dict[str, Any]) -> Any:
+    value = record.pop("value")
+    node = decode({kind: {**record, "value": None}})
+    node._data = value
+    return node
+
+
+class _Reader(pickle.Unpickler):
+    def __init__(self, file: io.BytesIO, known: Iterable[type], resolve: Callable[[Path], Any] | None) -> None:
+        super().__init__(file)
+        self.known = {(cls.__module__, cls.__qualname__): cls for cls in known}
+        self.resolve = resolve
+
+    def persistent_load(self, pid: Any) -> Any:
+        if self.resolve is None:
+            raise LoadError("the file refers to parameters that are not in it")
+        return self.resolve(pid)
+
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) in _NAMES:
+            found = getattr(import_module(module), name)
+            return found if _unchangeable(found) else _stand_in(found, may_call=True)
+        cls = self.known.get((module, name))
+        if cls is None:
+            raise LoadError(
+                f"the file holds an object of {module}.{name}, which is not among the known classes; loading it would "
+                "run code that the file chose. If the class is yours, pass it: load(path, known=[...])"
+            )
+        return _stand_in(cls, may_call=issubclass(cls, enum.Enum))
+
+
+class _StandIn(type):
+    """What a file gets in place of a class or function: through it nothing can be changed, and little called.
+
+    A pickle may make blank instances of a user's class, but not call its constructor.
+    """
+
+    may_call: Callable[..., Any] | None
+
+    def __call__(cls, *args: Any, **kwargs: Any) -> Any:
+        if cls.may_call is None:
+            raise LoadError(f"the file wants to call {cls.__qualname__}(...), which loading does not do")
+        return cls.may_call(*args, **kwargs)
+
+
+def _stand_in(target: Any, *, may_call: bool) -> type:
+    def blank(_: type, *args: Any, **kwargs: Any) -> Any:
+        return target.__new__(target, *args, **kwargs)
+
+    members = {"__new__": blank, "may_call": staticmethod(target) if may_call else None}
+    return _StandIn(target.__qualname__, (), members)
+
+
+def _unchangeable(found: Any) -> bool:
+    """Is it written in C? A file could overwrite the attributes of other classes and functions."""
+    flags = getattr(found, "__flags__", 0)
+    return isinstance(found, types.BuiltinFunctionType) or (
+        isinstance(found, type) and (not flags & _HEAP_TYPE or bool(flags & _IMMUTABLE_TYPE))
+    )
+
+
+_HEAP_TYPE, _IMMUTABLE_TYPE = 1 << 9, 1 << 8  # of CPython's type flags
+
+
+class OldObject:
+    """An object of the earlier library, read as the record of its state."""
+
+    kind = ""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self.state: dict[str, Any] = {}
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> OldObject:
+        self = super().__new__(cls)
+        self.state = {}
+        return self
+
+    def __setstate__(self, state: Any) -> None:
+        for part in state if isinstance(state, tuple) else (state,):
+            self.state.update(part or {})
+
+
+class _OldReader(_Reader):
+    def find_class(self, module: str, name: str) -> Any:
+        if module.startswith("opto.trace.") and (module, name) not in _NAMES:
+            return type("OldObject", (OldObject,), {"kind": name})
+        return super().find_class(module, name)
+
+
+def _read(reader: pickle.Unpickler) -> Any:
+    try:
+        value = reader.load()
+    except LoadError:
+        raise
+    except Exception as error:  # a damaged pickle may raise anything
+        raise LoadError(f"the data is damaged: {type(error).__name__}: {error}") from error
+    for item in _walk(value):
+        if isinstance(item, _StandIn):
+            raise LoadError(f"the file holds the class {item.__qualname__} itself as a value, not only objects of it")
+    return value

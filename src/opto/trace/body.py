@@ -29,17 +29,20 @@ INSIDE: ContextVar[frozenset[About]] = ContextVar("opto_inside", default=frozens
 class Body:
     """What a call runs: the function, its plans, and for code from a parameter the text it came from."""
 
-    __slots__ = ("binder", "definition", "fun", "text")
+    __slots__ = ("binder", "definition", "fun", "plans", "text")
 
     def __init__(self, fun: Callable[..., Any], definition: Definition | None = None) -> None:
         self.fun = fun
         self.binder = Binder(fun)
+        self.plans = self.binder.plans
         self.definition = definition
         self.text = None if definition is None else definition.text
 
 
 def run(fun: Callable[..., Any], plan: Plan, values: Any, used: set[Any] | None) -> Any:
     """Runs a body; nodes whose data it reads are added to `used`."""
+    if used is None and not plan.by_name and USED_NODES.get() is None:
+        return fun(*values)  # nobody watches
     outside = USED_NODES.set(used)
     try:
         if not plan.by_name:

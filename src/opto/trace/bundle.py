@@ -9,7 +9,7 @@ Errors become nodes with commented source (`comments`).
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import Any
 
@@ -72,7 +72,7 @@ def bundle(  # noqa: PLR0913 - the signature is a promise
     >>> z.data, z.name, z.description, list(z.inputs)
     (3, 'add:0', 'Adds.', ['x', 'y'])
     """
-    if description is not None and not isinstance(description, str):
+    if callable(description):
         raise TypeError("bundle is written with parentheses: @bundle().")
     options = Options(
         description,
@@ -96,12 +96,11 @@ def bundle(  # noqa: PLR0913 - the signature is a promise
 
 def disable_external_dependencies_check(flag: bool | None) -> None:
     """Overrides `allow_external_dependencies` of every bundle: True allows, False forbids, None asks each again."""
-    global ALLOW_EXTERNAL_DEPENDENCIES
-    ALLOW_EXTERNAL_DEPENDENCIES = FunModule.external_override = flag
+    globals()["ALLOW_EXTERNAL_DEPENDENCIES"] = FunModule.external_override = flag
 
 
 @contextmanager
-def trace_nodes() -> Iterator[set[Node[Any]]]:
+def trace_nodes() -> Generator[set[Node[Any]]]:
     """Collects the nodes whose `.data` is read inside the block, in this thread or task."""
     used: set[Node[Any]] = set()
     token = USED_NODES.set(used)

@@ -31,6 +31,7 @@ __all__ = ["FunModule"]
 
 _SELF_NODE = f"{RESERVED}self_node"
 _BODIES_KEPT = 16
+_UNUSUAL = (Node, Exception)
 
 
 class FunModule(Module):
@@ -110,12 +111,15 @@ class FunModule(Module):
             return self.fun(*plain(args[:own]), *args[own:], **kwargs)
         parameter = self.parameter
         body = self._body if parameter is None else self._current(parameter)
-        plan = body.binder.plan(len(args), tuple(kwargs), self._about.operation)
+        plan = None if kwargs else body.plans.get(len(args))
+        if plan is None:
+            plan = body.binder.plan(len(args), tuple(kwargs), self._about.operation)
         given = plan.ordered(args, kwargs) if plan.tail else args
-        inputs, values = self._inputs_and_values(plan, given)
+        tracing = TRACING.get()
+        inputs, values = self._inputs_and_values(plan, given, tracing)
         if parameter is not None:
             inputs = (*inputs, parameter)
-        used: set[Any] | None = set() if TRACING.get() else None
+        used: set[Any] | None = set() if tracing else None
         try:
             output = run(body.fun, plan, values, used)
         except Exception as error:
@@ -124,29 +128,23 @@ class FunModule(Module):
             raise self._failure(error, plan, inputs) from error
         if type(output) is CoroutineType:
             return self._awaited(output, plan, inputs, values)
-        if (
-            used
-            or NAME_SCOPES
-            or self.traceable_code
-            or not self._process_inputs
-            or isinstance(output, Node | Exception)
-        ):
+        if used or NAME_SCOPES or self.traceable_code or not self._process_inputs or isinstance(output, _UNUSUAL):
             return self._concluded(output, plan, inputs, values, used)
         return link(plan.operation, output, inputs)
 
     forward = __call__
 
-    def _inputs_and_values(self, plan: Plan, given: tuple[Any, ...]) -> tuple[tuple[Any, ...], Any]:
+    def _inputs_and_values(self, plan: Plan, given: tuple[Any, ...], tracing: bool) -> tuple[tuple[Any, ...], Any]:
         """The input nodes of a call and what its body gets for them; `self` is always handed over plain."""
-        own = int(self._receiver is not None)
         inputs: tuple[Any, ...] = ()
-        if self.traceable_code or TRACING.get():
+        if tracing or self.traceable_code:
             pairs = zip(given, plan.roots(), strict=True)
             inputs = tuple([a if isinstance(a, Node) else _lift(a, root) for a, root in pairs])
+        if self._process_inputs and not self.traceable_code:
+            return inputs, [a._data if isinstance(a, Node) else a for a in given]
+        own = int(self._receiver is not None)
         if self.traceable_code:
             values = [_detached(a, n) for a, n in zip(given[own:], inputs[own:], strict=True)]
-        elif self._process_inputs:
-            return inputs, [a._data if isinstance(a, Node) else a for a in given]
         else:
             values = list(given[own:])
         return inputs, [*plain(given[:own]), *values]
@@ -183,7 +181,7 @@ class FunModule(Module):
         made = link(operation, output if inner is None else inner._data, inputs)
         if external:
             made._extras().external = external
-        if inner is not None and made._inputs is not None:
+        if inner is not None:
             made._extras().output = inner
             made._extras().hidden = hidden_parameters(inner, [*inputs, *(v for v in values if isinstance(v, Node))])
         if not self._process_inputs or self.traceable_code:

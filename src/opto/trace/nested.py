@@ -10,7 +10,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from opto.trace.containers import NodeContainer, is_bundled, own_attributes
-from opto.trace.nodes import DEPENDS, Node, ParameterNode
+from opto.trace.nodes import Node, ParameterNode
+from opto.trace.records import DEPENDS
 
 __all__ = ["detach_inputs", "hidden_parameters", "to_data", "wrap_node"]
 

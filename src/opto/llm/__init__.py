@@ -1,1 +1,53 @@
-"""."""
+"""Language models behind one seam: something callable with chat messages, with an async twin.
+
+May import the leaves (errors, events) and httpx; never trace, optimizers or what is above. What
+wraps a model is a model, so wrappers compose: `CachedLLM(Retry(OpenAICompatible(url, name)))`.
+
+Read in this order: base (the protocol and its records), flow (one implementation for sync and
+async), http with clients, faults and replies (the transport), retry, cache, fakes, profile (what a
+model can do), local (a model on this machine), routes and resolve (which model a user means),
+abstract and backends (the classes that older programs construct).
+"""
+
+from opto.llm.abstract import AbstractModel
+from opto.llm.base import LLM, Choice, Message, Messages, Response, Usage, identity_of
+from opto.llm.cache import CachedLLM, CacheStats, MemoryStore, Store
+from opto.llm.fakes import DummyLLM, ScriptedLLM
+from opto.llm.flow import Effect, Flow, FlowLLM, Wrapper, ask
+from opto.llm.http import EnvKey, OpenAICompatible, Wire
+from opto.llm.local import LocalLLM
+from opto.llm.profile import ModelProfile, profile_of
+from opto.llm.resolve import default_llm
+from opto.llm.retry import Retried, Retry, RetryPolicy
+
+__all__ = [
+    "LLM",
+    "AbstractModel",
+    "CacheStats",
+    "CachedLLM",
+    "Choice",
+    "DummyLLM",
+    "Effect",
+    "EnvKey",
+    "Flow",
+    "FlowLLM",
+    "LocalLLM",
+    "MemoryStore",
+    "Message",
+    "Messages",
+    "ModelProfile",
+    "OpenAICompatible",
+    "Response",
+    "Retried",
+    "Retry",
+    "RetryPolicy",
+    "ScriptedLLM",
+    "Store",
+    "Usage",
+    "Wire",
+    "Wrapper",
+    "ask",
+    "default_llm",
+    "identity_of",
+    "profile_of",
+]

@@ -1,0 +1,121 @@
+"""LiteLLM, CustomLLM and the local model as classes with the constructors that old programs use."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import importlib.util
+import os
+from typing import Any
+
+from opto.llm.abstract import AbstractModel
+from opto.llm.auto_retry import retry_with_exponential_backoff
+from opto.llm.backends.common import Backend
+from opto.llm.base import LLM
+from opto.llm.local.model import LocalLLM
+from opto.llm.profile import ModelProfile, known_profile
+from opto.llm.resolve import configured_llm, local_llm, named_model
+from opto.llm.retry import Retry, RetryPolicy
+from opto.llm.routes import AzureToken, custom, transport_for
+
+__all__ = ["CustomLLM", "EmbeddedLLM", "LiteLLM", "LiteLLMTransport"]
+
+
+class LiteLLM(Backend):
+    """Any hosted model by the name that LiteLLM knows; without that package, by the OpenAI protocol.
+
+    The model is the argument, else TRACE_LITELLM_MODEL, DEFAULT_LITELLM_MODEL or gpt-4o. When
+    nobody named one and no key or server is configured, the model on this machine answers.
+    `cache` is kept for old programs; wrap the model in `opto.llm.CachedLLM` to cache.
+    """
+
+    def __init__(
+        self,
+        model: str | None = None,
+        reset_freq: float | None = None,
+        cache: bool = True,
+        max_retries: int = 10,
+        base_delay: float = 1.0,
+    ) -> None:
+        super().__init__(self._build, reset_freq)
+        self._named = model or named_model(os.environ)
+        self.model_name = self._named or "gpt-4o"
+        self.cache = cache
+        self.max_retries, self.base_delay = max_retries, base_delay
+
+    def _build(self) -> Any:
+        installed = importlib.util.find_spec("litellm") is not None
+        if installed and (self._named or os.environ.get("OPENAI_API_KEY")):
+            return LiteLLMTransport(self.model_name, self.max_retries, self.base_delay)
+        if self._named is None:
+            return configured_llm(_without_backend()) or local_llm()
+        policy = RetryPolicy(attempts=self.max_retries, base=self.base_delay)
+        return Retry(transport_for(self._named, os.environ), policy)
+
+
+class LiteLLMTransport:
+    """`litellm.completion` with retries, as a model."""
+
+    def __init__(self, model: str, max_retries: int, base_delay: float) -> None:
+        self.model_name, self.max_retries, self.base_delay = model, max_retries, base_delay
+
+    @property
+    def profile(self) -> ModelProfile:
+        return known_profile(self.model_name.rpartition("/")[2])
+
+    @property
+    def identity(self) -> str:
+        return f"litellm|{self.model_name}"
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        completion = importlib.import_module("litellm").completion
+        call = functools.partial(completion, self.model_name, *args, **{**self._credentials(), **kwargs})
+        return retry_with_exponential_backoff(call, self.max_retries, self.base_delay, f"LiteLLM {self.model_name}")
+
+    def _credentials(self) -> dict[str, Any]:
+        scope = os.environ.get("AZURE_TOKEN_PROVIDER_SCOPE")
+        if scope and self.model_name.startswith("azure/"):
+            return {"azure_ad_token_provider": AzureToken(scope)}
+        return {}
+
+
+class CustomLLM(Backend):
+    """A server that speaks the OpenAI protocol: TRACE_CUSTOMLLM_URL, …_MODEL (gpt-4o), …_API_KEY."""
+
+    def __init__(self, model: str | None = None, reset_freq: float | None = None, cache: bool = True) -> None:
+        super().__init__(self._build, reset_freq)
+        self.model_name = model or os.environ.get("TRACE_CUSTOMLLM_MODEL") or "gpt-4o"
+        self.cache = cache
+
+    def create(self, **config: Any) -> Any:
+        """Complete a chat; the model's name is added."""
+        return self._live()(**{"model": self.model_name, **config})
+
+    def _build(self) -> LLM:
+        return Retry(custom(os.environ, self.model_name))
+
+
+class EmbeddedLLM(AbstractModel):
+    """The model on this machine (`opto.llm.local.LocalLLM`) as an AbstractModel."""
+
+    def __init__(self, model: str | None = None, reset_freq: float | None = None, **settings: Any) -> None:
+        super().__init__(self._build, reset_freq)
+        self._settings: dict[str, Any] = {"model": model, **settings}
+
+    @property
+    def model_name(self) -> str:
+        name: str = self._live().model_name
+        return name
+
+    @property
+    def profile(self) -> ModelProfile:
+        profile: ModelProfile = self._live().profile
+        return profile
+
+    def _build(self) -> LocalLLM:
+        return LocalLLM(**self._settings)
+
+
+def _without_backend() -> dict[str, str]:
+    """LiteLLM was chosen already: what remains is which server."""
+    return {name: value for name, value in os.environ.items() if name != "TRACE_DEFAULT_LLM_BACKEND"}

@@ -1,0 +1,101 @@
+"""The seam: what a language model is to the rest of the house, and the records it answers with.
+
+A model is anything callable with chat messages that has an async twin `acall`:
+
+>>> def first_word(llm: LLM) -> str:
+...     return llm(messages=[{"role": "user", "content": "Hi"}], max_tokens=5).text.split()[0]
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol, runtime_checkable
+
+__all__ = ["LLM", "Choice", "ChatMessage", "Message", "Messages", "Options", "Response", "Usage", "identity_of"]
+
+ChatMessage = Mapping[str, Any]
+"""One message as sent: `role` and `content`, plus whatever the server knows."""
+Messages = Sequence[ChatMessage]
+Options = Mapping[str, Any]
+"""max_tokens, temperature, response_format, n, stop, seed …; an option that is None is not sent."""
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """What the model said."""
+
+    content: str
+    role: str = "assistant"
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """One of the `n` answers; `finish_reason` is "stop", "length" … or None when unknown."""
+
+    message: Message
+    finish_reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens paid for; None means that the server did not say, never zero."""
+
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+
+    @property
+    def total_tokens(self) -> int | None:
+        """Both together, None when either is unknown."""
+        if self.prompt_tokens is None or self.completion_tokens is None:
+            return None
+        return self.prompt_tokens + self.completion_tokens
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """A model's answer, in the shape that users of OpenAI-like libraries know.
+
+    >>> Response.of("Hello").choices[0].message.content
+    'Hello'
+    """
+
+    choices: tuple[Choice, ...]
+    usage: Usage = field(default_factory=Usage)
+    model: str | None = None
+
+    @classmethod
+    def of(cls, *texts: str, usage: Usage | None = None, model: str | None = None) -> Response:
+        """Build a response with one choice a text."""
+        return cls(tuple(Choice(Message(text), "stop") for text in texts), usage or Usage(), model)
+
+    @property
+    def text(self) -> str:
+        """The content of the first choice."""
+        return self.choices[0].message.content
+
+
+@runtime_checkable
+class LLM(Protocol):
+    """Anything that answers chat messages; wrappers (retry, cache …) wrap one and are one."""
+
+    def __call__(self, messages: Messages, **options: Any) -> Response:
+        """Answer, or raise a subclass of `opto.errors.LLMError`."""
+        ...
+
+    async def acall(self, messages: Messages, **options: Any) -> Response:
+        """Answer without blocking the event loop; otherwise the same."""
+        ...
+
+
+def identity_of(llm: object) -> str:
+    """Name the model behind `llm` so that equal requests to equal names may share an answer.
+
+    Reads `llm.identity` when there is one; otherwise the class and the model's name stand for it.
+    """
+    identity = getattr(llm, "identity", None)
+    if isinstance(identity, str):
+        return identity
+    name = getattr(llm, "model_name", None) or getattr(llm, "model", None)
+    kind = type(llm)
+    return f"{kind.__module__}.{kind.__qualname__}:{name if isinstance(name, str) else ''}"

@@ -1,0 +1,215 @@
+"""Never pay for the same request twice."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import threading
+from collections import OrderedDict
+from collections.abc import Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from opto.llm.base import LLM, Messages, Response
+from opto.llm.flow import Effect, Flow, Wrapper, ask
+
+__all__ = ["CacheStats", "CachedLLM", "MemoryStore", "Store", "request_key"]
+
+
+def request_key(identity: str, messages: Messages, options: Mapping[str, Any]) -> str | None:
+    """Digest of the whole request, equal for equal requests in every process.
+
+    None when something in it has no JSON form: such a request cannot be recognised again safely.
+
+    >>> request_key("m", [{"role": "user", "content": "a"}], {"n": 1, "stop": None}) == request_key(
+    ...     "m", [{"content": "a", "role": "user"}], {"n": 1})
+    True
+    """
+    given = {name: value for name, value in options.items() if value is not None}
+    try:
+        text = json.dumps([identity, [dict(message) for message in messages], given], sort_keys=True)
+    except (TypeError, ValueError, RecursionError):
+        return None
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+class Store(Protocol):
+    """Where answers are kept; must be safe to call from several threads."""
+
+    def get(self, key: str) -> Response | None:
+        """The answer kept under `key`."""
+        ...
+
+    def put(self, key: str, response: Response) -> None:
+        """Keep an answer; when this returns, it is kept."""
+        ...
+
+
+class MemoryStore:
+    """Keep the `size` answers used last."""
+
+    def __init__(self, size: int = 100_000) -> None:
+        self.size = size
+        self._kept: OrderedDict[str, Response] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, key: str) -> Response | None:
+        with self._lock:
+            response = self._kept.get(key)
+            if response is not None:
+                self._kept.move_to_end(key)
+            return response
+
+    def put(self, key: str, response: Response) -> None:
+        with self._lock:
+            self._kept[key] = response
+            self._kept.move_to_end(key)
+            while len(self._kept) > self.size:
+                self._kept.popitem(last=False)
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    def __getstate__(self) -> dict[str, Any]:
+        with self._lock:
+            return {"size": self.size, "_kept": self._kept.copy()}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._lock = threading.Lock()
+
+
+@dataclass(frozen=True, slots=True)
+class CacheStats:
+    """Calls answered from the store or by waiting for an equal one, calls paid, calls that could not be recognised."""
+
+    hits: int = 0
+    misses: int = 0
+    unkeyed: int = 0
+
+
+class _Flight:
+    """A request under way, that equal ones wait for."""
+
+    def __init__(self) -> None:
+        self.landed: Future[Response | None] = Future()
+        self.loop = _running_loop()
+
+
+class CachedLLM(Wrapper):
+    """Wrap a model so that a request equal in messages, options and model is asked once.
+
+    Equal requests made at the same time wait for the first one; errors are not kept. A sampled
+    reply is kept like any other: ask for another with another `seed`.
+
+    >>> from opto.llm.fakes import ScriptedLLM
+    >>> llm = CachedLLM(ScriptedLLM(["only once"]))
+    >>> [llm([{"role": "user", "content": "?"}]).text for _ in range(3)], llm.stats.hits
+    (['only once', 'only once', 'only once'], 2)
+    """
+
+    def __init__(self, llm: LLM, store: Store | None = None) -> None:
+        super().__init__(llm)
+        self.store: Store = MemoryStore() if store is None else store
+        self._counts = (0, 0, 0)
+        self._flights: dict[str, _Flight] = {}
+        self._lock = threading.Lock()
+
+    @property
+    def stats(self) -> CacheStats:
+        with self._lock:
+            return CacheStats(*self._counts)
+
+    def flow(self, messages: Messages, options: dict[str, Any]) -> Flow[Response]:
+        key = request_key(self.identity, messages, options)
+        if key is None:
+            self._count(unkeyed=1)
+            response: Response = yield ask(self.llm, messages, options)
+            return response
+        while True:
+            kept = self.store.get(key)
+            if kept is not None:
+                self._count(hits=1)
+                return kept
+            flight, mine = self._board(key)
+            if mine:
+                return (yield from self._fly(key, messages, options))
+            landed: Response | None = yield _wait(flight)
+            if landed is not None:
+                self._count(hits=1)
+                return landed
+            if flight.landed.done():
+                continue  # the first one was cancelled: somebody else must ask
+            self._count(misses=1)
+            response = yield ask(self.llm, messages, options)
+            return response
+
+    def _board(self, key: str) -> tuple[_Flight, bool]:
+        """Join the flight of `key`, or start it."""
+        with self._lock:
+            flight = self._flights.get(key)
+            if flight is not None:
+                return flight, False
+            flight = self._flights[key] = _Flight()
+            return flight, True
+
+    def _fly(self, key: str, messages: Messages, options: dict[str, Any]) -> Flow[Response]:
+        """Ask for everybody; whatever happens, the flight lands."""
+        try:
+            response = self.store.get(key)  # an earlier flight may have landed since the first look
+            if response is not None:
+                self._count(hits=1)
+            else:
+                response = yield ask(self.llm, messages, options)
+                self._count(misses=1)
+                self.store.put(key, response)
+        except Exception as error:
+            self._land(key, error)
+            raise
+        except BaseException:
+            self._land(key, None)
+            raise
+        self._land(key, response)
+        return response
+
+    def _land(self, key: str, result: Response | Exception | None) -> None:
+        with self._lock:
+            flight = self._flights.pop(key)
+        if isinstance(result, Exception):
+            flight.landed.set_exception(result)
+        else:
+            flight.landed.set_result(result)
+
+    def _count(self, *, hits: int = 0, misses: int = 0, unkeyed: int = 0) -> None:
+        with self._lock:
+            old = self._counts
+            self._counts = (old[0] + hits, old[1] + misses, old[2] + unkeyed)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_flights": {}, "_lock": None}  # a copy waits for none of our requests
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._lock = threading.Lock()
+
+
+def _wait(flight: _Flight) -> Effect:
+    def now() -> Response | None:
+        if flight.loop is not None and flight.loop is _running_loop():
+            return None  # blocking the loop that must land the flight would wait for ever: ask alone
+        return flight.landed.result()
+
+    async def later() -> Response | None:
+        # A copy of the future: cancelling one that waits must not cancel the flight for the others.
+        return await asyncio.shield(asyncio.wrap_future(flight.landed))
+
+    return Effect(now, later)
+
+
+def _running_loop() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None

@@ -1,0 +1,134 @@
+"""Turn what went wrong on the wire into one error of the tree with one clear sentence. Pure."""
+
+from __future__ import annotations
+
+import email.utils
+import json
+from collections.abc import Mapping
+from datetime import datetime, timezone
+from typing import Any
+
+import httpx
+
+from opto.errors import (
+    LLMAuthError,
+    LLMConnectionError,
+    LLMError,
+    LLMRateLimitError,
+    LLMRequestError,
+    LLMServerError,
+    LLMTimeoutError,
+)
+
+__all__ = ["from_exception", "from_status", "parse_retry_after", "quote", "shown_url"]
+
+_NO_CREDIT = ("insufficient_quota", "billing_hard_limit_reached")
+
+
+def quote(text: str, secret: str | None = None, limit: int = 200) -> str:
+    """Make foreign text safe to print: one line, bounded, without the key."""
+    if secret:
+        text = text.replace(secret, "***")
+    line = " ".join("".join(c if c.isprintable() else " " for c in text[: 4 * limit]).split())
+    return line if len(line) <= limit else line[: limit - 1] + "…"
+
+
+def shown_url(url: str) -> str:
+    """The address without user, password and query, which may hold secrets.
+
+    >>> shown_url("https://me:pw@host:1/v1?key=x")
+    'https://host:1/v1'
+    """
+    try:
+        parsed = httpx.URL(url)
+    except httpx.InvalidURL:
+        return quote(url.split("?")[0])
+    return str(parsed.copy_with(username="", password="", query=None, fragment=None))
+
+
+def from_exception(error: Exception, url: str, timeout: float) -> LLMError:
+    """Map an error of httpx; the caller raises the result `from` it."""
+    where = shown_url(url)
+    if isinstance(error, httpx.TimeoutException):
+        return LLMTimeoutError(
+            f"{where} did not answer within {timeout:g} s: raise `timeout`, ask for fewer tokens, or check the server."
+        )
+    if isinstance(error, httpx.ConnectError):
+        return LLMConnectionError(
+            f"Nobody answers at {where} ({quote(str(error))}): check the base URL, and that the server runs."
+        )
+    if isinstance(error, (httpx.UnsupportedProtocol, httpx.InvalidURL)):
+        return LLMRequestError(f"{where} is no address ({quote(str(error))}): give a base URL such as https://host/v1.")
+    what = quote(str(error)) or type(error).__name__
+    return LLMConnectionError(f"{where} broke the connection ({what}): try again, and read the server's log.")
+
+
+def from_status(status: int, headers: Mapping[str, str], body: bytes, url: str, secret: str | None) -> LLMError:
+    """Map an answer whose status is not 200."""
+    where, said = shown_url(url), _said(body, secret)
+    if status in (401, 403):
+        return LLMAuthError(f"{where} refused the key (status {status}{said}): check the API key and its rights.")
+    if status == 429 and _error_code(body) in _NO_CREDIT:
+        # Not a rate limit: waiting will not bring the money back, so no retry may see it as one.
+        return LLMRequestError(f"{where} refuses because the account has no credit (status 429{said}): check billing.")
+    if status == 429:
+        wait = parse_retry_after(headers)
+        hint = "wait and try again" if wait is None else f"try again in {wait:g} s"
+        return LLMRateLimitError(f"{where} gets too many requests (status 429{said}): {hint}.", retry_after=wait)
+    if status == 408:
+        return LLMTimeoutError(f"{where} gave up waiting (status 408{said}): try again.")
+    if status >= 500:
+        return LLMServerError(f"{where} failed (status {status}{said}): try again later, and read the server's log.")
+    if 300 <= status < 400:
+        target = quote(shown_url(headers.get("location", "?")), secret)
+        return LLMRequestError(f"{where} redirects to {target} (status {status}): use the final base URL.")
+    if status == 404:
+        return LLMRequestError(f"{where} does not exist (status 404{said}): check base URL and model name.")
+    return LLMRequestError(f"{where} refuses the request (status {status}{said}): change the request or its options.")
+
+
+def parse_retry_after(headers: Mapping[str, str], now: datetime | None = None) -> float | None:
+    """Seconds to wait, from `retry-after-ms` or `Retry-After` (a number or a date); None when absent or senseless."""
+    for name, scale in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
+        value = headers.get(name)
+        if value is None:
+            continue
+        try:
+            seconds = float(value) * scale
+        except ValueError:
+            seconds = _seconds_until(value, now)
+        if 0 <= seconds < 1e9:
+            return seconds
+    return None
+
+
+def _seconds_until(date: str, now: datetime | None) -> float:
+    try:
+        when = email.utils.parsedate_to_datetime(date)
+    except (ValueError, TypeError):
+        return -1.0
+    when = when if when.tzinfo else when.replace(tzinfo=timezone.utc)
+    return max(0.0, (when - (now or datetime.now(timezone.utc))).total_seconds())
+
+
+def _error_fields(body: bytes) -> Mapping[str, Any]:
+    try:
+        data = json.loads(body)
+    except (ValueError, RecursionError):
+        return {}
+    error = data.get("error", data) if isinstance(data, dict) else None
+    return error if isinstance(error, dict) else {"message": error}
+
+
+def _error_code(body: bytes) -> object:
+    code = _error_fields(body).get("code")
+    return code if isinstance(code, str) else None
+
+
+def _said(body: bytes, secret: str | None) -> str:
+    """The server's own words as `, it says: …`; pages of HTML say nothing to a person."""
+    message = _error_fields(body).get("message")
+    if not isinstance(message, str):
+        text = body[:2000].decode("utf-8", "replace").strip()
+        message = "" if text.startswith(("<", "{", "[")) else text
+    return f', it says: "{quote(message, secret)}"' if message else ""

@@ -1,0 +1,126 @@
+"""Write a model or a wrapper once, run it sync and async.
+
+A *flow* is a generator that yields effects (ask a model, sleep, wait) and returns a
+result. `run` performs each effect by blocking, `arun` by awaiting; errors of an effect
+are thrown into the flow at its `yield`, so that plain `try` works there.
+
+A wrapper therefore is one method:
+
+>>> from opto.llm.fakes import ScriptedLLM
+>>> class Shouting(Wrapper):
+...     def flow(self, messages, options):
+...         response = yield ask(self.llm, messages, options)
+...         return Response.of(response.text.upper())
+>>> Shouting(ScriptedLLM(["hello"]))([{"role": "user", "content": "Hi"}]).text
+'HELLO'
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable, Generator
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from opto.llm.base import LLM, Messages, Options, Response, identity_of
+from opto.llm.profile import ModelProfile, profile_of
+
+__all__ = ["Effect", "Flow", "FlowLLM", "Wrapper", "arun", "ask", "blocking", "run", "sleep"]
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """One thing to do, in its blocking and its awaiting form."""
+
+    now: Callable[[], Any]
+    later: Callable[[], Awaitable[Any]]
+
+
+Flow = Generator[Effect, Any, T]
+
+
+def run(flow: Flow[T]) -> T:
+    """Drive `flow` to its end in this thread."""
+    try:
+        effect = next(flow)
+        while True:
+            try:
+                value = effect.now()
+            except BaseException as error:  # noqa: BLE001 - handed to the flow, which decides
+                effect = flow.throw(error)
+            else:
+                effect = flow.send(value)
+    except StopIteration as stop:
+        result: T = stop.value
+        return result
+
+
+async def arun(flow: Flow[T]) -> T:
+    """Drive `flow` to its end in this task."""
+    try:
+        effect = next(flow)
+        while True:
+            try:
+                value = await effect.later()
+            except BaseException as error:  # noqa: BLE001 - handed to the flow, which decides
+                effect = flow.throw(error)
+            else:
+                effect = flow.send(value)
+    except StopIteration as stop:
+        result: T = stop.value
+        return result
+
+
+def ask(llm: LLM, messages: Messages, options: Options) -> Effect:
+    """Ask a model; the effect's value is its `Response`."""
+    return Effect(lambda: llm(messages=messages, **options), lambda: llm.acall(messages=messages, **options))
+
+
+def sleep(
+    seconds: float,
+    now: Callable[[float], object] = time.sleep,
+    later: Callable[[float], Awaitable[object]] = asyncio.sleep,
+) -> Effect:
+    """Wait; tests hand in clocks that only count."""
+    return Effect(lambda: now(seconds), lambda: later(seconds))
+
+
+def blocking(function: Callable[[], Any]) -> Effect:
+    """Call something that blocks and has no async form: a worker thread does it for tasks."""
+    return Effect(function, lambda: asyncio.to_thread(function))
+
+
+class FlowLLM(ABC):
+    """A model written as one flow; both calls of the `LLM` protocol follow from it."""
+
+    @abstractmethod
+    def flow(self, messages: Messages, options: dict[str, Any]) -> Flow[Response]:
+        """Answer one request."""
+
+    def __call__(self, messages: Messages, **options: Any) -> Response:
+        return run(self.flow(messages, options))
+
+    async def acall(self, messages: Messages, **options: Any) -> Response:
+        return await arun(self.flow(messages, options))
+
+
+class Wrapper(FlowLLM):
+    """Base of what wraps a model and is a model; profile and identity are those of the inner one."""
+
+    def __init__(self, llm: LLM) -> None:
+        self.llm = llm
+
+    @property
+    def profile(self) -> ModelProfile:
+        return profile_of(self.llm)
+
+    @property
+    def identity(self) -> str:
+        return identity_of(self.llm)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.llm!r})"

@@ -1,0 +1,240 @@
+"""The transport: any server that speaks OpenAI's chat protocol, by base URL and key."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import httpx
+
+from opto.errors import LLMConfigError, LLMRequestError, LLMResponseError
+from opto.llm.base import Messages, Response
+from opto.llm.clients import Clients
+from opto.llm.faults import from_exception, from_status, quote, shown_url
+from opto.llm.flow import Effect, Flow, FlowLLM, arun, run
+from opto.llm.profile import ModelProfile, known_profile
+from opto.llm.replies import parse_completion, parse_embedding
+
+__all__ = ["ApiKey", "EnvKey", "OpenAICompatible", "Wire"]
+
+
+@dataclass(frozen=True, slots=True)
+class EnvKey:
+    """A key that stays in the environment: read when a call needs it, never copied into a pickle."""
+
+    names: tuple[str, ...]
+    hint: str = ""
+
+    def __call__(self) -> str:
+        for name in self.names:
+            if value := os.environ.get(name):
+                return value
+        raise LLMConfigError(f"No API key{self.hint}: set {' or '.join(self.names)} in the environment.")
+
+
+ApiKey = str | Callable[[], str]
+
+
+@dataclass(frozen=True, slots=True)
+class Wire:
+    """How requests travel: the key's header, extra query and headers, limits.
+
+    `max_reply_bytes` bounds memory; `clock` counts seconds for the total time of a call.
+    """
+
+    key_header: str = "Authorization"
+    query: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict)
+    max_reply_bytes: int = 64 * 2**20
+    clock: Callable[[], float] = time.monotonic
+
+
+class _Call(NamedTuple):
+    request: httpx.Request
+    timeout: float
+    secret: str | None
+
+
+class OpenAICompatible(FlowLLM):
+    """A model behind an OpenAI-compatible server: OpenAI, Azure, vLLM, Ollama, llama.cpp …
+
+    `timeout` bounds a whole call in seconds, reply included. `defaults` are completion options used
+    unless a call says otherwise. Safe to share between threads and event loops; copies and pickles
+    drop live connections. Raises the `LLM…Error` classes of `opto.errors`, never httpx's.
+
+    >>> llm = OpenAICompatible("http://127.0.0.1:8080/v1", "qwen", defaults={"temperature": 0})
+    >>> llm
+    OpenAICompatible('http://127.0.0.1:8080/v1', 'qwen')
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        model: str,
+        *,
+        api_key: ApiKey | None = None,
+        timeout: float = 120.0,
+        profile: ModelProfile | None = None,
+        defaults: Mapping[str, Any] | None = None,
+        wire: Wire | None = None,
+    ) -> None:
+        self.base_url = base_url.rstrip("/")
+        self.model_name = model
+        self.profile = profile or known_profile(model)
+        self.timeout = timeout
+        self.defaults = dict(defaults or {})
+        self.wire = wire or Wire()
+        self._api_key = api_key
+        self._clients = Clients()
+
+    @classmethod
+    def azure(
+        cls, endpoint: str, deployment: str, *, api_version: str, api_key: ApiKey, bearer: bool = False, **settings: Any
+    ) -> OpenAICompatible:
+        """Serve an Azure OpenAI deployment; `bearer` says that `api_key` is (or gives) an Entra token."""
+        wire = Wire(key_header="Authorization" if bearer else "api-key", query={"api-version": api_version})
+        base_url = f"{endpoint.rstrip('/')}/openai/deployments/{deployment}"
+        return cls(base_url, deployment, api_key=api_key, wire=wire, **settings)
+
+    @property
+    def identity(self) -> str:
+        return f"{shown_url(self.base_url)}|{self.model_name}|{json.dumps(self.defaults, sort_keys=True, default=repr)}"
+
+    def flow(self, messages: Messages, options: dict[str, Any]) -> Flow[Response]:
+        call = self._call("chat/completions", self._completion(messages, options), options.get("timeout"))
+        body = yield from self._exchange(call)
+        return parse_completion(body, str(call.request.url))
+
+    def embed(self, text: str) -> tuple[float, ...]:
+        """The embedding vector of `text` by this model."""
+        return run(self._embed(text))
+
+    async def aembed(self, text: str) -> tuple[float, ...]:
+        """`embed` without blocking."""
+        return await arun(self._embed(text))
+
+    def post(self, path: str, payload: Mapping[str, Any]) -> Flow[bytes]:
+        """A flow that sends JSON to `path` under the base URL and gives the reply's body."""
+        return (yield from self._exchange(self._call(path, payload, None)))
+
+    def close(self) -> None:
+        """Close idle connections; the next call opens new ones."""
+        self._clients.close()
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({shown_url(self.base_url)!r}, {self.model_name!r})"
+
+    def _embed(self, text: str) -> Flow[tuple[float, ...]]:
+        call = self._call("embeddings", {"model": self.model_name, "input": text}, None)
+        body = yield from self._exchange(call)
+        return parse_embedding(body, str(call.request.url))
+
+    def _completion(self, messages: Messages, options: Mapping[str, Any]) -> dict[str, Any]:
+        if options.get("stream"):
+            raise LLMConfigError("OpenAICompatible returns whole replies: leave out stream=True.")
+        given = {"model": self.model_name, **self.defaults, **options, "messages": _plain(messages)}
+        given.pop("timeout", None)
+        payload = {name: value for name, value in given.items() if value is not None}
+        if "max_tokens" in payload:
+            payload.setdefault(self.profile.limit_option, payload["max_tokens"])
+            if self.profile.limit_option != "max_tokens":
+                del payload["max_tokens"]
+        return payload
+
+    def _call(self, path: str, payload: Mapping[str, Any], timeout: Any) -> _Call:
+        seconds = float(timeout) if isinstance(timeout, (int, float)) else self.timeout
+        secret = self._secret()
+        try:
+            content = json.dumps(payload, allow_nan=False).encode()
+        except (TypeError, ValueError, RecursionError) as error:
+            raise LLMRequestError(f"The request cannot be written as JSON ({error}): pass plain values.") from error
+        headers = {"content-type": "application/json", "user-agent": "opto-trace", **self.wire.headers}
+        if secret is not None:
+            bearer = self.wire.key_header.lower() == "authorization"
+            headers[self.wire.key_header] = f"Bearer {secret}" if bearer else secret
+        limits = httpx.Timeout(seconds).as_dict()
+        try:
+            url = httpx.URL(f"{self.base_url}/{path}")
+            url = url.copy_merge_params(dict(self.wire.query)) if self.wire.query else url
+            request = httpx.Request("POST", url, headers=headers, content=content, extensions={"timeout": limits})
+        except (httpx.InvalidURL, ValueError) as error:
+            raise LLMConfigError(
+                f"{shown_url(self.base_url)} is no base URL ({quote(str(error), secret)}): give one such as https://host/v1."
+            ) from error
+        return _Call(request, seconds, secret)
+
+    def _secret(self) -> str | None:
+        key = self._api_key if isinstance(self._api_key, str) or self._api_key is None else self._api_key()
+        key = (key or "").strip()
+        if not key.isascii() or not key.isprintable():
+            # httpx would quote the header, and with it the key, in its own error.
+            raise LLMConfigError("The API key holds characters that no header can carry: copy it again.")
+        return key or None
+
+    def _exchange(self, call: _Call) -> Flow[bytes]:
+        """Send one request and read its reply whole, within the time and size limits."""
+        url = str(call.request.url)
+        try:
+            reply, body = yield from self._read(call)
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise from_exception(error, url, call.timeout) from error
+        if reply.status_code != 200:
+            raise from_status(reply.status_code, reply.headers, body, url, call.secret)
+        return body
+
+    def _read(self, call: _Call) -> Flow[tuple[httpx.Response, bytes]]:
+        deadline = self.wire.clock() + call.timeout
+        reply: httpx.Response = yield self._send(call.request)
+        try:
+            next_chunk, chunks, size = _chunks(reply), list[bytes](), 0
+            while chunk := (yield next_chunk):
+                chunks.append(chunk)
+                size += len(chunk)
+                if size > self.wire.max_reply_bytes:
+                    limit = self.wire.max_reply_bytes
+                    raise LLMResponseError(f"{shown_url(str(call.request.url))} sent more than {limit} bytes: refused.")
+                if self.wire.clock() > deadline:  # a server that drips would pass every timeout between bytes
+                    raise httpx.ReadTimeout("the reply as a whole took too long", request=call.request)
+        finally:
+            yield Effect(reply.close, reply.aclose)
+        return reply, b"".join(chunks)
+
+    def _send(self, request: httpx.Request) -> Effect:
+        async def later() -> httpx.Response:
+            client = await self._clients.loop(request.url)
+            return await client.send(request, stream=True)
+
+        return Effect(lambda: self._clients.sync(request.url).send(request, stream=True), later)
+
+
+def _chunks(reply: httpx.Response) -> Effect:
+    """Read on: each time performed, the next piece of the body, then None."""
+    sync: list[Any] = []
+    later: list[Any] = []
+
+    def now() -> bytes | None:
+        if not sync:
+            sync.append(reply.iter_bytes())
+        return next(sync[0], None)
+
+    async def wait() -> bytes | None:
+        if not later:
+            later.append(reply.aiter_bytes())
+        piece: bytes | None = await anext(later[0], None)
+        return piece
+
+    return Effect(now, wait)
+
+
+def _plain(messages: Messages | Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Messages as JSON knows them; one that is not a mapping is a mistake of the caller."""
+    if isinstance(messages, (str, bytes, Mapping)):
+        raise LLMRequestError("`messages` must be a list of {'role': …, 'content': …}: wrap yours in a list.")
+    try:
+        return [dict(message) for message in messages]
+    except (TypeError, ValueError) as error:
+        raise LLMRequestError("Each message must be a dict with `role` and `content`.") from error

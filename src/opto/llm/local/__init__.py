@@ -1,0 +1,26 @@
+"""A language model on this machine: weights found or fetched, served by llama.cpp, spoken to over HTTP.
+
+May import the leaves and the rest of `opto.llm`; the package `xllamacpp` is needed by the
+child process alone. Read models (the table), weights (where from), hub and packages (how),
+process and server (the child), model (`LocalLLM`).
+"""
+
+from opto.llm.local.model import LocalLLM
+from opto.llm.local.models import DEFAULT_MODEL, KNOWN_MODELS, KnownModel
+from opto.llm.local.process import close_servers
+from opto.llm.local.progress import Progress, Report, quiet, watch
+from opto.llm.local.weights import Sources, find_weights
+
+__all__ = [
+    "DEFAULT_MODEL",
+    "KNOWN_MODELS",
+    "KnownModel",
+    "LocalLLM",
+    "Progress",
+    "Report",
+    "Sources",
+    "close_servers",
+    "find_weights",
+    "quiet",
+    "watch",
+]

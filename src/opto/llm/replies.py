@@ -1,0 +1,98 @@
+"""Read a chat completion's body into a `Response`, believing nothing. Pure."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from opto.errors import LLMResponseError
+from opto.llm.base import Choice, Message, Response, Usage
+from opto.llm.faults import quote, shown_url
+
+__all__ = ["parse_completion", "parse_embedding", "parse_json"]
+
+
+def parse_json(body: bytes, url: str) -> dict[str, Any]:
+    """Decode a body that must be a JSON object."""
+    try:
+        data = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise _bad(url, f"the reply is not JSON ({_glimpse(body)})") from error
+    if not isinstance(data, dict):
+        raise _bad(url, f"the reply is a JSON {type(data).__name__}, not an object")
+    return data
+
+
+def parse_completion(body: bytes, url: str) -> Response:
+    """Read a chat completion; raise LLMResponseError naming the first thing that is wrong."""
+    data = parse_json(body, url)
+    choices = data.get("choices")
+    if not isinstance(choices, list) or not choices:
+        what = "has no `choices`" if "choices" not in data else "has empty or malformed `choices`"
+        raise _bad(url, f"the reply {what} ({_glimpse(body)})")
+    model = data.get("model")
+    return Response(
+        choices=tuple(_choice(choice, i, url) for i, choice in enumerate(choices)),
+        usage=_usage(data.get("usage")),
+        model=model if isinstance(model, str) else None,
+    )
+
+
+def parse_embedding(body: bytes, url: str) -> tuple[float, ...]:
+    """Read the first vector of an embeddings reply."""
+    rows = parse_json(body, url).get("data")
+    row = rows[0] if isinstance(rows, list) and rows else None
+    vector = row.get("embedding") if isinstance(row, dict) else None
+    if not isinstance(vector, list) or not vector or not all(_is_number(x) for x in vector):
+        raise _bad(url, f"the reply holds no embedding ({_glimpse(body)})")
+    return tuple(float(x) for x in vector)
+
+
+def _choice(choice: Any, index: int, url: str) -> Choice:
+    message = choice.get("message") if isinstance(choice, dict) else None
+    if not isinstance(message, dict):
+        raise _bad(url, f"`choices[{index}].message` is missing")
+    content = _content(message.get("content"))
+    if content is None:
+        kind = type(message["content"]).__name__
+        raise _bad(url, f"`choices[{index}].message.content` is a {kind}, not text")
+    role, reason = message.get("role"), choice.get("finish_reason")
+    return Choice(
+        Message(content, role if isinstance(role, str) else "assistant"), reason if isinstance(reason, str) else None
+    )
+
+
+def _content(content: Any) -> str | None:
+    """Text, or None if it is none. Null is the protocol's way to say nothing (a refusal, a tool call)."""
+    if content is None:
+        return ""
+    if isinstance(content, str):
+        return content
+    if isinstance(content, list):  # a list of parts, of which texts count
+        parts = [part.get("text", "") if isinstance(part, dict) else part for part in content]
+        return "".join(parts) if all(isinstance(part, str) for part in parts) else None
+    return None
+
+
+def _usage(usage: Any) -> Usage:
+    """Token counts are extra: a senseless one is unknown, it does not spoil the reply."""
+    if not isinstance(usage, dict):
+        return Usage()
+    counts = [usage.get(name) for name in ("prompt_tokens", "completion_tokens")]
+    prompt, completion = (c if isinstance(c, int) and not isinstance(c, bool) and c >= 0 else None for c in counts)
+    return Usage(prompt, completion)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _glimpse(body: bytes) -> str:
+    text = body[:400].decode("utf-8", "replace")
+    return f'it begins with "{quote(text, limit=60)}"' if text.strip() else "it is empty"
+
+
+def _bad(url: str, what: str) -> LLMResponseError:
+    return LLMResponseError(
+        f"{shown_url(url)} does not speak the OpenAI protocol: {what}; check the base URL (often it ends in /v1)."
+    )

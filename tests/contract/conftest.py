@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 
-from opto.trace.bundle import disable_external_dependencies_check
 from opto.trace.nodes import GRAPH, NAME_SCOPES
 
 
@@ -23,7 +22,9 @@ def fresh_registry() -> Iterator[None]:
         if getattr(GRAPH, switch) is not default:
             setattr(GRAPH, switch, default)
     NAME_SCOPES.clear()
-    disable_external_dependencies_check(None)
+    bundle_module = sys.modules.get("opto.trace.bundle")
+    if bundle_module is not None:
+        bundle_module.disable_external_dependencies_check(None)
     GRAPH.clear()
 
 

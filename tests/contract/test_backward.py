@@ -223,7 +223,7 @@ def test_trace_graph() -> None:  # 7.3
     y = x + 1
     g = graph_of("fb", x, y)
     assert len(g) == 2 and [n is m for (_, n), m in zip(g, (x, y), strict=True)] == [True, True]
-    assert not g.empty() and g.user_feedback == "fb" and list(g.graph)[0][0] == 0
+    assert not g.empty() and g.user_feedback == "fb" and next(iter(g.graph))[0] == 0
     empty = TraceGraph([], None)
     assert empty.empty() and (empty + TraceGraph([], None)).empty()
     assert len(0 + g) == 2 and len(sum([g, g])) == 2

@@ -199,10 +199,12 @@ def spread(x):
     return x
 
 
+# fmt: off
 @bundle\
 ()
 def continued(x):
     return x
+# fmt: on
 
 
 def line_of(text: str) -> int:
@@ -485,7 +487,7 @@ def test_reads_that_are_not_tracked() -> None:  # 5.6, 20.2
 def test_right_operand_is_tracked() -> None:  # 20.2
     @bundle()
     def g(x):
-        return EXT == node(7)
+        return node(7) == EXT
 
     with pytest.raises(TraceMissingInputsError):
         g(1)

@@ -104,7 +104,10 @@ def test_current_text_is_executed() -> None:  # 5.8
     f = make_double()
     f.parameter._data = "def double(x):\n    return 10 * x"
     assert f(4).data == 40
-    f.parameter._data = "import math\n\ndef helper(x):\n    return later(x)\n\ndef double(x):\n    return helper(x)\n\ndef later(x):\n    return math.floor(x)"
+    f.parameter._data = (
+        "import math\n\ndef helper(x):\n    return later(x)\n\ndef double(x):\n    return helper(x)\n\n"
+        "def later(x):\n    return math.floor(x)"
+    )
     assert f(4.5).data == 4
     f.parameter._data = "def double(x):\n    return 1 if x == 0 else x * double(x - 1)"
     assert f(5).data == 120

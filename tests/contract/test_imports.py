@@ -9,12 +9,12 @@ import sys
 import pytest
 
 MAP = {
-    "opto.trace": "node bundle model Module Model Node NodeContainer GRAPH ExecutionError stop_tracing apply_op operators"
-    " propagators projections nodes modules containers broadcast errors utils",
-    "opto.trace.nodes": "node Node AbstractNode ParameterNode MessageNode ExceptionNode GRAPH Graph NAME_SCOPES USED_NODES"
-    " IDENTITY_OPERATORS get_op_name NodeVizStyleGuide NodeVizStyleGuideColorful",
-    "opto.trace.bundle": "bundle FunModule ExecutionError TraceMissingInputsError ExceptionNode MessageNode ParameterNode"
-    " Node to_data wrap_node detach_inputs trace_nodes disable_external_dependencies_check ALLOW_EXTERNAL_DEPENDENCIES",
+    "opto.trace": "node bundle model Module Model Node NodeContainer GRAPH ExecutionError stop_tracing apply_op "
+    "operators propagators projections nodes modules containers broadcast errors utils",
+    "opto.trace.nodes": "node Node AbstractNode ParameterNode MessageNode ExceptionNode GRAPH Graph NAME_SCOPES "
+    "USED_NODES IDENTITY_OPERATORS get_op_name NodeVizStyleGuide NodeVizStyleGuideColorful",
+    "opto.trace.bundle": "bundle FunModule ExecutionError TraceMissingInputsError ExceptionNode MessageNode "
+    "ParameterNode Node to_data wrap_node detach_inputs trace_nodes disable_external_dependencies_check ALLOW_EXTERNAL_DEPENDENCIES",
     "opto.trace.errors": "ExecutionError TraceMissingInputsError",
     "opto.trace.modules": "Module Model model",
     "opto.trace.containers": "NodeContainer ParameterContainer Seq Map trainable_method",
@@ -25,8 +25,8 @@ MAP = {
     "opto.trace.propagators.graph_propagator": "GraphPropagator TraceGraph",
     "opto.trace.projections": "Projection BlackCodeFormatter DocstringProjection",
     "opto.trace.operators": "clone identity add call call_llm concat cond getitem",
-    "opto.trace.utils": "sum_feedback contain parse_eqs_to_dict for_all_methods render_opt_step escape_json_nested_quotes"
-    " remove_non_ascii dedent",
+    "opto.trace.utils": "sum_feedback contain parse_eqs_to_dict for_all_methods render_opt_step "
+    "escape_json_nested_quotes remove_non_ascii dedent",
     "opto.optimizers": "OptoPrime OptoPrimeV1 OptoPrimeV2",
     "opto.optimizers.optimizer": "AbstractOptimizer Optimizer",
     "opto.optimizers.optoprime": "OptoPrime FunctionFeedback ProblemInstance node_to_function_feedback get_fun_name"
@@ -93,8 +93,8 @@ def test_operators_do_not_break_builtins() -> None:
 def test_imports_are_light() -> None:  # 0
     code = (
         "import sys\nimport opto, opto.trace\n"
-        "print([m for m in ('numpy','graphviz','litellm','autogen','openai','black','sklearn','torch','IPython','httpx',"
-        "'xllamacpp') if m in sys.modules])"
+        "print([m for m in ('numpy','graphviz','litellm','autogen','openai','black','sklearn','torch','IPython',"
+        "'httpx','xllamacpp') if m in sys.modules])"
     )
     assert python(code) == "[]"
 
@@ -108,7 +108,7 @@ def test_optimizer_needs_no_optional_package() -> None:  # 0
     code = (
         "from opto.trace import node\nfrom opto.optimizers import OptoPrimeV1\nfrom opto.utils.llm import DummyLLM\n"
         "p = node(1, name='p', trainable=True)\n"
-        "reply = '{\"reasoning\": \"r\", \"answer\": \"a\", \"suggestion\": {\"p0\": 5}}'\n"
+        'reply = \'{"reasoning": "r", "answer": "a", "suggestion": {"p0": 5}}\'\n'
         "o = OptoPrimeV1([p], llm=DummyLLM(lambda *a, **k: reply))\n"
         "o.zero_feedback()\no.backward(p + 1, 'more')\no.step()\nprint(p.data)"
     )

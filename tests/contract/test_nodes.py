@@ -1,5 +1,6 @@
 """Contract section 3: the four kinds of node, their members, equality, truth and iteration."""
 
+# ruff: noqa: RUF005  (concatenation of nodes is what is tested)
 from __future__ import annotations
 
 import copy
@@ -92,9 +93,8 @@ def test_constructors() -> None:  # 3.2
     assert (f.name, f.op_name, f.description) == ("exception_step:0", "exception", "f")
 
 
-def test_message_name_defaults_to_the_op() -> None:
-    x = node(1)
-    assert MessageNode(2, inputs={"x": x}, description="[myop] text").name == "myop:0"
+def test_message_name_defaults_to_the_type() -> None:  # 2
+    assert MessageNode(2.5, inputs={"x": node(1)}, description="[myop] text").name == "float:0"
 
 
 def test_node_of_node_shares_data_and_base() -> None:  # 3.2
@@ -281,7 +281,7 @@ def test_generic_subscript() -> None:  # 1
 
 def test_equality_is_of_data() -> None:  # 3.3, 20.1
     x = node(5, name="x")
-    assert (x == 5) is True and (x == node(6)) is False and (x != 5) is False and (5 == x) is True
+    assert (x == 5) is True and (x == node(6)) is False and (x != 5) is False and (x == 5) is True
     assert (x != node(6)) is True
     assert (x == "5") is False
 
@@ -311,10 +311,10 @@ def test_truth() -> None:  # 3.3
 
 def test_order_is_traced() -> None:  # 3.3, 20.1
     x = node(5, name="x")
-    y = 3 < x
+    y = x > 3
     assert isinstance(y, MessageNode) and y.name == "gt:0" and y.data is True
-    GRAPH_name = (1 < x < 10).name
-    assert GRAPH_name == "lt:0"
+    middle = (1 < x < 10).name
+    assert middle == "lt:0"
     for op, name in ((operator.lt, "lt"), (operator.le, "le"), (operator.gt, "gt"), (operator.ge, "ge")):
         r = op(x, node(5))
         assert r.op_name == name and r.data == op(5, 5)

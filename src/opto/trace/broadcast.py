@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from opto.trace.containers import NodeContainer, own_attributes
+from opto.trace.containers import RESERVED, NodeContainer, is_bundled, own_attributes
 from opto.trace.nodes import Node
 
 __all__ = ["apply_op", "recursive_conversion"]
@@ -82,7 +82,9 @@ def _parts(structure: Any) -> Mapping[Any, Any] | None:
         return dict(enumerate(structure))
     if isinstance(structure, dict):
         return structure
-    return own_attributes(structure) if isinstance(structure, NodeContainer) else None
+    if not isinstance(structure, NodeContainer) or is_bundled(structure):
+        return None
+    return {name: value for name, value in own_attributes(structure).items() if not name.startswith(RESERVED)}
 
 
 def _part(given: Any, key: Any) -> Any:

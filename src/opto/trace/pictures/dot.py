@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from opto.trace.pictures.drawing import Box, Drawing
@@ -36,7 +37,13 @@ def escaped(label: str) -> str:
     return label.replace("\\", "\\\\")
 
 
+_PLAIN = re.compile(r"[A-Za-z_][A-Za-z_0-9]*\Z")
+_KEYWORDS = {"node", "edge", "graph", "digraph", "subgraph", "strict"}
+
+
 def _quoted(text: str) -> str:
+    if _PLAIN.match(text) and text.lower() not in _KEYWORDS:
+        return text
     return '"' + text.replace('"', '\\"') + '"'
 
 

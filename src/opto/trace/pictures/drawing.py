@@ -17,7 +17,10 @@ Drawable: TypeAlias = "AbstractNode[Any] | Iterable[tuple[int, AbstractNode[Any]
 
 @dataclass(frozen=True, slots=True)
 class Box:
-    """One node, or several folded into one (`count`)."""
+    """One node, or several folded into one (`count`).
+
+    `label` is graphviz' text, complete; the other renderings show `title`, `description` and `value`.
+    """
 
     key: str
     title: str
@@ -73,7 +76,7 @@ def _past_of(node: AbstractNode[Any]) -> list[AbstractNode[Any]]:
             if id(parent) not in found:
                 found[id(parent)] = parent
                 ahead.append(parent)
-    return list(found.values())
+    return list(reversed(found.values()))  # roughly in the order in which they were made
 
 
 def _bypassed(node: Any, present: dict[int, Any]) -> bool:
@@ -106,13 +109,18 @@ def _box(node: Any, key: str, style: NodeVizStyleGuide) -> Box:
         level=node.level,
         kind=kind_of(node),
         label=attributes.pop("label"),
-        description=style.description(node),
+        description=_told(node, style),
         value=style.value(node),
         shape=attributes.get("shape", "ellipse"),
         fill=attributes.get("fillcolor", "#DEEBF6"),
         border=attributes.get("color", "#5C9BD5"),
         attributes=tuple(attributes.items()),
     )
+
+
+def _told(node: Any, style: NodeVizStyleGuide) -> str:
+    """What the user said about a value; what an operator is, its name tells already."""
+    return "" if node.level or node.py_name.startswith("__code") else style.description(node)
 
 
 def _base(node: Any) -> str:

@@ -70,8 +70,8 @@ def _rest_groups(drawing: Drawing, room: int) -> list[Hashable]:
     groups: list[Hashable] = []
     for position, box in enumerate(drawing.boxes):
         key = (box.kind, box.level == 0)
-        seen[key] += box.title != "..."
-        groups.append(key if seen[key] > room and box.title != "..." else position)
+        seen[key] += box.count == 1
+        groups.append(key if seen[key] > room and box.count == 1 else position)
     return groups
 
 
@@ -85,7 +85,7 @@ def _merge(drawing: Drawing, groups: list[Hashable]) -> Drawing:
     edges: dict[tuple[int, int], None] = {}
     for parent, child in drawing.edges:
         ends = index[groups[parent]], index[groups[child]]
-        # An edge back into a fold (a call between two folded ones) would be a cycle: the fold stands before it.
+        # A fold stands at the level of its first member; an edge back into it would be a cycle.
         if boxes[order[ends[0]]].level < boxes[order[ends[1]]].level:
             edges[ends] = None
     return Drawing(tuple(boxes[group] for group in order), tuple(edges))
@@ -99,24 +99,23 @@ def _summary(members: list[Box]) -> Box:
     for box in members:
         ops[box.op] += box.count
     count = ops.total()
-    common = [f"{op} ×{number:,}" for op, number in ops.most_common(4)]
-    text = ", ".join(common) + (", ..." if len(ops) > 4 else "")
-    title = text if len(ops) == 1 else "..."
-    value = "" if len(ops) == 1 else text
-    described = f"{count:,} {'inputs' if all(box.level == 0 for box in members) else 'nodes'} folded"
+    common = ", ".join(f"{op} ×{number:,}" for op, number in ops.most_common(4)) + (", ..." if len(ops) > 4 else "")
+    title = common if len(ops) == 1 else f"{count:,} {_noun(members)}"
+    value = "" if len(ops) == 1 else common
     return replace(
         first,
         title=title,
-        op=first.op if len(ops) == 1 else "...",
-        level=max((box.level for box in members if box.level > 0), default=0) if title != "..." else _lowest(members),
-        description=described,
+        op=first.op if len(ops) == 1 else _noun(members),
+        level=min((box.level for box in members if box.level > 0), default=0),
+        description="folded",
         value=value,
-        label="\n".join(filter(None, (title, described, value))),
+        label="\n".join(filter(None, (title, "folded", value))),
         attributes=tuple((name, "filled,dashed" if name == "style" else text) for name, text in first.attributes),
         count=count,
     )
 
 
-def _lowest(members: list[Box]) -> int:
-    """The level of a fold: its first call, so that exceptions inside it stand after it."""
-    return min((box.level for box in members if box.level > 0), default=0)
+def _noun(members: list[Box]) -> str:
+    if all(box.kind is NodeKind.PARAMETER for box in members):
+        return "parameters"
+    return "inputs" if all(box.level == 0 for box in members) else "calls"

@@ -27,5 +27,6 @@ def mermaid(drawing: Drawing, *, reverse: bool = False) -> str:
 
 
 def _shape(box: Box) -> str:
-    text = _SPECIAL.sub(lambda match: f"#{ord(match[0])};", box.label).replace("\n", "<br/>")
+    label = "\n".join(filter(None, (box.title, box.description, box.value)))
+    text = _SPECIAL.sub(lambda match: f"#{ord(match[0])};", label).replace("\n", "<br/>")
     return f'["{text}"]' if box.kind is NodeKind.PARAMETER else f'(["{text}"])'

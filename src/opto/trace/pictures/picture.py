@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from shutil import which
 from typing import TYPE_CHECKING, Any
 
+from opto.trace.nodes import GRAPH, AbstractNode
 from opto.trace.pictures.dot import dot_source, fill_digraph
 from opto.trace.pictures.drawing import Drawable, Drawing, drawing_of
 from opto.trace.pictures.fold import folded
@@ -13,11 +15,12 @@ from opto.trace.pictures.mermaid import mermaid
 from opto.trace.pictures.plain import plain
 from opto.trace.pictures.style import NodeVizStyleGuide
 from opto.trace.pictures.svg import svg
+from opto.trace.records import DEPENDS
 
 if TYPE_CHECKING:
     from graphviz import Digraph
 
-__all__ = ["Picture", "digraph", "draw"]
+__all__ = ["Picture", "digraph", "draw", "draw_walk"]
 
 LIMIT = 120
 """So many boxes can still be read; larger graphs are folded in every rendering but `source`."""
@@ -115,6 +118,24 @@ def digraph(what: Drawable, **options: Any) -> Digraph | Picture:
     if which("dot") is None:
         graph._repr_mimebundle_ = _Bundle(picture)
     return graph
+
+
+def draw_walk(
+    output: AbstractNode[Any],
+    visited: Iterable[AbstractNode[Any]],
+    *,
+    simple: bool = True,
+    reverse: bool = False,
+    limit: int = 100,
+) -> Digraph | Picture:
+    """What a backward pass went through: the visited nodes and the parents to which it passed feedback on.
+
+    Without nested graphs that leaves out whatever depends on no parameter.
+    """
+    nodes = [(node.level, node) for child in visited for node in (*child.parents, child)] or [(0, output)]
+    if not GRAPH.ALLOW_NESTED_GRAPHS:
+        nodes = [(level, node) for level, node in nodes if node._flags & DEPENDS]
+    return digraph(nodes, simple=simple, reverse=reverse, partial=True, print_limit=limit)
 
 
 class _Bundle:

@@ -17,7 +17,7 @@ know says so for the current context:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -41,7 +41,7 @@ def emit(event: Event) -> None:
 
 
 @contextmanager
-def listen(listener: Listener) -> Iterator[None]:
+def listen(listener: Listener) -> Generator[None, None, None]:
     """Let `listener` hear every event emitted inside the block, in this thread or task and its children."""
     token = _LISTENERS.set((*_LISTENERS.get(), listener))
     try:

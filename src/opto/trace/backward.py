@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from opto.trace.nodes import DEPENDS, DETACHED, DONE, GRAPH, MessageNode, Node
+from opto.trace.nodes import GRAPH, MessageNode, Node
 from opto.trace.propagators.graph_propagator import GraphPropagator, Reach, TraceGraph
 from opto.trace.propagators.propagators import Propagator
+from opto.trace.records import DEPENDS, DETACHED, DONE
 from opto.trace.walk import ancestors_by_level
 
 __all__ = ["backward"]

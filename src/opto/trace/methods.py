@@ -1,4 +1,4 @@
-"""Attaches to `Node` what makes it behave like its value: `+`, `[]`, `.split()`, iteration, conversions.
+"""Attaches to every node what makes it behave like its value: `+`, `[]`, `.split()`, iteration, conversions.
 
 Two-operand operators get a method of their own that skips the general call, because
 a program makes more of these nodes than of all others. What would leave the graph
@@ -15,6 +15,7 @@ from opto.trace.backward import backward
 from opto.trace.iterators import items, iterate
 from opto.trace.nodes import Node, link, node, wrap
 from opto.trace.operator_table import TABLE, Operator
+from opto.trace.value_methods import ValueMethods
 
 __all__ = ["attach"]
 
@@ -235,7 +236,7 @@ _METHODS: dict[str, Callable[..., Any]] = {
 
 
 def attach() -> None:
-    """Give `Node` all its methods."""
+    """Give nodes all their methods."""
     methods = dict(_METHODS)
     methods.update({name: _binary(TABLE[op]) for name, op in _BINARY.items()})
     methods.update({f"__r{name[2:]}": _reflected(methods[name]) for name in _REFLECTED})
@@ -246,4 +247,4 @@ def attach() -> None:
         if method is not backward:
             method.__name__, method.__qualname__ = name, f"Node.{name}"
             method.__doc__ = method.__doc__ or f"Traced: see `opto.trace.operators` ({name.strip('_')})."
-        setattr(Node, name, method)
+        setattr(ValueMethods, name, method)

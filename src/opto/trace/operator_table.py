@@ -19,7 +19,7 @@ from types import BuiltinFunctionType, MethodDescriptorType, MethodWrapperType, 
 from typing import Any
 
 from opto.errors import ExecutionError
-from opto.trace.nodes import Node, Operation, exception_text, failure, link, wrap
+from opto.trace.nodes import Node, Operation, exception_text, failure, link, root_operation, wrap
 
 __all__ = ["TABLE", "Operator"]
 
@@ -29,11 +29,12 @@ Function = Callable[..., Any]
 class Operator:
     """A traced function of fixed meaning; `op_name` is its name in the graph, `fun` computes on raw data."""
 
-    def __init__(self, name: str, doc: str, fun: Function, *, raw: bool = True) -> None:
+    def __init__(self, name: str, doc: str, fun: Function, *, raw: bool = True, catch: bool = True) -> None:
         self.__name__ = self.op_name = self.name = name
         self.__doc__ = self.description = f"[{name}] {doc}"
         self.fun = fun
-        self.raw = raw
+        self.raw = raw  # whether `fun` gets the data or the nodes
+        self.catch = catch  # whether its errors become ExecutionErrors
         self._signature = _signature(fun)
         self._shapes: dict[tuple[str, ...], Operation] = {}
         names = list(self._signature.parameters)
@@ -59,7 +60,7 @@ class Operator:
         if shape is None:
             if len(self._shapes) > 1000:
                 self._shapes.clear()
-            shape = Operation(self.name, self.description, keys=keys, info=self._info).renamed(self.name)
+            shape = Operation(self.name, self.description, keys=keys, info=self._info)
             self._shapes[keys] = shape
         return shape
 
@@ -83,7 +84,7 @@ class Operator:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if len(args) == self._arity and not kwargs:
-            inputs = tuple([x if isinstance(x, Node) else wrap(x) for x in args])
+            inputs = tuple([_named(x, key) for x, key in zip(args, self.shape.keys, strict=True)])
             return self.run(self.shape, inputs, inputs if not self.raw else [n._data for n in inputs], {})
         return self._bound(args, kwargs)
 
@@ -97,9 +98,9 @@ class Operator:
             if kind is Parameter.VAR_POSITIONAL:
                 inputs.update({f"args_{i}": x if isinstance(x, Node) else wrap(x) for i, x in enumerate(value)})
             elif kind is Parameter.VAR_KEYWORD:
-                inputs.update({k: x if isinstance(x, Node) else wrap(x) for k, x in value.items()})
+                inputs.update({k: _named(x, k) for k, x in value.items()})
             else:
-                inputs[name] = value if isinstance(value, Node) else wrap(value)
+                inputs[name] = _named(value, name)
         take = (lambda key: inputs[key]._data) if self.raw else inputs.__getitem__
         named = {name for name in bound.arguments if name in inputs and name in self._signature.parameters}
         first = [take(name) for name in self._signature.parameters if name in named]
@@ -112,6 +113,8 @@ class Operator:
         try:
             value = self.fun(*args, **kwargs)
         except Exception as error:
+            if not self.catch:
+                raise
             raise self.failed(shape, inputs, error) from error
         return link(shape, value._data if isinstance(value, Node) else value, inputs)
 
@@ -124,6 +127,11 @@ class Operator:
             "traceback": "".join(format_exception(error)),
         }
         return failure(shape, error, inputs, info)
+
+
+def _named(value: Any, name: str) -> Node[Any]:
+    """A node as it is; a raw argument as a node named after its parameter."""
+    return value if isinstance(value, Node) else wrap(value, root_operation(name))
 
 
 def _signature(fun: Function) -> Signature:
@@ -240,10 +248,12 @@ def _call_llm(llm: Any, system_prompt: Any, *user_prompts: Any, **kwargs: Any) -
         user_prompts = user_prompts if system_prompt is None else (system_prompt, *user_prompts)
         system_prompt = llm
         # Looked up by name when called: the tape must not import the model layer.
-        llm = import_module("opto.utils.llm").LLM()
+        asked: Any = import_module("opto.utils.llm").LLM()
+    else:
+        asked = llm
     messages = [] if system_prompt is None else [{"role": "system", "content": system_prompt}]
     messages += [{"role": "user", "content": prompt} for prompt in user_prompts]
-    return llm(messages=messages, **kwargs).choices[0].message.content
+    return asked(messages=messages, **kwargs).choices[0].message.content
 
 
 def _unary(name: str) -> Function:
@@ -367,5 +377,5 @@ _ROWS: list[tuple[str, str, Function]] = [
 
 TABLE: dict[str, Operator] = {name: Operator(name, doc, fun) for name, doc, fun in _ROWS}
 TABLE["call"] = Operator("call", "Calls the function fun with the other inputs.", _call, raw=False)
-TABLE["call_llm"] = Operator("call_llm", "Asks the language model llm and returns its answer.", _call_llm)
+TABLE["call_llm"] = Operator("call_llm", "Asks the language model llm and returns its answer.", _call_llm, catch=False)
 TABLE["identity"] = TABLE["clone"]

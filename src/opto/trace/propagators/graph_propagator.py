@@ -226,5 +226,9 @@ def accumulate(nodes: Iterable[Node[Any]]) -> TraceGraph:
     if not pairs:
         return TraceGraph([], None, parts=tuple(items))
     first = pairs[0][1]
-    text = first if all(_same(feedback, first) for _, feedback in pairs) else "\n".join(f"{output.py_name}: {feedback}" for output, feedback in pairs)
+    text = (
+        first
+        if all(_same(feedback, first) for _, feedback in pairs)
+        else "\n".join(f"{output.py_name}: {feedback}" for output, feedback in pairs)
+    )
     return TraceGraph([], text, outputs=pairs, parts=tuple(items))

@@ -1,0 +1,208 @@
+"""`AbstractNode`: a named value with a place in the graph, and what follows from those alone.
+
+Name, parents, children, copying and pickling live here; feedback, descriptions and kinds of nodes
+in `nodes`. A node keeps its past alive, never its future: children are weak references.
+"""
+
+from __future__ import annotations
+
+import copy
+from threading import RLock
+from typing import Any, Generic, TypeVar
+from weakref import ref
+
+from opto.trace.context import USED_NODES
+from opto.trace.flat_pickle import reduce_node
+from opto.trace.records import DEPENDS, DETACHED, Children, Extras, Operation, copied_extras, scoped
+from opto.trace.registry import GRAPH
+
+__all__ = ["AbstractNode", "attach"]
+
+T = TypeVar("T")
+_CHILDREN_LOCK = RLock()  # re-entrant: a finalizer run inside may make nodes
+_new = object.__new__
+
+
+def attach(self: Any) -> None:
+    """Work out the level of `self` from its inputs, and make it their child."""
+    level = flags = 0
+    me = ref(self)
+    with _CHILDREN_LOCK:
+        for parent in self._inputs:
+            if parent._level >= level:
+                level = parent._level + 1
+            flags |= parent._flags
+            if parent._children is None:
+                parent._children = me
+            elif parent._children is not me:
+                _add_child(parent, parent._children, me)
+    self._level = level
+    self._flags = flags & DEPENDS
+
+
+def _add_child(parent: Any, kids: Any, me: ref[Any]) -> None:
+    if type(kids) is not Children:
+        if kids() is None:
+            parent._children = me
+            return
+        parent._children = kids = Children((kids,))
+        kids.limit = 16
+    if kids[-1] is not me:
+        if len(kids) >= kids.limit:
+            kids.sweep()
+        kids.append(me)
+
+
+class AbstractNode(Generic[T]):
+    """A named record of a value and its place in the graph."""
+
+    __slots__ = ("__weakref__", "_children", "_data", "_index", "_more", "_op")
+    _data: T
+    _op: Operation
+    _index: int
+    _children: Any
+    _more: Extras | None
+    # Roots have none of these of their own; MessageNode stores them.
+    _inputs: tuple[Any, ...] = ()
+    _level: int = 0
+    _flags: int = 0
+
+    def __init__(self, value: Any, *, name: str | None = None) -> None:
+        self._children = self._more = None
+        if isinstance(value, AbstractNode):
+            name = name or value._op.base
+            value = value._data
+        self._data = value
+        self._op = scoped(Operation(name or type(value).__name__, f"[{type(self).__name__}]"))
+        GRAPH.register(self)
+
+    def _extras(self) -> Extras:
+        if self._more is None:
+            self._more = Extras()
+        return self._more
+
+    @property
+    def data(self) -> T:
+        """The value. Reading it inside a bundled function counts as using the node."""
+        used = USED_NODES.get()
+        if used is not None:
+            used.add(self)
+        return self._data
+
+    @property
+    def name(self) -> str:
+        """`base:number`, unique until `GRAPH.clear()`."""
+        more = self._more
+        return f"{self._op.base}:{self._index}" if more is None or more.name is None else more.name
+
+    @property
+    def py_name(self) -> str:
+        """The name without its colon, as prompts show it: `x0`."""
+        return self.name.replace(":", "")
+
+    @property
+    def id(self) -> str:
+        """The number in the name, as text."""
+        return self.name.split(":")[1]
+
+    @property
+    def _name(self) -> str:
+        return self.name
+
+    @_name.setter
+    def _name(self, name: str) -> None:
+        self._extras().name = name
+
+    @property
+    def level(self) -> int:
+        """0 for a root, else 1 + the highest level among the parents."""
+        return self._level
+
+    @property
+    def parents(self) -> list[Any]:
+        """The nodes this one was made from, each once, in order."""
+        return list({id(parent): parent for parent in self._inputs}.values())
+
+    @property
+    def children(self) -> list[Any]:
+        """The living nodes made from this one that still await backward, in order of making."""
+        if self._flags & DETACHED:
+            return []
+        with _CHILDREN_LOCK:
+            kids = self._children
+            refs = [] if kids is None else list(kids) if type(kids) is Children else [kids]
+        return [child for r in refs if (child := r()) is not None and not child._flags & DETACHED]
+
+    @property
+    def is_root(self) -> bool:
+        """Whether it has no parents."""
+        return not self._inputs
+
+    @property
+    def is_leaf(self) -> bool:
+        """Whether it has no children."""
+        return not self.children
+
+    def _set(self, value: Any) -> None:
+        """Replace the value in place (a node gives its value)."""
+        self._data = value._data if isinstance(value, AbstractNode) else value
+
+    def __str__(self) -> str:
+        return f"{self._label()}: ({self.name}, dtype={type(self._data)}, data={self._data})"
+
+    def _label(self) -> str:
+        return "Node"
+
+    def __copy__(self) -> Any:
+        """A second record of the same value, operation and inputs, under a name of its own."""
+        twin = _new(type(self))
+        for cls in type(self).__mro__:
+            for slot in cls.__dict__.get("__slots__", ()):
+                if slot != "__weakref__" and hasattr(self, slot):
+                    object.__setattr__(twin, slot, getattr(self, slot))
+        if hasattr(self, "__dict__"):
+            vars(twin).update(vars(self))
+        twin._children = None
+        twin._more = copied_extras(self._more)
+        GRAPH.register(twin)
+        return twin
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+        """The node alone: same class and a deep copy of the value, no parents, children or feedback."""
+        twin = _new(type(self))
+        memo[id(self)] = twin
+        twin._children = None
+        twin._more = copied_extras(self._more)
+        twin._op = self._op.renamed(f"{self.py_name}_copy", keys=(), info=None)
+        twin._relink(((), 0, 0))
+        if hasattr(self, "__dict__"):
+            vars(twin).update(copy.deepcopy(vars(self), memo))
+        twin._data = copy.deepcopy(self._data, memo)
+        GRAPH.register(twin)
+        return twin
+
+    def _links(self) -> tuple[Any, ...] | None:
+        """What `_relink` needs to restore the place in the graph; None for a root."""
+        return None
+
+    def _relink(self, links: Any) -> None:
+        """Take the place in the graph that `_links` told."""
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        return reduce_node(self)
+
+    @classmethod
+    def _unpickled(cls, state: dict[str, Any]) -> Any:
+        """The node that `flat_pickle` wrote, under its old name."""
+        self = _new(cls)
+        base, description, keys, fun_name = state.pop("op")
+        self._op = Operation("unpickled", description, keys=keys, fun_name=fun_name).renamed(base)
+        self._children = self._more = None
+        for key, value in state.pop("more", {}).items():
+            setattr(self._extras(), key, value)
+        if "dict" in state:
+            vars(self).update(state.pop("dict"))
+        self._relink(state.pop("links", None))
+        for key, value in state.items():
+            setattr(self, key, value)
+        return self

@@ -1,0 +1,147 @@
+"""The records behind nodes: what made a node (`Operation`), what few nodes have (`Extras`), weak children.
+
+Imports the registry and projections only; `nodes` builds on it.
+"""
+
+from __future__ import annotations
+
+import copy
+import re
+from collections import defaultdict
+from collections.abc import Callable
+from typing import Any
+from weakref import ref
+
+from opto.trace.projections.projection import Projection
+from opto.trace.registry import NAME_SCOPES
+
+__all__ = [
+    "DEPENDS",
+    "DETACHED",
+    "DONE",
+    "PREFIX",
+    "ROOTS",
+    "Children",
+    "Extras",
+    "Operation",
+    "copied_extras",
+    "described",
+    "get_op_name",
+    "root_operation",
+    "scoped",
+]
+
+DEPENDS = 1  # a parameter is among the ancestors
+DONE = 2  # feedback went through; a second backward is refused
+DETACHED = 4  # gone from its parents' children
+
+PREFIX = re.compile(r"^\[([^\[\]]+)\]")
+
+
+def get_op_name(description: str) -> str:
+    """The operator named in a description: `get_op_name("[add] sum")` is `"add"`.
+
+    Raises AssertionError if it is not a string, ValueError if there is no `[op]` prefix.
+    """
+    assert isinstance(description, str), f"A description is a string, not {type(description).__name__}."
+    match = PREFIX.match(description)
+    if match is None:
+        raise ValueError(f"The description {description!r} does not start with an operator name such as '[add] ...'.")
+    return match.group(1)
+
+
+class Operation:
+    """What made a node: shared by all nodes that one call shape of a function makes.
+
+    `base` is the base of their names, `description` starts with `[op]`, `keys` name the inputs in
+    order, `fun_name` is shown in call texts, `info(node)` derives the node's info.
+    """
+
+    __slots__ = ("base", "description", "fun_name", "info", "keys")
+
+    def __init__(
+        self,
+        base: str,
+        description: str,
+        *,
+        keys: tuple[str, ...] = (),
+        fun_name: str | None = None,
+        info: Callable[[Any], Any] | None = None,
+    ) -> None:
+        assert ":" not in base, f"The name {base!r} contains ':', which separates a name from its number."
+        self.base = base
+        self.description = description
+        self.keys = keys
+        self.fun_name = fun_name or base
+        self.info = info
+
+    def renamed(self, base: str, **changes: Any) -> Operation:
+        """The same operation under another base name."""
+        twin = copy.copy(self)
+        twin.base = base
+        for key, value in changes.items():
+            setattr(twin, key, value)
+        return twin
+
+
+class Extras:
+    """What few nodes have; made when first needed."""
+
+    __slots__ = ("external", "feedback", "hidden", "info", "name", "output", "projections", "trainable")
+
+    def __init__(self) -> None:
+        self.feedback: defaultdict[Any, list[Any]] | None = None
+        self.info: Any = None
+        self.name: str | None = None
+        self.trainable: bool | None = None
+        self.projections: list[Projection] | None = None
+        self.external: list[Any] = []
+        self.output: Any = None
+        self.hidden: frozenset[Any] = frozenset()
+
+
+class Children(list["ref[Any]"]):
+    """Weak references to children; `limit` is the length at which dead ones are swept."""
+
+    __slots__ = ("limit",)
+
+    def sweep(self) -> None:
+        """Drop those that died or were detached."""
+        self[:] = [r for r in self if (child := r()) is not None and not child._flags & DETACHED]
+        self.limit = 2 * len(self) + 16
+
+
+def copied_extras(more: Extras | None) -> Extras | None:
+    """What a copy of a node keeps of them: info, trainable and projections."""
+    if more is None or (more.info is None and more.trainable is None and more.projections is None):
+        return None
+    twin = Extras()
+    twin.info, twin.trainable = more.info, more.trainable
+    twin.projections = None if more.projections is None else list(more.projections)
+    return twin
+
+
+def described(description: str | None, cls: str) -> str:
+    """The full text of a description: it always starts with `[op]`."""
+    assert description is None or type(description) is str, "A description is a string or None."
+    if not description:
+        return f"[{cls}]"
+    return description if PREFIX.match(description) else f"[{cls}] {description}"
+
+
+ROOTS: dict[str, Operation] = {}
+
+
+def scoped(op: Operation) -> Operation:
+    """`op` named in the current scope."""
+    return op.renamed(f"{NAME_SCOPES[-1]}/{op.base}") if NAME_SCOPES else op
+
+
+def root_operation(base: str) -> Operation:
+    """The operation of a raw value whose node is named `base`; kept, as there are few of them."""
+    known = ROOTS.get(base)
+    if known is None:
+        if len(ROOTS) > 10_000:  # a program that makes classes without end
+            ROOTS.clear()
+        known = ROOTS[base] = Operation(base, "[Node]")
+    return known

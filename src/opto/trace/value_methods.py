@@ -1,0 +1,13 @@
+"""The base class that carries the methods by which a node behaves like its value.
+
+Empty here: `opto.trace.methods` attaches them from a table; the `.pyi` beside this file gives their types.
+Imports nothing.
+"""
+
+__all__ = ["ValueMethods"]
+
+
+class ValueMethods:
+    """Carries `+`, `[]`, `.split()`, `.backward()` and the like; see `opto.trace.methods`."""
+
+    __slots__ = ()

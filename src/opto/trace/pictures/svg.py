@@ -33,7 +33,7 @@ def svg(drawing: Drawing, *, reverse: bool = False) -> str:
 def _head(width: float, height: float) -> str:
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width:.0f}" height="{height:.0f}" '
-        f'viewBox="0 0 {width:.0f} {height:.0f}" font-family="Helvetica,Arial,sans-serif" font-size="12" style="white-space:pre">\n'
+        f'viewBox="0 0 {width:.0f} {height:.0f}" font-family="Helvetica,Arial,sans-serif" font-size="12">\n'
         '<defs><marker id="opto-arrow" viewBox="0 0 10 10" refX="9" refY="5" markerWidth="7" markerHeight="7" '
         'orient="auto"><path d="M0 0L10 5L0 10z" fill="#7A8894"/></marker></defs>'
     )

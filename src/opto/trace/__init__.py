@@ -1,16 +1,54 @@
 """The tape: nodes, operators, `@bundle`, modules, propagation. Standard library only.
 
-Read in this order: `nodes` (the record), `operators` and `methods` (computing with
-nodes), `bundle` (functions), `backward` and `propagators` (feedback), `modules`
-(agents). May import the standard library and `opto.errors`, `opto.events`.
+Read in this order: `nodes` (the record), `operator_table` and `methods` (computing with
+nodes), `bundle` (functions), `backward` and `propagators` (feedback), `modules` (agents).
+May import the standard library and `opto.errors`, `opto.events`.
 """
 
 from opto.errors import ExecutionError
-from opto.trace import errors, nodes, operators, propagators
+from opto.trace import (
+    broadcast,
+    containers,
+    errors,
+    modules,
+    nodes,
+    operators,
+    projections,
+    propagators,
+    utils,
+)
+from opto.trace.broadcast import apply_op
+
+# `bundle` is a submodule and a function: importing the submodule here, before the name is bound to the
+# function, makes `opto.trace.bundle` the function in whatever order a program imports the two.
+from opto.trace.bundle import bundle
+from opto.trace.containers import NodeContainer
 from opto.trace.context import stop_tracing
 from opto.trace.methods import attach
+from opto.trace.modules import Model, Module, model
 from opto.trace.nodes import GRAPH, Node, node
 
 attach()
 
-__all__ = ["GRAPH", "ExecutionError", "Node", "errors", "node", "nodes", "operators", "propagators", "stop_tracing"]
+__all__ = [
+    "GRAPH",
+    "ExecutionError",
+    "Model",
+    "Module",
+    "Node",
+    "NodeContainer",
+    "apply_op",
+    "broadcast",
+    "bundle",
+    "containers",
+    "errors",
+    "model",
+    "modules",
+    "node",
+    "nodes",
+    "operators",
+    "projections",
+    "propagators",
+    "stop_tracing",
+    "utils",
+]

@@ -167,6 +167,7 @@ class FailureFacts:
 
     def __call__(self, node: Any) -> dict[str, Any]:
         if self._known is None:
-            texts = {"error_comment": self._failure.comment(), "traceback": self._failure.traceback()}
-            self._known = {**self._facts(node), "output": None, **texts}
+            facts = self._facts(node)
+            comment = self._failure.comment(otherwise=facts["source"])
+            self._known = {**facts, "output": None, "error_comment": comment, "traceback": self._failure.traceback()}
         return self._known

@@ -102,10 +102,14 @@ class Caller:
         if capture and frame.f_locals is not frame.f_globals:
             self.captured = dict(frame.f_locals)
 
-    def again(self, frame: FrameType, capture: bool) -> Caller:
-        """The same when the decorator is applied, if that happens in the same place; variables as they are then."""
-        if frame.f_code is not self.code:
-            return self
+    def again(self, frame: FrameType, capture: bool, fun: Any) -> Caller:
+        """The same when the decorator is applied to `fun`: variables as they are then, if that is the place to look.
+
+        It is unless `bundle` was called in one function and its result is applied by another that did not define `fun`.
+        """
         now = Caller(frame, capture)
-        now.site = CallSite(now.site.file, self.site.lines + now.site.lines)
+        if frame.f_code is self.code:
+            now.site = CallSite(now.site.file, self.site.lines + now.site.lines)
+        elif getattr(fun, "__code__", None) not in frame.f_code.co_consts:
+            now.captured = self.captured
         return now

@@ -88,7 +88,7 @@ def bundle(  # noqa: PLR0913 - the signature is a promise
     caller = Caller(sys._getframe(1), trainable)
 
     def decorate(fun: Any) -> FunModule:
-        here = caller.again(sys._getframe(1), trainable)
+        here = caller.again(sys._getframe(1), trainable, fun)
         return FunModule(fun, options, captured=here.captured, site=here.site)
 
     return decorate

@@ -89,14 +89,14 @@ def _straightened(text: str) -> str:
 
 
 class Environment:
-    """Where code from a parameter runs: the globals of the function as they are, the caller's locals as they were.
+    """Where code from a parameter runs: the globals of a function as they are, the caller's locals as they were.
 
     `captured` is a snapshot taken when the function was decorated; all copies share it and none copies it. Variables
     that the function closes over and the snapshot had not yet are read from their cells. `owner` is the class in whose
     body the function stands, for `super()`.
     """
 
-    __slots__ = ("_cells", "captured", "flags", "globals", "name", "owner")
+    __slots__ = ("captured", "cells", "flags", "globals", "name", "owner")
 
     def __init__(self, fun: Any, captured: dict[str, Any]) -> None:
         self.name: str = fun.__name__
@@ -106,18 +106,8 @@ class Environment:
         self.flags: int = code.co_flags & _ANNOTATIONS if code else 0
         cells: tuple[CellType, ...] = getattr(fun, "__closure__", None) or ()
         names: tuple[str, ...] = code.co_freevars if code else ()
-        self._cells = {n: c for n, c in zip(names, cells, strict=False) if n not in captured and n != self.name}
+        self.cells = {n: c for n, c in zip(names, cells, strict=False) if n not in captured and n != self.name}
         self.owner: type | None = None
-
-    def value(self, name: str) -> Any:
-        """The current value of a name that was not captured, or a mark that there is none."""
-        cell = self._cells.get(name)
-        if cell is not None:
-            try:
-                return cell.cell_contents
-            except ValueError:
-                pass  # not assigned yet
-        return self.globals.get(name, _ABSENT)
 
 
 def define(text: str, environment: Environment) -> Definition:
@@ -128,7 +118,7 @@ def define(text: str, environment: Environment) -> Definition:
 class Definition:
     """A text that was run in an environment: `fun` is the function that it defines."""
 
-    __slots__ = ("_environment", "_live", "_namespace", "fun", "text")
+    __slots__ = ("_cells", "_environment", "_live", "_namespace", "fun", "text")
 
     def __init__(self, text: str, environment: Environment) -> None:
         program = compiled(text, environment.flags)
@@ -142,7 +132,9 @@ class Definition:
             _TEXT: text,
         }
         reads = program.reads | around.keys() if program.dynamic else program.reads
-        self._live = tuple(reads - program.writes - self._namespace.keys())
+        reads = reads - program.writes - self._namespace.keys()
+        self._cells = tuple((n, c) for n, c in environment.cells.items() if n in reads)
+        self._live = tuple(reads - environment.cells.keys())
         self.refresh()
         before = dict(self._namespace)
         self._run(program)
@@ -162,13 +154,17 @@ class Definition:
 
     def refresh(self) -> None:
         """Lets the code see its globals as they are now."""
-        namespace, value = self._namespace, self._environment.value
+        namespace, around = self._namespace, self._environment.globals
         for name in self._live:
-            now = value(name)
-            if now is not _ABSENT:
-                namespace[name] = now
-            else:
+            if name in around:
+                namespace[name] = around[name]
+            elif name in namespace:
                 namespace.pop(name, None)
+        for name, cell in self._cells:
+            try:
+                namespace[name] = cell.cell_contents
+            except ValueError:
+                pass  # not assigned yet
 
 
 def _inside_function(text: str, flags: int) -> CodeType:

@@ -67,8 +67,8 @@ class Failure:
         self._last = "".join(traceback.format_exception_only(type(root), root))
         self._places = tuple(_places(error))
 
-    def comment(self) -> str:
-        """The commented source of every function that has one, and the message."""
+    def comment(self, otherwise: str = "") -> str:
+        """The commented source of every function that has one (`otherwise` if none has), and the message."""
         notes: dict[Source, dict[int, str]] = {}
         last: tuple[Source, int] | None = None
         for place in self._places:
@@ -79,12 +79,13 @@ class Failure:
         if last is not None:
             notes[last[0]][last[1]] = self._message
         blocks = [_marked(source.text, lines) for source, lines in notes.items()]
-        return "\n".join(["\n\n".join(blocks), self._message] if blocks else [self._message])
+        text = "\n\n".join(blocks) or otherwise
+        return f"{text}\n{self._message}" if text else self._message
 
     def traceback(self) -> str:
         """The Python traceback from the bundled function downwards."""
         frames = traceback.format_list([place.summary() for place in self._places])
-        return "Traceback (most recent call last):\n" + "".join(frames) + self._last
+        return self._last if not frames else "Traceback (most recent call last):\n" + "".join(frames) + self._last
 
 
 def broken_code(error: BaseException, text: str) -> tuple[str, str]:

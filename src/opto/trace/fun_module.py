@@ -25,12 +25,12 @@ from opto.trace.modules import Module
 from opto.trace.nested import hidden_parameters
 from opto.trace.nodes import ExceptionNode, Node, ParameterNode, link, root_operation, wrap
 from opto.trace.registry import NAME_SCOPES
-from opto.trace.source import CallSite
+from opto.trace.source import CallSite, written
 
 __all__ = ["FunModule"]
 
 _SELF_NODE = f"{RESERVED}self_node"
-_BODIES_KEPT = 16
+_BODIES_KEPT = 64
 _UNUSUAL = (Node, Exception)
 
 
@@ -71,7 +71,7 @@ class FunModule(Module):
         self._attribute: str = getattr(fun, "__name__", self._about.name)
         if options.trainable:
             self.parameter = code_parameter(self._about)
-            self._environment = Environment(fun, captured or {})
+            self._environment = Environment(written(fun), captured or {})
             self._bodies: dict[str, Body] = {}
         for name in ("__module__", "__name__", "__qualname__", "__doc__"):
             if hasattr(fun, name):

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from types import CodeType
 from typing import Any, NamedTuple
 
-__all__ = ["CallSite", "Source", "code_of", "code_source", "signature_text", "source_of"]
+__all__ = ["CallSite", "Source", "code_of", "code_source", "signature_text", "source_of", "written"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +50,8 @@ _FILES: dict[str, tuple[list[str], _Index]] = {}
 _FILES_KEPT = 64
 
 
-def code_of(fun: Any) -> CodeType | None:
-    """The code object at the bottom of wrappers, partials and methods; None for what was not written in Python."""
+def written(fun: Any) -> Any:
+    """The function at the bottom of wrappers, partials and methods: the one that stands in a file."""
     for _ in range(100):
         if isinstance(fun, functools.partial):
             fun = fun.func
@@ -61,7 +61,12 @@ def code_of(fun: Any) -> CodeType | None:
             fun = fun.__func__
         else:
             break
-    code = getattr(fun, "__code__", None)
+    return fun
+
+
+def code_of(fun: Any) -> CodeType | None:
+    """The code object of the function at the bottom; None for what was not written in Python."""
+    code = getattr(written(fun), "__code__", None)
     return code if isinstance(code, CodeType) else None
 
 
@@ -71,7 +76,7 @@ def source_of(fun: Callable[..., Any], site: CallSite | None = None) -> Source |
     A decorator that covers a line of `site` is the bundle whatever its name.
     """
     code = code_of(fun)
-    return None if code is None else code_source(code, site, getattr(fun, "__globals__", None))
+    return None if code is None else code_source(code, site, getattr(written(fun), "__globals__", None))
 
 
 def code_source(code: CodeType, site: CallSite | None = None, globals_: dict[str, Any] | None = None) -> Source | None:

@@ -14,7 +14,8 @@ MAP = {
     "opto.trace.nodes": "node Node AbstractNode ParameterNode MessageNode ExceptionNode GRAPH Graph NAME_SCOPES "
     "USED_NODES IDENTITY_OPERATORS get_op_name NodeVizStyleGuide NodeVizStyleGuideColorful",
     "opto.trace.bundle": "bundle FunModule ExecutionError TraceMissingInputsError ExceptionNode MessageNode "
-    "ParameterNode Node to_data wrap_node detach_inputs trace_nodes disable_external_dependencies_check ALLOW_EXTERNAL_DEPENDENCIES",
+    "ParameterNode Node to_data wrap_node detach_inputs trace_nodes "
+    "disable_external_dependencies_check ALLOW_EXTERNAL_DEPENDENCIES",
     "opto.trace.errors": "ExecutionError TraceMissingInputsError",
     "opto.trace.modules": "Module Model model",
     "opto.trace.containers": "NodeContainer ParameterContainer Seq Map trainable_method",

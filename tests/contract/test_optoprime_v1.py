@@ -419,7 +419,8 @@ def test_messages_about_bad_replies(scripted: Any, capsys: Any) -> None:  # 11.4
 
 CONVERSIONS = [
     (1, "2", 2), (1, 2.7, 2), (1.0, "2", 2.0), ([0], "[1,2]", [1, 2]), ((0,), [1, 2], (1, 2)),
-    ({}, '{"a":1}', {"a": 1}), ("a", 3, "3"), (True, "False", False), (None, "as is", "as is"), (None, 3, 3), ("a", "b", "b"), (1.5, 2, 2.0),
+    ({}, '{"a":1}', {"a": 1}), ("a", 3, "3"), (True, "False", False), (None, "as is", "as is"), (None, 3, 3),
+    ("a", "b", "b"), (1.5, 2, 2.0),
 ]  # fmt: skip
 
 

@@ -29,6 +29,7 @@ from opto.trace.records import (
     Extras,
     Operation,
     described,
+    exception_text,
     get_op_name,
     root_operation,
     scoped,
@@ -340,18 +341,6 @@ class MessageNode(Node[T]):
 
     def _label(self) -> str:
         return "MessageNode"
-
-
-_BUILTINS = {"builtins", "__builtin__"}
-
-
-def exception_text(error: BaseException) -> str:
-    """`(Type) message`; the type is module-qualified unless it is a builtin. An ExecutionError speaks for its cause."""
-    if isinstance(error, ExecutionError):
-        return str(error.exception_node._data)
-    cls = type(error)
-    name = cls.__name__ if cls.__module__ in _BUILTINS else f"{cls.__module__}.{cls.__name__}"
-    return f"({name}) {error}"
 
 
 class ExceptionNode(MessageNode[str]):

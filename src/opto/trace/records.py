@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any
 from weakref import ref
 
+from opto.errors import ExecutionError
 from opto.trace.projections.projection import Projection
 from opto.trace.registry import NAME_SCOPES
 
@@ -26,6 +27,7 @@ __all__ = [
     "Operation",
     "copied_extras",
     "described",
+    "exception_text",
     "get_op_name",
     "root_operation",
     "scoped",
@@ -145,3 +147,15 @@ def root_operation(base: str) -> Operation:
             ROOTS.clear()
         known = ROOTS[base] = Operation(base, "[Node]")
     return known
+
+
+_BUILTINS = {"builtins", "__builtin__"}
+
+
+def exception_text(error: BaseException) -> str:
+    """`(Type) message`; the type is module-qualified unless it is a builtin. An ExecutionError speaks for its cause."""
+    if isinstance(error, ExecutionError):
+        return str(error.exception_node._data)
+    cls = type(error)
+    name = cls.__name__ if cls.__module__ in _BUILTINS else f"{cls.__module__}.{cls.__name__}"
+    return f"({name}) {error}"

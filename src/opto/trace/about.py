@@ -118,10 +118,9 @@ class About:
         """That of the nodes which calls of this shape make."""
         info = Facts(self, plan)
         if self.options.trainable:
-            made = Operation(EVAL, EVAL_TEXT, keys=(*plan.keys, CODE_NAME), fun_name=EVAL, info=info)
-            return made.renamed(EVAL)  # without the name scope of this moment
+            return Operation(EVAL, EVAL_TEXT, keys=(*plan.keys, CODE_NAME), fun_name=EVAL, info=info)
         base = self.options.output_name or self.name
-        return Operation(base, self.description, keys=plan.keys, fun_name=self.qualname, info=info).renamed(base)
+        return Operation(base, self.description, keys=plan.keys, fun_name=self.qualname, info=info)
 
 
 class Facts:

@@ -8,12 +8,11 @@ call whose shape was seen before. Imports: nodes only.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from inspect import Parameter, Signature
 from typing import Any
 
 from opto.trace.nodes import Operation, root_operation
-from opto.trace.registry import NAME_SCOPES
 
 __all__ = ["Binder", "Plan"]
 
@@ -26,10 +25,10 @@ class Plan:
 
     `keys` name the inputs in the order of the signature: first the `given` positionals of the call, then `tail`, the
     rest, some of them `defaults` that were not passed. The body gets the first `positional` values by position and the
-    others by the names `by_name`. A raw value is named by its entry in `bases` (None: by its type).
+    others by the names `by_name`. `roots` say how raw values are wrapped (None: named by their type).
     """
 
-    __slots__ = ("_roots", "bases", "by_name", "defaults", "given", "keys", "operation", "positional", "tail")
+    __slots__ = ("by_name", "defaults", "given", "keys", "operation", "positional", "roots", "tail")
     operation: Operation
 
     def __init__(self, signature: Signature, given: int, names: Sequence[str]) -> None:
@@ -37,22 +36,23 @@ class Plan:
         self.given = given
         self.defaults: dict[str, Any] = {}
         self.keys: tuple[str, ...] = ()
-        self.bases: tuple[str | None, ...] = ()
+        bases: list[str | None] = []
         self.by_name: tuple[str, ...] = ()
         left = dict.fromkeys(names)
         for parameter in signature.parameters.values():
             if parameter.kind is Parameter.VAR_POSITIONAL:
                 surplus = max(given - len(self.keys), 0)
                 self.keys += tuple(f"args_{i}" for i in range(surplus))
-                self.bases += (None,) * surplus
+                bases += [None] * surplus
             elif parameter.kind is not Parameter.VAR_KEYWORD:
                 self._add(parameter, left)
+                bases.append(parameter.name)
         self.keys += tuple(left)
-        self.bases += tuple(left)
+        bases += left
         self.by_name += tuple(left)
         self.positional = len(self.keys) - len(self.by_name)
         self.tail = self.keys[given:]
-        self._roots: tuple[Operation | None, ...] | None = None
+        self.roots = tuple(None if base is None else root_operation(base) for base in bases)
 
     def _add(self, parameter: Parameter, left: dict[str, None]) -> None:
         name = parameter.name
@@ -65,7 +65,6 @@ class Plan:
         if keyword_only:
             self.by_name += (name,)
         self.keys += (name,)
-        self.bases += (name,)
 
     def ordered(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, ...]:
         """The values of a call of this shape, parallel to `keys`."""
@@ -73,22 +72,6 @@ class Plan:
             return args
         named = {**self.defaults, **kwargs}
         return (*args, *[named[name] for name in self.tail])
-
-    def roots(self) -> tuple[Operation | None, ...]:
-        """How raw values are wrapped, parallel to `keys`; a name scope makes fresh ones."""
-        if NAME_SCOPES:
-            return _roots(self.bases)
-        if self._roots is None:
-            self._roots = _roots(self.bases)
-        return self._roots
-
-    def split(self, values: Sequence[Any]) -> tuple[list[Any], dict[str, Any]]:
-        """Values parallel to `keys` as the caller's positionals and the rest by name."""
-        return list(values[: self.given]), dict(zip(self.tail, values[self.given :], strict=False))
-
-
-def _roots(bases: Iterable[str | None]) -> tuple[Operation | None, ...]:
-    return tuple(None if base is None else root_operation(base) for base in bases)
 
 
 class Binder:

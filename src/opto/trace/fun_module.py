@@ -24,7 +24,6 @@ from opto.trace.describe import exception_description
 from opto.trace.modules import Module
 from opto.trace.nested import hidden_parameters
 from opto.trace.nodes import ExceptionNode, Node, ParameterNode, link, root_operation, wrap
-from opto.trace.registry import NAME_SCOPES
 from opto.trace.source import CallSite, written
 
 __all__ = ["FunModule"]
@@ -128,7 +127,7 @@ class FunModule(Module):
             raise self._failure(error, plan, inputs) from error
         if type(output) is CoroutineType:
             return self._awaited(output, plan, inputs, values)
-        if used or NAME_SCOPES or self.traceable_code or not self._process_inputs or isinstance(output, _UNUSUAL):
+        if used or self.traceable_code or not self._process_inputs or isinstance(output, _UNUSUAL):
             return self._concluded(output, plan, inputs, values, used)
         return link(plan.operation, output, inputs)
 
@@ -138,7 +137,7 @@ class FunModule(Module):
         """The input nodes of a call and what its body gets for them; `self` is always handed over plain."""
         inputs: tuple[Any, ...] = ()
         if tracing or self.traceable_code:
-            pairs = zip(given, plan.roots(), strict=True)
+            pairs = zip(given, plan.roots, strict=True)
             inputs = tuple([a if isinstance(a, Node) else _lift(a, root) for a, root in pairs])
         if self._process_inputs and not self.traceable_code:
             return inputs, [a._data if isinstance(a, Node) else a for a in given]
@@ -176,9 +175,7 @@ class FunModule(Module):
             raise self._failure(output, plan, inputs) from output
         external = self._external(inputs, used) if used else []
         inner = output if isinstance(output, Node) else None
-        scope = f"{NAME_SCOPES[-1]}/" if NAME_SCOPES else None
-        operation = plan.operation.renamed(scope + plan.operation.base) if scope else plan.operation
-        made = link(operation, output if inner is None else inner._data, inputs)
+        made = link(plan.operation, output if inner is None else inner._data, inputs)
         if external:
             made._extras().external = external
         if inner is not None:

@@ -1,0 +1,142 @@
+"""Binding: a bundled call accepts what Python accepts, returns what Python returns, and names its inputs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from opto.trace import GRAPH, node
+from opto.trace.binding import Binder, Plan
+from opto.trace.bundle import FunModule, bundle
+from opto.trace.nodes import NAME_SCOPES, Operation
+
+
+def f(a, b=2, *args, c, d=4, **kw):
+    return a, b, args, c, d, kw
+
+
+def only(a, /, b, *, c=3):
+    return a, b, c
+
+
+def star(*rest, **named):
+    return rest, named
+
+
+def plain(x, y=1):
+    return x, y
+
+
+FUNCTIONS = {fun.__name__: fun for fun in (f, only, star, plain)}
+BUNDLED = {name: bundle()(fun) for name, fun in FUNCTIONS.items()}
+values = st.integers(0, 9) | st.text(max_size=2) | st.none()
+names = st.sampled_from(["a", "b", "c", "d", "x", "y", "z"])
+
+
+@given(st.sampled_from(sorted(FUNCTIONS)), st.lists(values, max_size=5), st.dictionaries(names, values, max_size=4))
+def test_traced_is_untraced(name: str, args: list[Any], kwargs: dict[str, Any]) -> None:
+    """Law: same result or the same kind of error, with raw arguments and with nodes."""
+    try:
+        expected = FUNCTIONS[name](*args, **kwargs)
+    except TypeError:
+        with pytest.raises(TypeError):
+            BUNDLED[name](*args, **kwargs)
+        return
+    assert BUNDLED[name](*args, **kwargs).data == expected
+    result = BUNDLED[name](*map(node, args), **{key: node(value) for key, value in kwargs.items()})
+    assert result.data == expected
+    assert len(result.inputs) >= len(args) + len(kwargs)
+
+
+@given(st.lists(values, min_size=1, max_size=5), st.dictionaries(names, values, max_size=3))
+def test_info_gives_back_the_call(args: list[Any], kwargs: dict[str, Any]) -> None:
+    made = BUNDLED["star"](*args, **kwargs)
+    assert made.info["inputs"] == {"args": args, "kwargs": kwargs}
+
+
+def test_defaults_join_by_name() -> None:
+    made = BUNDLED["plain"](5)
+    assert made.info["inputs"] == {"args": [5], "kwargs": {"y": 1}}
+    assert list(made.inputs) == ["x", "y"]
+
+
+def test_positional_only_name_reused_as_keyword() -> None:
+    @bundle()
+    def g(a, /, **kw):
+        return a, kw
+
+    assert g(1, a=2).data == (1, {"a": 2})
+
+
+def test_default_node_is_used_as_it_is() -> None:
+    shared = node(7)
+
+    @bundle()
+    def g(x=shared):
+        return x
+
+    assert g().parents[0] is shared
+
+
+def test_builtins_and_callables() -> None:
+    class Doubled:
+        """Twice as much."""
+
+        def __call__(self, x):
+            return 2 * x
+
+    assert bundle()(len)([1, 2]).data == 2
+    assert list(bundle()(max)(1, 2).inputs) == ["args_0", "args_1"]
+    assert bundle()(lambda x: x + 1)(2).data == 3
+    twice = bundle()(Doubled())(4)
+    assert (twice.data, twice.description) == (8, "Twice as much.")
+
+
+def test_plans_are_made_once_and_forgotten_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[Plan] = []
+
+    def operation(plan: Plan) -> Operation:
+        made.append(plan)
+        return Operation("op", "[op]")
+
+    binder = Binder(star)
+    assert binder.plan(2, (), operation) is binder.plan(2, (), operation)
+    assert binder.plan(2, ("x",), operation) is binder.plan(2, ("x",), operation)
+    assert len(made) == 2
+    monkeypatch.setattr("opto.trace.binding._SHAPES_KEPT", 2)
+    binder.plan(3, (), operation)
+    assert list(binder.plans) == [3]
+
+
+def test_name_scopes_reach_calls_but_do_not_stick() -> None:
+    GRAPH.clear()
+    fun = bundle()(plain)
+    NAME_SCOPES.append("scope")
+    try:
+        inside = fun(1)
+    finally:
+        NAME_SCOPES.pop()
+    outside = fun(1)
+    assert [inside.name, inside.parents[0].name] == ["scope/plain:0", "scope/x:0"]
+    assert [outside.name, outside.parents[0].name] == ["plain:0", "x:0"]
+
+
+def test_bundle_wants_parentheses_and_functions() -> None:
+    with pytest.raises(TypeError, match="parentheses"):
+        bundle(plain)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="decorates a function"):
+        FunModule(3)  # type: ignore[arg-type]
+
+
+def test_unprocessed_inputs_keep_defaults_and_nodes() -> None:
+    @bundle(_process_inputs=False)
+    def g(x, y=3):
+        return x
+
+    x = node(1)
+    made = g(x)
+    assert made.data == 1 and made.info["output"] is x
+    assert made.info["inputs"]["args"][0] is x and made.info["inputs"]["kwargs"] == {"y": 3}

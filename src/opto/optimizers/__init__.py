@@ -1,1 +1,13 @@
-"""."""
+"""Optimizers: feedback on a run in, new values of its parameters out.
+
+May import: `opto.trace`, `opto.llm`, `opto.events`, `opto.errors`. Read in this order: `optimizer.py` (the base),
+`problem.py` and `collect.py` (graph → problem), `render_lean.py` / `render_classic.py` / `render_tags.py` (problem →
+text), `prompts_lean.py` (text → messages), `replies.py` and `repair.py` (reply → suggestion), `convert.py` and
+`check.py` (suggestion → values), `llm_optimizer.py` (the step), then `optoprime.py`, the one to use.
+"""
+
+from opto.optimizers.optoprime import OptoPrime
+from opto.optimizers.optoprime_v1 import OptoPrimeV1
+from opto.optimizers.optoprime_v2 import OptoPrimeV2
+
+__all__ = ["OptoPrime", "OptoPrimeV1", "OptoPrimeV2"]

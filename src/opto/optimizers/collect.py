@@ -8,21 +8,24 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 from opto.optimizers.problem import Call, Given, Outcome, Part, Problem
 from opto.trace.nodes import ExceptionNode, MessageNode, Node
+from opto.trace.operator_table import TABLE
 from opto.trace.propagators.graph_propagator import TraceGraph
 
 __all__ = [
     "FunctionFeedback",
     "collect",
+    "function_feedback",
     "get_fun_name",
     "node_to_function_feedback",
     "repr_function_call",
     "unique_parameters",
 ]
 
+_NAMED_ARGUMENTS = ("call", "call_llm")  # operators whose arguments mean little without their names
 Described = tuple[Any, str | None]
 
 
@@ -44,9 +47,35 @@ class FunctionFeedback:
     problem: Problem = field(default_factory=Problem, repr=False, compare=False)
 
 
+class _LazyFeedback(FunctionFeedback):
+    """The same, worked out from a problem when first looked at: lean prompts need none of it."""
+
+    def __init__(self, problem: Problem) -> None:
+        self.problem = problem
+        self.user_feedback = problem.feedback
+        self.variables = {p.name: (p.value, p.description) for p in problem.parts}
+
+    def __getattr__(self, name: str) -> Any:
+        if name not in ("graph", "documentation", "others", "roots", "output", "inputs"):
+            raise AttributeError(name)
+        problem = self.problem
+        highest = max((call.level for call in problem.calls), default=0)
+        several = {outcome.name for outcome in problem.outcomes} if len(problem.outcomes) > 1 else set[str]()
+        outputs = {call.name for call in problem.calls if call.level == highest} | several
+        values: dict[str, Described] = {call.name: (call.value, call.description) for call in problem.calls}
+        self.graph = [(call.level, call.text) for call in problem.calls]
+        self.documentation = {call.function: call.description for call in problem.calls}
+        self.others = {name: value for name, value in values.items() if name not in outputs}
+        self.output = {name: value for name, value in values.items() if name in outputs}
+        self.inputs = {g.name: (g.value, g.description) for g in problem.given.values()}
+        self.roots = {**self.variables, **self.inputs}
+        return self.__dict__[name]
+
+
 def get_fun_name(node: Node[Any]) -> str:
     """The name of the function that made a node, as call texts show it."""
-    info = node._more.info if node._more is not None else None
+    made_by_hand = node._more is not None and node._more.info is not None
+    info = node.info if made_by_hand or isinstance(node, ExceptionNode) else None  # deriving it costs time
     if isinstance(info, dict) and "fun_name" in info:
         return str(info["fun_name"])
     if node._op.info is not None:
@@ -56,40 +85,31 @@ def get_fun_name(node: Node[Any]) -> str:
 
 def repr_function_call(child: MessageNode[Any]) -> str:
     """The call that made a node, as text: `add0 = add(x=x0, y=int0)`."""
-    return _Collector().call(child).text
+    refs = [parent.py_name for parent in child._inputs]
+    return _Collector().call(child, child.py_name, refs).text
 
 
 class _Collector:
-    """Makes records of nodes; remembers names and the descriptions of operations, which many nodes share."""
+    """Makes records of calls; remembers what the many nodes of one operation have in common."""
 
     def __init__(self) -> None:
-        self.names: dict[int, str] = {}
-        self.descriptions: dict[int, str | None] = {}
+        self.known: dict[int, tuple[str, str | None, bool]] = {}
 
-    def name(self, node: Any) -> str:
-        found = self.names.get(id(node))
-        if found is None:
-            found = self.names[id(node)] = node.py_name
-        return found
+    def facts(self, node: Any) -> tuple[str, str | None, bool]:
+        """(function, description, whether it is an operator of the language, whose arguments need no names)."""
+        operator = TABLE.get(node._op.base)
+        plain = operator is not None and operator.description == node._op.description
+        return get_fun_name(node), node.description, plain and node._op.base not in _NAMED_ARGUMENTS
 
-    def description(self, node: Any) -> str | None:
+    def call(self, node: Any, name: str, refs: list[str]) -> Call:
         key = id(node._op)
-        if key not in self.descriptions:
-            self.descriptions[key] = node.description
-        return self.descriptions[key]
-
-    def call(self, node: Any) -> Call:
-        plain = node._op.info is None and (node._more is None or node._more.info is None)
-        return Call(
-            self.name(node),
-            get_fun_name(node),
-            tuple([(key, self.name(parent)) for key, parent in zip(node._op.keys, node._inputs, strict=False)]),
-            node._data,
-            self.description(node),
-            node._level,
-            plain,
-            isinstance(node, ExceptionNode),
-        )
+        facts = self.known.get(key)
+        if facts is None or node._more is not None:
+            facts = self.known[key] = self.facts(node)
+        function, description, is_operator = facts
+        failed = isinstance(node, ExceptionNode)
+        inputs = tuple(zip(node._op.keys, refs, strict=False))
+        return Call(name, function, inputs, node._data, description, node._level, is_operator, failed)
 
 
 def unique_parameters(parameters: Iterable[Any]) -> list[Any]:
@@ -103,47 +123,31 @@ def collect(graph: TraceGraph, parameters: Iterable[Any] = ()) -> Problem:
     A node some of whose parents are outside the graph counts as given, too.
     """
     mine = {id(p) for p in parameters if p.trainable}
-    seen: set[int] = set()
+    names: dict[int, str] = {}
     parts: list[Part] = []
     given: dict[str, Given] = {}
     calls: list[Call] = []
     reader = _Collector()
     for _, node in graph:
-        inputs = node._inputs
-        name = reader.name(node)
-        if inputs and all([id(parent) in seen for parent in inputs]):
-            calls.append(reader.call(node))
+        # as node.py_name, which this loop cannot afford
+        name = f"{node._op.base}{node._index}" if node._more is None else node.py_name
+        refs = [names.get(id(parent)) for parent in node._inputs]
+        if refs and None not in refs:
+            calls.append(reader.call(node, name, cast("list[str]", refs)))
         elif id(node) in mine:
             parts.append(Part(name, node._data, node.description))
         else:
-            given[name] = Given(name, node._data, reader.description(node))
-        seen.add(id(node))
+            given[name] = Given(name, node._data, node.description if node._op.description != "[Node]" else None)
+        names[id(node)] = name
     outcomes = tuple([Outcome(output.py_name, output._data, feedback) for output, feedback in graph.outputs])
     return Problem(tuple(parts), given, tuple(calls), outcomes, graph.user_feedback)
 
 
 def node_to_function_feedback(node_feedback: TraceGraph) -> FunctionFeedback:
     """The run of a trace graph in the contract's terms; all roots together."""
-    return to_function_feedback(node_feedback, collect(node_feedback))
+    return function_feedback(collect(node_feedback))
 
 
-def to_function_feedback(graph: TraceGraph, problem: Problem) -> FunctionFeedback:
-    """The contract's view of `problem`, which was collected from `graph`."""
-    highest = max((level for level, _ in graph), default=0)
-    several = {outcome.name for outcome in problem.outcomes} if len(problem.outcomes) > 1 else set[str]()
-    outputs = {call.name for call in problem.calls if call.level == highest} | several
-    variables: dict[str, Described] = {p.name: (p.value, p.description) for p in problem.parts}
-    inputs: dict[str, Described] = {g.name: (g.value, g.description) for g in problem.given.values()}
-    names = (node.py_name for _, node in graph)
-    values: dict[str, Described] = {call.name: (call.value, call.description) for call in problem.calls}
-    return FunctionFeedback(
-        graph=[(call.level, call.text) for call in problem.calls],
-        documentation={call.function: call.description for call in problem.calls},
-        others={name: value for name, value in values.items() if name not in outputs},
-        roots={name: variables[name] if name in variables else inputs[name] for name in names if name not in values},
-        output={name: value for name, value in values.items() if name in outputs},
-        user_feedback=problem.feedback,
-        variables=variables,
-        inputs=inputs,
-        problem=problem,
-    )
+def function_feedback(problem: Problem) -> FunctionFeedback:
+    """The contract's view of `problem`."""
+    return _LazyFeedback(problem)

@@ -1,19 +1,20 @@
 """Order and fold the calls of a run so that much of it can be shown in few lines.
 
 Calls are put in the order of stories (what led to the first output, then to the second …), equal
-calls are folded into one line, and so are chains where each call works on the one before. Linear in
-the size of the run.
+calls are folded into one line, and so are chains where each call works on the one before. Of a long run
+only the calls nearest to the outputs are looked at, with those that failed or use a part.
 """
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections import Counter
+from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from opto.optimizers.problem import Call, Problem
 
-__all__ = ["Line", "fold"]
+__all__ = ["Line", "Story", "fold", "identity"]
 
 _CHAIN = 4  # shorter chains are as short when written out
 _HASHED = (str, int, float, bool, type(None))
@@ -23,7 +24,7 @@ _HASHED = (str, int, float, bool, type(None))
 class Line:
     """One line to show: a call, or several that were folded into it.
 
-    `rank` is 0 for what stands nearest to an output; `chain` holds the calls of a chain (else empty);
+    `rank` is lowest for what should be kept first; `chain` holds the calls of a chain (else empty);
     `count` is how many calls the line stands for.
     """
 
@@ -33,72 +34,116 @@ class Line:
     chain: tuple[Call, ...] = ()
 
 
-def fold(problem: Problem) -> tuple[list[Line], dict[str, str]]:
-    """The lines of a run in reading order, and for each folded call the name it is shown under."""
-    ordered, ranks = _stories(problem)
-    lines, alias = _fold_equal(problem, ordered, ranks)
-    return _fold_chains(problem, lines, alias), alias
+@dataclass(slots=True)
+class Story:
+    """The lines of a run in reading order; `alias` is the name under which a folded call is shown.
+
+    `left_out` counts, by function, the calls that were not looked at.
+    """
+
+    lines: list[Line]
+    alias: dict[str, str]
+    left_out: Counter[str]
 
 
-def _stories(problem: Problem) -> tuple[list[Call], dict[str, int]]:
-    """Calls with their inputs before them, output by output; and how early each is met walking back."""
+def fold(problem: Problem, limit: int) -> Story:
+    """The story of a run, of at most about `limit` calls before folding."""
     by_name = {call.name: call for call in problem.calls}
-    starts = [o.name for o in problem.outcomes if o.name in by_name]
-    starts += [call.name for call in reversed(problem.calls)]
-    ordered: list[Call] = []
-    ranks: dict[str, int] = {}
+    urgent = _urgent(problem, limit // 2)
+    near = _visited([o.name for o in problem.outcomes], by_name, limit)
+    if len(near) < min(limit, len(by_name)):
+        near.update(_visited(reversed(by_name), by_name, limit, near))
+    ranks = {name: rank for rank, name in enumerate([*urgent, *(name for name in near if name not in urgent)])}
+    ordered = _inputs_first(near, urgent, by_name)
+    alias: dict[str, str] = {}
+    signatures = _Signatures(problem, alias)
+    lines = _fold_chains(_fold_equal(ordered, ranks, signatures), signatures)
+    left_out = Counter(call.function for call in problem.calls if call.name not in ranks)
+    return Story(lines, alias, left_out)
+
+
+def _urgent(problem: Problem, limit: int) -> dict[str, None]:
+    """Calls that failed, and the last call of each function that uses each part."""
+    names = set(problem.names)
+    failed: dict[str, None] = {}
+    users: dict[tuple[str, str], str] = {}
+    for call in problem.calls:
+        if call.is_error:
+            failed[call.name] = None
+        for _, ref in call.inputs:
+            if ref in names:
+                users[call.function, ref] = call.name
+    return dict.fromkeys([*failed, *users.values()][:limit])
+
+
+def _visited(starts: Iterable[str], by_name: dict[str, Call], limit: int, seen: Iterable[str] = ()) -> dict[str, None]:
+    """The first `limit` calls met walking back from each start in turn, in the order of meeting."""
+    met: dict[str, None] = dict.fromkeys(seen)
     for start in starts:
+        stack = [start]
+        while stack and len(met) < limit:
+            name = stack.pop()
+            if name not in met and name in by_name:
+                met[name] = None
+                stack.extend([ref for _, ref in reversed(by_name[name].inputs)])
+    return met
+
+
+def _inputs_first(near: dict[str, None], urgent: dict[str, None], by_name: dict[str, Call]) -> list[Call]:
+    """The chosen calls, each after those it works on, story by story."""
+    chosen = near.keys() | urgent.keys()
+    ordered: list[Call] = []
+    seen: set[str] = set()
+    far = sorted((name for name in urgent if name not in near), key=lambda name: by_name[name].level)
+    for start in (*far, *near):
         stack: list[tuple[str, bool]] = [(start, False)]
         while stack:
             name, finished = stack.pop()
             if finished:
                 ordered.append(by_name[name])
-            elif name not in ranks:
-                ranks[name] = len(ranks)
+            elif name not in seen:
+                seen.add(name)
                 stack.append((name, True))
-                stack.extend([(ref, False) for _, ref in reversed(by_name[name].inputs) if ref in by_name])
-    return ordered, ranks
+                stack.extend([(ref, False) for _, ref in reversed(by_name[name].inputs) if ref in chosen])
+    return ordered
 
 
-def _identity(value: Any) -> Hashable:
+def identity(value: Any) -> Hashable:
+    """What makes a value equal to another for folding: plain values by type and value, objects by being the same."""
     return (type(value), value) if isinstance(value, _HASHED) else id(value)
 
 
 class _Signatures:
-    """What makes two calls equal: function, inputs (values of what was given, names of the rest) and result."""
+    """What makes two calls equal: the function and the inputs (values of what was given, names of the rest)."""
 
     def __init__(self, problem: Problem, alias: dict[str, str]) -> None:
-        self.given = {name: _identity(given.value) for name, given in problem.given.items()}
+        self.given = problem.given
         self.alias = alias
 
     def of(self, call: Call, previous: str | None = None) -> tuple[Hashable, ...]:
-        inputs: list[Hashable] = []
+        inputs: list[Hashable] = [call.function]
         for key, ref in call.inputs:
+            given = self.given.get(ref)
             ref = self.alias.get(ref, ref)
-            inputs.append((key, True if ref == previous else self.given.get(ref, ref)))
-        return (call.function, *inputs)
+            inputs.append((key, identity(given.value) if given is not None else True if ref == previous else ref))
+        return tuple(inputs)
 
 
-def _fold_equal(problem: Problem, ordered: list[Call], ranks: dict[str, int]) -> tuple[list[Line], dict[str, str]]:
-    alias: dict[str, str] = {}
-    signatures = _Signatures(problem, alias)
+def _fold_equal(ordered: list[Call], ranks: dict[str, int], signatures: _Signatures) -> list[Line]:
     known: dict[Hashable, Line] = {}
-    lines: list[Line] = []
     for call in ordered:
-        key = (*signatures.of(call), _identity(call.value))
+        key = (*signatures.of(call), identity(call.value))
         first = known.get(key)
         if first is None:
-            known[key] = line = Line(call, ranks[call.name])
-            lines.append(line)
+            known[key] = Line(call, ranks[call.name])
         else:
             first.count += 1
-            alias[call.name] = first.call.name
+            signatures.alias[call.name] = first.call.name
             first.rank = min(first.rank, ranks[call.name])
-    return lines, alias
+    return list(known.values())
 
 
-def _fold_chains(problem: Problem, lines: list[Line], alias: dict[str, str]) -> list[Line]:
-    signatures = _Signatures(problem, alias)
+def _fold_chains(lines: list[Line], signatures: _Signatures) -> list[Line]:
     result: list[Line] = []
     at = 0
     while at < len(lines):

@@ -19,6 +19,7 @@ from opto.optimizers.texts import prompt_text
 
 __all__ = [
     "SHAPES",
+    "ClassicPrompt",
     "ContinuePrompt",
     "JsonPrompt",
     "Message",
@@ -26,6 +27,7 @@ __all__ = [
     "SchemaPrompt",
     "ShapeFactory",
     "TagsPrompt",
+    "classic_text",
     "likely_parts",
     "re_ask",
 ]
@@ -146,6 +148,25 @@ class ContinuePrompt(JsonPrompt):
             return read_reply(text, problem)
         line = text.strip().removeprefix(f"{part.name}:").strip()
         return Suggestion({part.name: line.split("\n", 1)[0].strip()}) if line else Suggestion(fault="nothing was said")
+
+
+@dataclass(frozen=True)
+class ClassicPrompt:
+    """Two finished texts in the classic format, read by the optimizer's own rules."""
+
+    system: str
+    user: str
+    reader: Callable[[str, Problem], Suggestion]
+    json_object: bool = True
+
+    def messages(self, problem: Problem) -> list[Message]:
+        return [{"role": "system", "content": self.system}, {"role": "user", "content": self.user}]
+
+    def options(self) -> dict[str, Any]:
+        return {"response_format": {"type": "json_object"}} if self.json_object else {}
+
+    def read(self, text: str, problem: Problem) -> Suggestion:
+        return self.reader(text, problem)
 
 
 def _header(part: Part) -> str:

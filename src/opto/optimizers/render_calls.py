@@ -6,15 +6,17 @@ import re
 from collections import Counter
 from collections.abc import Iterable
 
-from opto.optimizers.folding import Line, fold
+from opto.optimizers.folding import Line, Story, fold, identity
 from opto.optimizers.problem import Call, Given, Part, Problem, is_code
 from opto.optimizers.show import estimate_tokens, show
+from opto.optimizers.utils import cut_middle
 
-__all__ = ["CallTexts", "calls_text", "function_label"]
+__all__ = ["CallTexts", "function_label", "render_calls"]
 
-ARGUMENT = 160  # characters of a value among the arguments
-RESULT = 240  # characters of a returned value
-INLINE = 60  # an earlier result up to this length is repeated where it is used
+_RESULT = 240  # characters of a returned value, at most
+_SHORT = 24  # values up to this length are repeated wherever they are used
+_ARGUMENTS = 800  # characters of all arguments of a call
+_STAR = re.compile(r"args_\d+")
 
 
 def function_label(code: object) -> str | None:
@@ -28,15 +30,24 @@ def function_label(code: object) -> str | None:
 
 
 class CallTexts:
-    """Writes calls as lines; `hidden` are names of calls that are not shown, so that their values must be."""
+    """Writes calls as lines.
 
-    def __init__(self, problem: Problem, alias: dict[str, str] | None = None) -> None:
+    A long value that was given gets its name where it is first shown, and only the name after that.
+    `hidden` are calls that are not shown, so that their values must be. `limit` cuts values.
+    """
+
+    def __init__(self, problem: Problem, story: Story, limit: int) -> None:
         self.parts: dict[str, Part] = {part.name: part for part in problem.parts}
         self.given = problem.given
-        self.results = {call.name: call.value for call in problem.calls}
-        self.alias = alias or {}
+        self.outcomes = {outcome.name for outcome in problem.outcomes}
+        self.values = {call.name: call for call in problem.calls}
+        self.alias = story.alias
+        self.limit = limit
         self.hidden: set[str] = set()
+        self.mentioned: set[str] = set()
+        self.uses = Counter(ref for line in story.lines for _, ref in line.call.inputs if ref in self.given)
         self.labels = self._labels()
+        self.headers = _headers(story, problem)
 
     def _labels(self) -> dict[str, str]:
         """What a call of each code value is called: the function's name, with the part's where names repeat."""
@@ -49,102 +60,179 @@ class CallTexts:
         """The line for a call, a folded call or a chain."""
         if line.chain:
             return self._chain(line)
-        times = f"  (the same {line.count} times)" if line.count > 1 else ""
-        return f"{line.call.name} = {self.applied(line.call)} -> {self.result(line.call)}{times}"
+        times = f"  ({line.count} times)" if line.count > 1 else ""
+        return f"{self._named(line.call)} -> {self.result(line.call)}{times}"
 
-    def applied(self, call: Call, previous: str | None = None) -> str:
-        """`greet(lang='en')`; the argument that is the node `previous` is written as `<previous>`."""
+    def _named(self, call: Call) -> str:
+        """`add0(1, 2)`, the call of add whose value is add0; `y0 = add(1, 2)` where the names differ."""
+        label, arguments = self.applied(call)
+        if call.name.startswith(label) and call.name[len(label) :].isdigit():
+            return f"{call.name}({arguments})"
+        return f"{call.name} = {label}({arguments})"
+
+    def applied(self, call: Call, previous: str | None = None) -> tuple[str, str]:
+        """(the function's name, the arguments); the node `previous` is written as `<previous>`."""
         label = call.function
+        header = self.headers.get(call.function)
         written: list[str] = []
         for key, ref in call.inputs:
             if key == "__code" and ref in self.labels:
                 label = self.labels[ref]
-            elif not (key == "self" and ref in self.given):
+            elif not (key == "self" and ref in self.given) and not (header and key in header.constants):
                 value = "<previous>" if ref == previous else self._argument(ref, call.is_operator)
-                written.append(value if call.is_operator else f"{key}={value}")
-        return f"{label}({', '.join(written)})"
+                bare = call.is_operator or header is not None or _STAR.fullmatch(key)
+                written.append(value if bare else f"{key}={value}")
+        return label, cut_middle(", ".join(written), _ARGUMENTS)
 
     def result(self, call: Call) -> str:
-        """What a call returned or raised."""
-        return f"ERROR {call.value}" if call.is_error else show(call.value, RESULT)
+        """What a call returned or raised; a long result that has feedback is shown beside that."""
+        if call.is_error:
+            return f"ERROR {cut_middle(str(call.value), _RESULT)}"
+        text = show(call.value, min(_RESULT, 2 * self.limit))
+        return "(see the result)" if call.name in self.outcomes and len(text) > 2 * _SHORT else text
 
     def _argument(self, ref: str, by_operator: bool) -> str:
         if ref in self.parts:
             return ref
         if ref in self.given:
-            return show(self.given[ref].value, ARGUMENT)
+            return self._given(ref)
         shown = self.alias.get(ref, ref)
+        call = self.values[ref]
         if shown in self.hidden:
-            return show(self.results[ref], ARGUMENT)
+            return show(call.value, self.limit)
         if by_operator:
             return shown
-        value = show(self.results.get(ref), INLINE + 1)
-        return f"{value} @{shown}" if len(value) <= INLINE else f"@{shown}"
+        value = show(call.value, _SHORT + 1)
+        return f"{value} @{shown}" if len(value) <= _SHORT else shown
+
+    def _given(self, ref: str) -> str:
+        if ref in self.mentioned:
+            return ref
+        text = show(self.given[ref].value, self.limit)
+        if len(text) <= _SHORT or self.uses[ref] < 2:
+            return text
+        self.mentioned.add(ref)
+        return f"{text} @{ref}"
 
     def _chain(self, line: Line) -> str:
         first, second, last = line.chain[0], line.chain[1], line.chain[-1]
-        each = self.applied(second, previous=first.name)
-        values = [show(call.value, INLINE) for call in (*line.chain[:3], last)]
+        label, each = self.applied(second, previous=first.name)
+        values = [show(call.value, _SHORT) for call in (*line.chain[:3], last)]
         return (
-            f"{first.name} … {last.name} = {len(line.chain)} calls, the first {self.applied(first)}, "
-            f"each other one {each} -> {', '.join(values[:3])}, …, {values[3]}"
+            f"{first.name} … {last.name}: {len(line.chain)} calls, first {label}({self.applied(first)[1]}), "
+            f"then {label}({each}) -> {', '.join(values[:3])}, …, {values[3]}"
         )
 
 
-def calls_text(problem: Problem, budget: int) -> tuple[str, str]:
-    """(the lines that fit `budget` tokens, what was left out or "").
+class _Header:
+    """How the program's own function is called: its arguments, and which of them never change."""
+
+    def __init__(self, first: Call) -> None:
+        self.keys = tuple(key for key, _ in first.inputs)
+        self.constants = {key: ref for key, ref in first.inputs if key != "__code"}
+        self.description = first.description
+        self.calls = 0
+
+    def narrow(self, call: Call, given: dict[str, Given]) -> None:
+        self.calls += 1
+        for key, ref in call.inputs:
+            kept = self.constants.get(key)
+            if kept is None:
+                continue
+            if ref not in given or kept not in given or identity(given[ref].value) != identity(given[kept].value):
+                del self.constants[key]
+
+
+def _headers(story: Story, problem: Problem) -> dict[str, _Header]:
+    """The headers of functions that are always called with the same arguments' names."""
+    found: dict[str, _Header] = {}
+    uneven: set[str] = set()
+    given = dict(problem.given)
+    for line in story.lines:
+        for call in line.chain or (line.call,):
+            if call.is_operator or call.function == "eval" or call.is_error:
+                continue
+            header = found.get(call.function) or found.setdefault(call.function, _Header(call))
+            if header.keys != tuple(key for key, _ in call.inputs):
+                uneven.add(call.function)
+            header.narrow(call, given)
+    for header in found.values():
+        if header.calls < 2:
+            header.constants = {}
+    starred = {name for name, header in found.items() if any(_STAR.fullmatch(key) for key in header.keys)}
+    return {name: header for name, header in found.items() if name not in uneven | starred}
+
+
+def _function_notes(texts: CallTexts, budget: int) -> str:
+    """`call_llm(system='…', query): what it does` for each of the program's own functions."""
+    notes: list[str] = []
+    for name, header in texts.headers.items():
+        arguments = [
+            f"{key}={show(texts.given[header.constants[key]].value, 160)}" if key in header.constants else key
+            for key in header.keys
+            if not (key == "self" and key in header.constants)
+        ]
+        about = (header.description or "").split("\n", 1)[0].strip()
+        note = f"{name}({', '.join(arguments)})" + (f": {cut_middle(about, 160)}" if about else "")
+        budget -= estimate_tokens(note)
+        if budget >= 0 or header.constants:
+            notes.append(note)
+    return "\n".join(notes)
+
+
+def render_calls(problem: Problem, budget: int) -> tuple[str, str, str]:
+    """(notes on functions, the lines of the run that fit `budget` tokens, what was left out or "").
 
     Kept first: failed calls, calls that use a part, then what stands nearest to the outputs.
     """
-    lines, alias = fold(problem)
-    texts = CallTexts(problem, alias)
-    chosen = _choose(problem, lines, texts, budget)
-    if len(chosen) == len(lines):
-        return "\n".join(chosen[at] for at in sorted(chosen)), ""
-    shown = {call.name for at in chosen for call in (lines[at].chain or (lines[at].call,))}
-    texts.hidden = {call.name for call in problem.calls} - shown - set(alias)
-    written = {at: texts.text(lines[at]) for at in chosen}
-    left = [line for at, line in enumerate(lines) if at not in chosen]
-    total = sum(estimate_tokens(text) + 1 for text in written.values())
-    for at in reversed(chosen):
-        if total <= budget:
-            break
-        total -= estimate_tokens(written.pop(at)) + 1
-        left.append(lines[at])
-    return "\n".join(written[at] for at in sorted(written)), _left_out(left)
-
-
-def _choose(problem: Problem, lines: list[Line], texts: CallTexts, budget: int) -> dict[int, str]:
-    """The lines to show, by place, the most urgent first."""
-    users: set[tuple[str, str]] = set()
-
-    def urgency(at: int) -> tuple[int, int]:
-        call = lines[at].call
-        if call.is_error:
-            return 0, lines[at].rank
-        uses = {(call.function, ref) for _, ref in call.inputs if ref in texts.parts} - users
-        users.update(uses)
-        return (1 if uses else 2), lines[at].rank
-
-    by_rank = sorted(range(len(lines)), key=lambda at: lines[at].rank)
-    urgencies = {at: urgency(at) for at in by_rank}
-    chosen: dict[int, str] = {}
-    for at in sorted(by_rank, key=lambda at: urgencies[at]):
-        text = texts.text(lines[at])
-        cost = estimate_tokens(text) + 1
-        if cost > budget:
-            if budget < 20:
+    story = fold(problem, max(budget, 100))
+    texts = CallTexts(problem, story, max(160 - len(story.lines), 56))
+    notes = _function_notes(texts, budget // 5)
+    budget -= estimate_tokens(notes)
+    chosen = _choose(story.lines, texts, budget)
+    written = _write(story.lines, chosen, texts)
+    while len(chosen) > 1 and (excess := sum(map(_cost, written.values())) - budget) > 0:
+        for at in sorted(chosen, key=lambda at: -story.lines[at].rank):
+            excess -= _cost(written[at])
+            chosen.discard(at)
+            if excess <= 0:
                 break
-            continue
-        budget -= cost
-        chosen[at] = text
+        written = _write(story.lines, chosen, texts)
+    left = story.left_out
+    for at, line in enumerate(story.lines):
+        if at not in chosen:
+            left[line.call.function] += line.count
+    return notes, "\n".join(written.values()), _left_out(left)
+
+
+def _cost(text: str) -> int:
+    return estimate_tokens(text) + 1
+
+
+def _choose(lines: list[Line], texts: CallTexts, budget: int) -> set[int]:
+    """The places of the lines to show: by rank, as long as there is room."""
+    chosen: set[int] = set()
+    for at in sorted(range(len(lines)), key=lambda at: lines[at].rank):
+        cost = _cost(texts.text(lines[at]))
+        if cost <= budget:
+            budget -= cost
+            chosen.add(at)
+        elif budget < 20:
+            break
     return chosen
 
 
-def _left_out(lines: list[Line]) -> str:
-    counts: Counter[str] = Counter()
-    for line in lines:
-        counts[line.call.function] += line.count
+def _write(lines: list[Line], chosen: set[int], texts: CallTexts) -> dict[int, str]:
+    """The chosen lines in reading order."""
+    shown = {call.name for at in chosen for call in (lines[at].chain or (lines[at].call,))}
+    texts.hidden = texts.values.keys() - shown - texts.alias.keys()
+    texts.mentioned = set()
+    return {at: texts.text(lines[at]) for at in sorted(chosen)}
+
+
+def _left_out(counts: Counter[str]) -> str:
+    if not counts:
+        return ""
     most = ", ".join(f"{count} {name}" for name, count in counts.most_common(5))
     rest = "" if len(counts) <= 5 else f" and {len(counts) - 5} other functions"
     return f"{sum(counts.values())} calls ({most}{rest})"

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from opto.optimizers.problem import Attempt, Outcome, Part, Problem, kind_of
-from opto.optimizers.render_calls import calls_text
+from opto.optimizers.render_calls import render_calls
 from opto.optimizers.show import estimate_tokens, fenced, show
 from opto.optimizers.texts import prompt_text
 from opto.optimizers.utils import cut_middle
@@ -19,7 +19,6 @@ from opto.optimizers.utils import cut_middle
 __all__ = ["part_text", "render_lean"]
 
 _CHARACTERS = 3  # a token, as `estimate_tokens` counts
-_NOTE = 160
 _PAST_VALUE, _PAST_FEEDBACK = 120, 200
 
 
@@ -34,8 +33,7 @@ def render_lean(problem: Problem, budget: int) -> str:
     results = _results(problem, max(budget * 6 // 10, 50), left_out)
     budget -= estimate_tokens(results)
     past = _history(problem, budget * 2 // 10, left_out)
-    notes = _notes(problem, budget // 10)
-    calls, missing = calls_text(problem, budget - estimate_tokens(past + notes))
+    notes, calls, missing = render_calls(problem, budget - estimate_tokens(past))
     if missing:
         left_out.append(missing)
     sections = [
@@ -154,18 +152,7 @@ def _outcome(name: str, value: str, feedback: str, count: int) -> str:
     return f"{head}{times}\nFeedback: {feedback}"
 
 
-# --- notes and history ---
-
-
-def _notes(problem: Problem, budget: int) -> str:
-    """The first sentence that the program says about each of its own functions."""
-    notes = {
-        call.function: call.description.split("\n", 1)[0].strip()
-        for call in problem.calls
-        if call.description and not call.is_operator and not call.is_error and call.function != "eval"
-    }
-    kept, _ = _fitting([f"{name}: {cut_middle(text, _NOTE)}" for name, text in notes.items() if text], budget)
-    return "\n".join(kept) if budget > 20 else ""
+# --- history ---
 
 
 def _history(problem: Problem, budget: int, left_out: list[str]) -> str:

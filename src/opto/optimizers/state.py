@@ -9,6 +9,7 @@ from typing import Any
 
 from opto.errors import LoadError
 from opto.optimizers.buffers import FIFOBuffer
+from opto.trace.storage import write_atomic
 
 __all__ = ["decode", "encode", "read_state", "write_state"]
 
@@ -64,24 +65,19 @@ def _tagged(tag: Any, data: dict[str, Any]) -> Any:
         for item in data["items"]:
             memory.add(decode(item))
         return memory
-    raise LoadError(
-        f"The saved optimizer holds a value of the unknown kind {tag!r}; did a newer version write it?"
-    )
+    raise LoadError(f"The saved optimizer holds a value of the unknown kind {tag!r}; did a newer version write it?")
 
 
 def write_state(path: Path, kind: str, state: dict[str, Any]) -> None:
     """Write `state` of an optimizer of class `kind`, whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     body = {"format": _FORMAT, "version": 1, "class": kind, "state": {k: encode(v) for k, v in state.items()}}
-    fresh = path.with_name(path.name + ".part")
-    fresh.write_text(json.dumps(body, indent=1, ensure_ascii=False), encoding="utf-8")
-    fresh.replace(path)
+    write_atomic(path, json.dumps(body, indent=1, ensure_ascii=False).encode("utf-8", "surrogatepass"))
 
 
 def read_state(path: Path, names: Iterable[str]) -> dict[str, Any]:
     """The attributes among `names` that the file holds; LoadError if it is no such file."""
     try:
-        body = json.loads(path.read_text(encoding="utf-8"))
+        body = json.loads(path.read_bytes().decode("utf-8", "surrogatepass"))
     except (UnicodeDecodeError, ValueError, RecursionError) as error:
         raise LoadError(f"{path} is not a saved optimizer: it is not JSON.") from error
     if not isinstance(body, dict) or body.get("format") != _FORMAT or not isinstance(body.get("state"), dict):

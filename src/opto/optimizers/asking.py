@@ -1,0 +1,68 @@
+"""Calling the model of an optimizer: one place that counts calls, tokens and seconds."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from opto.errors import LLMResponseError
+from opto.llm import default_llm
+
+__all__ = ["Tally", "ask", "default_model_maker"]
+
+
+@dataclass
+class Tally:
+    """What a step has spent so far; tokens stay None while no server counted them."""
+
+    calls: int = 0
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    seconds: float = 0.0
+
+    def add(self, usage: Any, seconds: float) -> None:
+        """Count one answered call."""
+        self.calls += 1
+        self.seconds += seconds
+        self.prompt_tokens = _plus(self.prompt_tokens, _field(usage, "prompt_tokens"))
+        self.completion_tokens = _plus(self.completion_tokens, _field(usage, "completion_tokens"))
+
+
+def _plus(total: int | None, more: Any) -> int | None:
+    return total if not isinstance(more, int) else (total or 0) + more
+
+
+def _field(usage: Any, name: str) -> Any:
+    return usage.get(name) if isinstance(usage, dict) else getattr(usage, name, None)
+
+
+def ask(
+    llm: Any,
+    messages: list[dict[str, str]],
+    tally: Tally,
+    *,
+    clock: Callable[[], float] = time.perf_counter,
+    **options: Any,
+) -> str:
+    """The text of the first choice; LLMResponseError if the response has none."""
+    start = clock()
+    response = llm(messages=messages, **options)
+    tally.add(getattr(response, "usage", None), clock() - start)
+    try:
+        text = response.choices[0].message.content
+    except (AttributeError, IndexError, TypeError) as error:
+        kind = type(response).__name__
+        raise LLMResponseError(f"The model's response (a {kind}) has no choices[0].message.content.") from error
+    return "" if text is None else str(text)
+
+
+def default_model_maker() -> Callable[[], Any]:
+    """What makes the default model: `opto.utils.llm.LLM` where a program uses or patches it, else `default_llm`.
+
+    The façade is looked up among the loaded modules, because nothing inside imports it.
+    """
+    facade = sys.modules.get("opto.utils.llm")
+    return getattr(facade, "LLM", default_llm)

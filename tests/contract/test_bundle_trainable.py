@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import functools
 import math
 import sys
 import threading
@@ -150,6 +151,41 @@ def test_a_node_argument_named_code_is_not_confused() -> None:
     x = node(3, name="x", trainable=True)
     y = f(x)
     assert y.inputs["x"] is x and y.parameter_dependencies == {x, f.parameter}
+
+
+def plus_one(fun):
+    @functools.wraps(fun)
+    def inner(*args, **kwargs):
+        return fun(*args, **kwargs) + 1
+
+    return inner
+
+
+def test_code_with_decorators_in_a_class() -> None:  # 5.3, 5.8
+    class K:
+        @bundle(trainable=True)
+        @plus_one
+        # a comment
+        def fn(self, q,
+               r=2):  # fmt: skip
+            """Change
+            q."""
+            return q + r
+
+        @bundle(trainable=True)
+        def text(
+            self,
+            q,
+        ):
+            words = """a
+b"""
+            return words + q
+
+    k = K()
+    assert k.fn(3).data == 6 and k.text("c").data == "a\nbc"
+    assert k.fn.parameter.data.startswith("@plus_one\n")
+    k.fn.parameter._data = "def fn(self, q, r=2):\n    return q - r"
+    assert k.fn(3).data == 1
 
 
 # --- 5.9 recursion --------------------------------------------------------------------------------------------------

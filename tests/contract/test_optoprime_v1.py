@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 from typing import Any
 
@@ -12,6 +11,7 @@ from opto.optimizers import OptoPrimeV1
 from opto.optimizers.optoprime import FunctionFeedback, ProblemInstance, node_to_function_feedback
 from opto.trace import ExecutionError, bundle, node
 from opto.trace.nodes import ParameterNode
+from opto.trace.propagators import GraphPropagator
 from opto.trace.utils import sum_feedback
 
 HEADINGS = [
@@ -60,13 +60,16 @@ def program(scripted: Any, *replies: Any, **options: Any) -> Any:
 
 
 def test_constructor() -> None:
-    wanted = {
-        "llm": None, "propagator": None, "objective": None, "ignore_extraction_error": True, "include_example": False,
-        "memory_size": 0, "max_tokens": 4096, "log": True, "prompt_symbols": None, "json_keys": None,
-        "use_json_object_format": True, "highlight_variables": False,
+    given = object()
+    o = OptoPrimeV1([node(1, trainable=True)], given)
+    assert o.llm is given and o.max_tokens == 4096 and o.log == [] and len(o.memory) == 0
+    assert o.ignore_extraction_error is True and o.include_example is False and o.use_json_object_format is True
+    options = {
+        "propagator": GraphPropagator(), "objective": "mine", "ignore_extraction_error": False, "include_example": True,
+        "max_tokens": 5, "use_json_object_format": False,
     }  # fmt: skip
-    found = inspect.signature(OptoPrimeV1.__init__).parameters
-    assert {k: found[k].default for k in wanted} == wanted
+    o = OptoPrimeV1([node(1, trainable=True)], llm=given, **options, memory_size=3, log=False)
+    assert {k: getattr(o, k) for k in options} == options and o.log is None
 
 
 def test_attributes(scripted: Any) -> None:  # 11.1

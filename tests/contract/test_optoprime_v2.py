@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import re
 from typing import Any
 
@@ -30,6 +29,8 @@ TITLES = [
     "# Instruction", "# Code", "# Documentation", "# Variables", "# Inputs", "# Others", "# Outputs", "# Feedback",
 ]  # fmt: skip
 
+LLM_OBJECT = object()
+
 
 def reply(**values: Any) -> str:
     blocks = "".join(f"<variable>\n<name>{k}</name>\n<value>\n{v}\n</value>\n</variable>\n" for k, v in values.items())
@@ -53,10 +54,11 @@ def program(scripted: Any, *replies: Any, **options: Any) -> Any:
 
 
 def test_constructor() -> None:  # 12.1
-    found = inspect.signature(OptoPrimeV2.__init__).parameters
-    wanted = {"llm": None, "memory_size": 0, "max_tokens": 8192, "log": True, "initial_var_char_limit": 2000}
-    assert {k: found[k].default for k in wanted} == wanted
-    assert "optimizer_prompt_symbol_set" in found and "truncate_expression" in found and "json_keys" not in found
+    o = OptoPrimeV2([node(1, trainable=True)], LLM_OBJECT)
+    assert o.llm is LLM_OBJECT and o.max_tokens == 8192 and o.initial_var_char_limit == 2000
+    assert isinstance(o.optimizer_prompt_symbol_set, OptimizerPromptSymbolSet) and o.log == []
+    assert o.truncate_expression("abcdef", 3).startswith("abc...")
+    assert len(o.memory) == 0 and o.include_example is False
     assert "{value_tag}" in OptoPrimeV2.default_objective
     assert "{variables_section_title}" in OptoPrimeV2.default_objective
     assert "{feedback_section_title}" in OptoPrimeV2.default_objective
@@ -81,10 +83,9 @@ def test_layout(scripted: Any) -> None:  # 12.1
         "<constraint>\nkeep it small\n</constraint>\n</variable>"
     ) in body
     assert '<variable name="y0" type="str">\n<value>\nfree\n</value>\n</variable>' in body
-    header = 'def fn(q):\n    """Change q."""'
     assert (
-        f'<variable name="{code}" type="code">\n<value>\n{header}\n    return q + 1\n</value>\n'
-        f"<constraint>\nThe code should start with:\n{header}\n</constraint>\n</variable>"
+        f'<variable name="{code}" type="code">\n<value>\n{fn.parameter.data}\n</value>\n'
+        f"<constraint>\n{fn.parameter.description}\n</constraint>\n</variable>"
     ) in body
     assert '<node name="int0" type="int">\n<value>\n2\n</value>\n</node>' in body
     assert "</variable>\n\n<variable" in body

@@ -37,7 +37,15 @@ class LLMOptimizer(Optimizer):
     (`extract_llm_suggestion`); whatever that cannot read goes down the ladder of `replies.read_reply`.
     """
 
-    _SAVED = ("context", "objective", "memory", "max_tokens", "log", "include_example", "ignore_extraction_error")
+    _SAVED: tuple[str, ...] = (
+        "context",
+        "objective",
+        "memory",
+        "max_tokens",
+        "log",
+        "include_example",
+        "ignore_extraction_error",
+    )
     default_objective: Any
     default_prompt_symbols: Mapping[str, str]
 
@@ -181,7 +189,7 @@ class LLMOptimizer(Optimizer):
         known = self._known(problem)
         reasoning, own = self._own_values(reply)
         if any(clean_name(key) in known.names for key in own):
-            return Suggestion({clean_name(k): v for k, v in own.items() if isinstance(k, str)}, str(reasoning))
+            return Suggestion({clean_name(k): v for k, v in own.items()}, str(reasoning))
         return read_reply(reply, known)
 
     def _believe(self, suggestion: Suggestion) -> Update:

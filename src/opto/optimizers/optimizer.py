@@ -101,7 +101,8 @@ class Optimizer(AbstractOptimizer):
 
     def backward(self, node: Node[Any], *args: Any, **kwargs: Any) -> Any:
         """`node.backward(feedback, …)` with this optimizer's propagator."""
-        return node.backward(*args, propagator=self.propagator, **kwargs)
+        send: Any = node.backward
+        return send(*args, propagator=self.propagator, **kwargs)
 
     def set_context(self, text: str | None) -> None:
         """Say more to the model in the next prompts; None takes it back."""
@@ -161,8 +162,9 @@ class Optimizer(AbstractOptimizer):
         twin = type(self).__new__(type(self))
         memo[id(self)] = twin
         memo.update((id(p), p) for p in self.parameters)
-        for key, value in self.__dict__.items():
-            twin.__dict__[key] = list(value) if key == "parameters" else self._copy_attribute(key, value, memo)
+        for key, value in vars(self).items():
+            copied = list(value) if key == "parameters" else self._copy_attribute(key, value, memo)
+            setattr(twin, key, copied)
         return twin
 
     def _copy_attribute(self, key: str, value: Any, memo: dict[int, Any]) -> Any:
@@ -173,7 +175,8 @@ class Optimizer(AbstractOptimizer):
         return {k: v for k, v in self.__dict__.items() if k != "parameters"}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update({"parameters": [], **state})
+        for key, value in {"parameters": [], **state}.items():
+            setattr(self, key, value)
 
     def save(self, path: str | Path) -> None:
         """Write settings and memory, without parameters and model, as JSON; folders are made as needed."""

@@ -53,7 +53,8 @@ class OptoPrime(OptoPrimeV1):
 
     Example:
         >>> from opto.llm.fakes import ScriptedLLM
-        >>> from opto.trace import node
+        >>> from opto.trace import GRAPH, node
+        >>> GRAPH.clear()
         >>> x = node(1, name="x", trainable=True)
         >>> llm = ScriptedLLM(['{"reasoning": "4 + 1 is 5", "suggestion": {"x0": 4}}'])
         >>> optimizer = OptoPrime([x], llm=llm)
@@ -61,21 +62,18 @@ class OptoPrime(OptoPrimeV1):
         >>> optimizer.step() == {x: 4}, x.data
         (True, 4)
         >>> print(llm.calls[0]["messages"][1]["content"].split("# Reply")[0].strip())
-        # Goal
-        Change one or more of the parts so that the results become what the feedback asks for.
-        <BLANKLINE>
         # Parts you may change
         x0 (int): 1
         <BLANKLINE>
         # What happened
-        add0 = add(x0, 1) -> 2
+        add0(x0, 1) -> 2
         <BLANKLINE>
         # Result and feedback
         add0 -> 2
         Feedback: the result should be 5
     """
 
-    _SAVED = (*OptoPrimeV1._SAVED, "max_prompt_tokens", "turn")
+    _SAVED: tuple[str, ...] = (*OptoPrimeV1._SAVED, "max_prompt_tokens", "turn")
     default_objective = PromptText("lean_objective")
 
     def __init__(
@@ -115,7 +113,8 @@ class OptoPrime(OptoPrimeV1):
             for variables, feedback in self.memory
         )
         parts = problem.parts or self._known(problem).parts
-        return replace(problem, parts=parts, objective=self.objective, context=self.context, history=history)
+        goal = "" if self.objective == self.default_objective else self.objective  # the prompt says the usual itself
+        return replace(problem, parts=parts, objective=goal, context=self.context, history=history)
 
     def _prompt(self, problem: Problem) -> Prompt:
         """The prompt for a problem: the shape that the user or the model's profile names."""

@@ -32,7 +32,8 @@ class OptoPrimeV1(LLMOptimizer):
 
     Example:
         >>> from opto.llm.fakes import ScriptedLLM
-        >>> from opto.trace import node
+        >>> from opto.trace import GRAPH, node
+        >>> GRAPH.clear()
         >>> x = node(1, name="x", trainable=True)
         >>> optimizer = OptoPrimeV1([x], llm=ScriptedLLM(['{"suggestion": {"x0": 4}}']))
         >>> optimizer.backward(x + 1, "the result should be 5")
@@ -40,7 +41,13 @@ class OptoPrimeV1(LLMOptimizer):
         (True, 4)
     """
 
-    _SAVED = (*LLMOptimizer._SAVED, "prompt_symbols", "json_keys", "highlight_variables", "use_json_object_format")
+    _SAVED: tuple[str, ...] = (
+        *LLMOptimizer._SAVED,
+        "prompt_symbols",
+        "json_keys",
+        "highlight_variables",
+        "use_json_object_format",
+    )
 
     representation_prompt = PromptText("classic_representation")
     output_format_prompt_template = PromptText("classic_output_format")

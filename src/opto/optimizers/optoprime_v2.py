@@ -52,7 +52,8 @@ class OptoPrimeV2(LLMOptimizer):
 
     Example:
         >>> from opto.llm.fakes import ScriptedLLM
-        >>> from opto.trace import node
+        >>> from opto.trace import GRAPH, node
+        >>> GRAPH.clear()
         >>> x = node(1, name="x", trainable=True)
         >>> reply = "<reasoning>r</reasoning><variable><name>x0</name><value>4</value></variable>"
         >>> optimizer = OptoPrimeV2([x], llm=ScriptedLLM([reply]))
@@ -61,7 +62,12 @@ class OptoPrimeV2(LLMOptimizer):
         (True, 4)
     """
 
-    _SAVED = (*LLMOptimizer._SAVED, "initial_var_char_limit", "prompt_symbols", "use_json_object_format")
+    _SAVED: tuple[str, ...] = (
+        *LLMOptimizer._SAVED,
+        "initial_var_char_limit",
+        "prompt_symbols",
+        "use_json_object_format",
+    )
 
     representation_prompt_template = PromptText("tags_representation")
     default_objective = PromptText("tags_objective")

@@ -13,6 +13,7 @@ from opto.optimizers.utils import cut_middle
 
 __all__ = ["CallTexts", "function_label", "render_calls"]
 
+_LONGEST, _SHORTEST = 120, 40  # characters of a value, by how many lines there are to show
 _RESULT = 240  # characters of a returned value, at most
 _SHORT = 24  # values up to this length are repeated wherever they are used
 _ARGUMENTS = 800  # characters of all arguments of a call
@@ -186,7 +187,7 @@ def render_calls(problem: Problem, budget: int) -> tuple[str, str, str]:
     Kept first: failed calls, calls that use a part, then what stands nearest to the outputs.
     """
     story = fold(problem, max(budget, 100))
-    texts = CallTexts(problem, story, max(160 - len(story.lines), 56))
+    texts = CallTexts(problem, story, max(_LONGEST - len(story.lines), _SHORTEST))
     notes = _function_notes(texts, budget // 5)
     budget -= estimate_tokens(notes)
     chosen = _choose(story.lines, texts, budget)

@@ -7,6 +7,7 @@ of long texts), and the prompt says what was left out.
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Iterable
 from typing import Any
 
@@ -19,6 +20,7 @@ from opto.optimizers.utils import cut_middle
 __all__ = ["part_text", "render_lean"]
 
 _CHARACTERS = 3  # a token, as `estimate_tokens` counts
+_RESULT = 600
 _PAST_VALUE, _PAST_FEEDBACK = 120, 200
 
 
@@ -69,17 +71,19 @@ def part_text(part: Part, limit: int | None = None) -> str:
         value = cut_middle(value, limit)
     kind = "text" if isinstance(part.value, str) and not part.is_code else kind_of(part.name, part.value)
     if part.is_code:
-        return f"{part.name} (code, {_keep(part)}):\n{fenced(value, 'python')}"
+        broken = "" if _parses(str(part.value)) else f"  it is broken. {part.description or ''}".rstrip() + "\n"
+        return f"{part.name} (code):\n{broken}{fenced(value, 'python')}"
     plain = value == value.strip() and "\n" not in value and value
     text = f"{part.name} ({kind}): {value}" if plain else f"{part.name} ({kind}):\n{fenced(value)}"
     return f"{text}\n  must satisfy: {part.description}" if part.description else text
 
 
-def _keep(part: Part) -> str:
-    header = next((line.strip() for line in (part.description or "").split("\n") if "def " in line), None)
-    if header is None:
-        header = next((line.strip() for line in str(part.value).split("\n") if line.lstrip().startswith("def ")), None)
-    return f"keep `{header}`" if header else "a function"
+def _parses(code: str) -> bool:
+    try:
+        ast.parse(code)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return False
+    return True
 
 
 def _parts(parts: tuple[Part, ...], budget: int, left_out: list[str]) -> str:
@@ -135,7 +139,7 @@ def _results(problem: Problem, budget: int, left_out: list[str]) -> str:
     firsts: dict[tuple[str, str], Outcome] = {}
     share = max(room // min(len(problem.outcomes), 8), 200)
     for outcome in problem.outcomes:
-        value = "" if outcome.name in names else show(outcome.value, min(share // 2, 1_000))
+        value = "" if outcome.name in names else show(outcome.value, min(share // 2, _RESULT))
         key = value, cut_middle(str(outcome.feedback), share)
         counts[key] = counts.get(key, 0) + 1
         firsts.setdefault(key, outcome)

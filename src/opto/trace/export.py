@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import ast
 import inspect
-import textwrap
 from collections.abc import Iterable
-from itertools import accumulate
 from types import FunctionType
 from typing import Any
 
 from opto.trace.containers import Map, ParameterContainer, Seq, is_bundled, own_attributes
-from opto.trace.export_names import Names, is_ours, literal, unbundled
-from opto.trace.nodes import AbstractNode
+from opto.trace.export_names import Names, is_ours
+from opto.trace.export_text import edited, literal, reindented, unbundled
+from opto.trace.nodes import AbstractNode, MessageNode
 
 __all__ = ["export_source", "plain_value"]
 
@@ -64,26 +63,23 @@ class _Classes:
     def source(self, cls: type, names: Names) -> str:
         """The class statement of `cls`, with the values of its instance where the exported object has one."""
         instance = self.instances.get(cls) or next((i for i in self.instances.values() if isinstance(i, cls)), None)
-        owners = [c for c in cls.__mro__ if c.__dict__.get("__wrapped_model__", c) is c and not is_ours(c)]
-        bases = [names.need_class(base) for base in _plain_bases(cls)]
+        plain_bases = [base for base in _original(cls).__bases__ if base is not object and not is_ours(base)]
+        bases = [names.need_class(base) for base in plain_bases]
         body = [_quoted_doc(cls.__doc__)] if cls.__doc__ else []
         for name, value in vars(_original(cls)).items():
             if name not in _MADE_BY_PYTHON:
                 body.append(_Member(cls, name, value, instance, names).text())
-        if issubclass(cls, ParameterContainer) and not any("__call__" in vars(owner) for owner in owners):
+        inherits = any(issubclass(base, ParameterContainer) for base in plain_bases)
+        if issubclass(cls, ParameterContainer) and is_ours(cls.__call__) and not inherits:
             body.append("def __call__(self, *args, **kwargs):\n    return self.forward(*args, **kwargs)")
         heading = f"class {cls.__name__}({', '.join(bases)}):" if bases else f"class {cls.__name__}:"
-        return heading + "\n" + textwrap.indent("\n\n".join(filter(None, body)) or "pass", "    ")
+        return heading + "\n" + "\n\n".join(reindented(text, "    ") for text in body or ["pass"])
 
 
 def _original(cls: type) -> type:
     """The class that `@model` was applied to; its body holds the methods."""
     original: type = cls.__dict__.get("__wrapped_model__", cls)
     return original
-
-
-def _plain_bases(cls: type) -> list[type]:
-    return [base for base in _original(cls).__bases__ if base is not object and not is_ours(base)]
 
 
 class _Member:
@@ -112,7 +108,7 @@ class _Member:
     def _bundle(self, bundle: Any) -> str:
         bound = bundle if self.instance is None or not bundle.trainable else bundle.__get__(self.instance, self.cls)
         text = bound.parameter._data if bound.trainable else bound.info["source"]
-        text = textwrap.dedent(text).strip()
+        text = reindented(text)
         where = f"{self.cls.__name__}.{self.name}"
         try:
             statements = ast.parse(text).body
@@ -124,15 +120,14 @@ class _Member:
         if len(statements) == 1:
             return text
         # Imports and further functions beside the method: they stay together, where only the method sees them.
-        self.names.add(
-            f"_make_{self.name}", f"def _make_{self.name}():\n{textwrap.indent(text, '    ')}\n    return {self.name}"
-        )
-        return f"{self.name} = _make_{self.name}()"
+        maker = f"_make_{self.cls.__name__}_{self.name}"
+        self.names.add(maker, f"def {maker}():\n{reindented(text, '    ')}\n    return {self.name}")
+        return f"{self.name} = {maker}()"
 
     def _function(self, function: Any) -> str:
         inner = inspect.unwrap(function)
         try:
-            text = textwrap.dedent(inspect.getsource(inner)).strip()
+            text = reindented(inspect.getsource(inner))
         except (OSError, TypeError) as error:
             raise ValueError(
                 f"the source of {self.cls.__name__}.{self.name} cannot be found, so it cannot be exported: "
@@ -145,7 +140,7 @@ class _Member:
 
     def _nested(self, cls: type) -> str:
         try:
-            return textwrap.dedent(inspect.getsource(cls)).strip()
+            return reindented(inspect.getsource(cls))
         except (OSError, TypeError) as error:
             raise ValueError(f"the source of the nested class {cls.__qualname__} cannot be found") from error
 
@@ -192,11 +187,12 @@ def _quoted_doc(doc: str) -> str:
 def _with_values(text: str, instance: Any, always: bool) -> str:
     """Replaces `self.x = ...` by the current value where the attribute is a node.
 
-    Outside `__init__` (`always` false) only assignments that make a node are replaced: others are results of calls.
+    Results of calls, and outside `__init__` (`always` false) all others, are replaced only where a node is made.
     """
     function = ast.parse(text).body[0]
     assert isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef), "a method is a function"
-    own = {name: plain_value(value) for name, value in own_attributes(instance).items() if _holds_nodes(value)}
+    attributes = own_attributes(instance)
+    own = {name: plain_value(value) for name, value in attributes.items() if _holds_nodes(value)}
     first = next((argument.arg for argument in function.args.args), "self")
     edits: list[tuple[ast.expr, str]] = []
     for statement in ast.walk(function):
@@ -204,9 +200,10 @@ def _with_values(text: str, instance: Any, always: bool) -> str:
             targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
             for attribute, expression in _pairs(targets, statement.value, first):
                 value = literal(own[attribute]) if attribute in own else None
-                if value is not None and (always or _makes_node(expression)):
+                computed = isinstance(attributes.get(attribute), MessageNode)
+                if value is not None and ((always and not computed) or _makes_node(expression)):
                     edits.append((expression, value))
-    return _edited(text, edits)
+    return edited(text, edits)
 
 
 def _pairs(targets: Iterable[ast.expr], value: ast.expr, first: str) -> Iterable[tuple[str, ast.expr]]:
@@ -227,17 +224,3 @@ def _makes_node(expression: ast.expr) -> bool:
             if name in ("node", "Node", "ParameterNode"):
                 return True
     return False
-
-
-def _edited(text: str, edits: list[tuple[ast.expr, str]]) -> str:
-    """Replaces the given expressions, last first so that positions stay right; offsets of `ast` count bytes."""
-    lines = text.encode().splitlines(keepends=True)
-    starts = [0, *accumulate(len(line) for line in lines)]
-    spans = {}
-    for place, value in edits:
-        end = starts[(place.end_lineno or place.lineno) - 1] + (place.end_col_offset or 0)
-        spans[starts[place.lineno - 1] + place.col_offset] = end, value.encode()
-    data = b"".join(lines)
-    for start, (end, new) in sorted(spans.items(), reverse=True):
-        data = data[:start] + new + data[end:]
-    return data.decode()

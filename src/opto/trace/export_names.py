@@ -8,20 +8,20 @@ import inspect
 import logging
 import symtable
 import sys
-import textwrap
 from collections.abc import Callable, Iterator
 from types import BuiltinFunctionType, FunctionType, ModuleType
 from typing import Any
 
 from opto.trace.containers import ParameterContainer, is_bundled
+from opto.trace.export_text import literal, reindented, unbundled
 from opto.trace.nodes import AbstractNode
 
-__all__ = ["Names", "is_ours", "literal", "unbundled"]
+__all__ = ["Names", "is_ours"]
 
 _log = logging.getLogger(__name__)
 _STAND_INS = {
     "node": "def node(data, name=None, trainable=False, description=None):\n    return data",
-    "call_llm": textwrap.dedent("""\
+    "call_llm": reindented("""
         def call_llm(llm, system_prompt, *user_prompts, **options):
             messages = [] if system_prompt is None else [{"role": "system", "content": system_prompt}]
             messages += [{"role": "user", "content": prompt} for prompt in user_prompts]
@@ -34,28 +34,6 @@ def is_ours(thing: Any) -> bool:
     """Does it come from this library?"""
     module = thing.__name__ if isinstance(thing, ModuleType) else getattr(thing, "__module__", None) or ""
     return str(module).partition(".")[0] == "opto"
-
-
-def literal(value: Any) -> str | None:
-    """Program text for a plain value; None if it has none that gives an equal value of the same types."""
-    text = repr(value)
-    try:
-        same = ast.literal_eval(text)
-        return text if repr(same) == text and type(same) is type(value) else None
-    except (ValueError, SyntaxError, MemoryError, RecursionError, TypeError):
-        return None
-
-
-def unbundled(text: str) -> str:
-    """A function's source without decorators named bundle or model."""
-    statement = ast.parse(text).body[0]
-    decorators = getattr(statement, "decorator_list", [])
-    lines = text.splitlines()
-    for decorator in reversed(decorators):
-        called = decorator.func if isinstance(decorator, ast.Call) else decorator
-        if getattr(called, "attr", getattr(called, "id", "")) in ("bundle", "model"):
-            del lines[decorator.lineno - 1 : decorator.end_lineno]
-    return "\n".join(lines)
 
 
 class Names:
@@ -92,7 +70,7 @@ class Names:
         scope = _scope(function)
         text = _without_our_modules(text, scope)
         for name in _global_names(text):
-            if name in scope:
+            if name in scope and name != "__class__":
                 self._need(name, scope[name])
             elif name in _STAND_INS:
                 self.add(name, _STAND_INS[name])
@@ -141,7 +119,7 @@ class Names:
             self._imported(value, name)
 
     def _function_text(self, source: str, function: Any) -> str:
-        return self.need_names_of(unbundled(textwrap.dedent(source).strip()), function)
+        return self.need_names_of(unbundled(reindented(source)), function)
 
     def _constant(self, name: str, value: Any) -> None:
         data = value._data if isinstance(value, AbstractNode) else value
@@ -190,7 +168,7 @@ def _scope(function: Any) -> dict[str, Any]:
 def _global_names(text: str) -> list[str]:
     found: dict[str, None] = {}
     ahead = [symtable.symtable(_FUTURE + text, "<export>", "exec")]
-    top = {symbol.get_name() for symbol in ahead[0].get_symbols() if symbol.is_assigned()}
+    top = {symbol.get_name() for symbol in ahead[0].get_symbols() if symbol.is_assigned() or symbol.is_imported()}
     while ahead:
         table = ahead.pop()
         ahead.extend(table.get_children())

@@ -190,8 +190,7 @@ class OldObject:
 
     kind = ""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        self.state: dict[str, Any] = {}
+    state: dict[str, Any]
 
     def __new__(cls, *args: Any, **kwargs: Any) -> OldObject:
         self = super().__new__(cls)

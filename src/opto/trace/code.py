@@ -141,7 +141,12 @@ class Definition:
         self._live = tuple(n for n in self._live if before.get(n, _ABSENT) is self._namespace.get(n, _ABSENT))
         if environment.name not in program.writes:
             raise KeyError(environment.name)
-        self.fun: Callable[..., Any] = self._namespace[environment.name]
+        defined = self._namespace[environment.name]
+        if isinstance(defined, staticmethod | classmethod):
+            defined = defined.__func__
+        if not callable(defined):
+            raise TypeError(f"{environment.name} is a {type(defined).__name__}, not a function")
+        self.fun: Callable[..., Any] = defined
 
     def _run(self, program: Program) -> None:
         owner = self._environment.owner

@@ -9,6 +9,7 @@ import copy
 import functools
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from types import CoroutineType
 from typing import Any
 
@@ -157,7 +158,9 @@ class FunModule(Module):
         outside = USED_NODES.set(used)
         try:
             output = await running
-        except GeneratorExit:  # thrown away unfinished, perhaps from another context: nothing to restore
+        except GeneratorExit:  # thrown away unfinished
+            with suppress(ValueError):  # by another context, where there is nothing to restore
+                USED_NODES.reset(outside)
             raise
         except BaseException as error:
             USED_NODES.reset(outside)

@@ -1,13 +1,15 @@
 """The floor that the tape is measured against: the least Python that records a graph at all.
 
 `Floor` keeps a value, its inputs and an operator name, and walks back over them, as micrograd does.
-`probe_call` does by hand what a traced call of a two-argument function must do, and nothing else.
+`probe_call` does by hand what a traced call of a function must do, and nothing else.
 """
 
 from __future__ import annotations
 
 import itertools
+from contextvars import ContextVar
 from typing import Any
+from weakref import ref
 
 
 class Floor:
@@ -49,28 +51,37 @@ class Floor:
 
 
 _COUNTER = itertools.count()
+_TRACING: ContextVar[bool] = ContextVar("tracing", default=True)
+_READ: ContextVar[set[Any] | None] = ContextVar("read", default=None)
 
 
 class Probe:
-    """What a traced call must keep: value, function, named inputs, a unique number, room for feedback."""
+    """What a traced call must keep: value, function, inputs and their names, a number, its level, weak children."""
 
-    __slots__ = ("__weakref__", "data", "feedback", "function", "inputs", "number")
+    __slots__ = ("__weakref__", "children", "data", "feedback", "function", "inputs", "level", "names", "number")
 
-    def __init__(self, data: Any, function: Any, inputs: dict[str, Any]) -> None:
+    def __init__(self, data: Any, function: Any, names: tuple[str, ...], inputs: tuple[Probe, ...]) -> None:
         self.data = data
         self.function = function
+        self.names = names
         self.inputs = inputs
         self.number = next(_COUNTER)
+        self.level = 1 + max([probe.level for probe in inputs], default=-1)
         self.feedback = None
+        self.children: Any = None
+        me = ref(self)
+        for probe in inputs:
+            probe.children = me
 
 
-def probe_call(function: Any, x: Any, y: Any) -> Probe:
-    """A traced call of `function(x, y)` on two probes, written by hand."""
-    inputs = {}
-    for name, value in (("x", x), ("y", y)):
-        inputs[name] = value if isinstance(value, Probe) else Probe(value, None, {})
+def probe_call(function: Any, *args: Any) -> Any:
+    """A traced call on nodes, written by hand: reads recorded, errors caught, the result linked unless tracing is off."""
+    inputs = tuple([x if isinstance(x, Probe) else Probe(x, None, (), ()) for x in args])
+    token = _READ.set(set())
     try:
-        result = function(*[probe.data for probe in inputs.values()])
+        result = function(*[probe.data for probe in inputs])
     except Exception as error:
         raise RuntimeError(f"{function.__name__} failed: {error}") from error
-    return Probe(result, function, inputs)
+    finally:
+        _READ.reset(token)
+    return Probe(result, function, ("x", "y"), inputs) if _TRACING.get() else result

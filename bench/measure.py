@@ -1,0 +1,63 @@
+"""Measuring for the benchmarks: best of several runs, in turn with the floor, printed as a ratio to it."""
+
+from __future__ import annotations
+
+import gc
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+
+def seconds(run: Callable[[], Any], repeat: int = 5) -> float:
+    """The shortest of `repeat` runs, collector off."""
+    best = float("inf")
+    for _ in range(repeat):
+        gc.collect()
+        gc.disable()
+        start = time.perf_counter()
+        run()
+        best = min(best, time.perf_counter() - start)
+        gc.enable()
+    return best
+
+
+def staged(make: Callable[[], Any], run: Callable[[Any], Any], repeat: int = 5) -> float:
+    """As `seconds`, with an untimed preparation before each run."""
+    best = float("inf")
+    for _ in range(repeat):
+        made = make()
+        gc.collect()
+        gc.disable()
+        start = time.perf_counter()
+        run(made)
+        best = min(best, time.perf_counter() - start)
+        gc.enable()
+        del made
+    return best
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of a table: ours, what it is measured against, and the ratio that is our goal."""
+
+    name: str
+    ours: float
+    floor: float
+    unit: str
+    goal: float | None = None
+    against: str = "floor"
+
+    def __str__(self) -> str:
+        ratio = self.ours / self.floor if self.floor else float("nan")
+        verdict = "" if self.goal is None else f"  goal ≤ {self.goal:g}× {'met' if ratio <= self.goal else 'MISSED'}"
+        return (
+            f"{self.name:<46}{self.ours:>11.3f} {self.unit:<8}"
+            f"{self.floor:>11.3f} {self.against:<22}{ratio:>8.2f}×{verdict}"
+        )
+
+
+def in_turn(ours: Callable[[], float], floor: Callable[[], float], rounds: int = 3) -> tuple[float, float]:
+    """The best of both, measured alternately so that the machine's drift hits them alike."""
+    pairs = [(ours(), floor()) for _ in range(rounds)]
+    return min(a for a, _ in pairs), min(b for _, b in pairs)

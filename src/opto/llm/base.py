@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
-__all__ = ["LLM", "Choice", "ChatMessage", "Message", "Messages", "Options", "Response", "Usage", "identity_of"]
+__all__ = ["LLM", "ChatMessage", "Choice", "Message", "Messages", "Options", "Response", "Usage", "identity_of"]
 
 ChatMessage = Mapping[str, Any]
 """One message as sent: `role` and `content`, plus whatever the server knows."""

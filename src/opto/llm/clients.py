@@ -7,7 +7,7 @@ import os
 import threading
 from collections.abc import AsyncGenerator
 from contextlib import AbstractContextManager
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, finalize
 
 import httpx
 
@@ -24,6 +24,7 @@ class Clients:
         self._lock: AbstractContextManager[object] = threading.Lock()
         self._pid = os.getpid()
         self._sync: dict[bool, httpx.Client] = {}
+        finalize(self, _close_all, self._sync)
         self._async: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[bool, _LoopClient]] = WeakKeyDictionary()
 
     def __reduce__(self) -> tuple[type[Clients], tuple[()]]:
@@ -56,14 +57,18 @@ class Clients:
     def close(self) -> None:
         """Close the blocking clients; those of event loops close with their loops."""
         with self._lock:
-            clients, self._sync = list(self._sync.values()), {}
-        for client in clients:
-            client.close()
+            _close_all(self._sync)
 
     def _forget_parent(self) -> None:
         """Sockets shared with a parent process would mix two conversations: a fork starts empty."""
         if self._pid != os.getpid():
-            self._pid, self._sync, self._async = os.getpid(), {}, WeakKeyDictionary()
+            self._pid, self._async = os.getpid(), WeakKeyDictionary()
+            self._sync.clear()
+
+
+def _close_all(clients: dict[bool, httpx.Client]) -> None:
+    while clients:
+        clients.popitem()[1].close()
 
 
 class _LoopClient:

@@ -38,10 +38,17 @@ class DummyLLM(AbstractModel):
 
     def _answer(self, *args: Any, **kwargs: Any) -> Any:
         said = self.callable(*args, **kwargs)
-        texts: list[Any] = list(said) if isinstance(said, (list, tuple)) else []
-        if texts and all(isinstance(text, str) for text in texts):
+        texts = _texts(said)
+        if texts:
             return Response.of(*texts)
         return said if hasattr(said, "choices") else Response.of(said)
+
+
+def _texts(said: Any) -> list[str]:
+    """A list of texts as it is; anything else, also a list that holds other things, as no texts."""
+    items: list[object] = list(said) if isinstance(said, (list, tuple)) else []
+    texts = [item for item in items if isinstance(item, str)]
+    return texts if len(texts) == len(items) else []
 
 
 class ScriptedLLM:

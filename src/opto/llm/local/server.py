@@ -27,7 +27,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     answer = os.dup(1)
     os.dup2(2, 1)  # llama.cpp writes its log to standard output too: keep that channel for the address alone
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    server = _serve(options)
+    try:
+        server = _serve(options)
+    except RuntimeError as error:
+        sys.exit(f"llama.cpp: {error}")  # the parent shows this line
     os.write(answer, f"{server.listening_address}\n".encode())
     os.close(answer)
     threading.Event().wait()

@@ -113,7 +113,7 @@ class Optimizer(AbstractOptimizer):
 
         The result is a dict parameter -> value whose `reason` says why it is empty or changes nothing.
         """
-        update = as_update(self.propose(*args, **kwargs))
+        update = _as_update(self.propose(*args, **kwargs))
         self.project(update)
         changed = tuple(p.py_name for p, value in update.items() if p.trainable and not same_value(value, p._data))
         if not changed and update.reason is None:
@@ -188,6 +188,6 @@ class Optimizer(AbstractOptimizer):
             setattr(self, key, value)
 
 
-def as_update(values: dict[ParameterNode[Any], Any] | None) -> Update:
+def _as_update(values: dict[ParameterNode[Any], Any] | None) -> Update:
     """`values` as an Update."""
     return values if isinstance(values, Update) else Update(values)

@@ -76,6 +76,8 @@ class _Reader:
                 self.at += 1
                 continue
             key = self._string() if char in _QUOTES else str(self._bare())
+            if self._peek() == "":  # cut off after a key
+                return result
             if self._peek() != ":":
                 raise ValueError(f"a ':' is missing after the key {key!r}")
             self.at += 1

@@ -305,7 +305,8 @@ def _from_lines(text: str, problem: Problem) -> Suggestion | None:
         pattern = rf"^[\s>*#-]*[`*\"']*{re.escape(part.name)}[`*\"']*\s*(?:=|:|->)[ \t]*(\S.*)$"
         match = None if part.is_code else re.search(pattern, text, re.MULTILINE)
         if match is not None:
-            values[part.name] = _unquote(match.group(1).strip().rstrip("`*"))
+            text = match.group(1).strip().rstrip("*")
+            values[part.name] = _unquote(text.rstrip("`") if text.count("`") == 1 else text)
     return Suggestion(values) if values else None
 
 

@@ -196,6 +196,13 @@ def test_exception_node_backward() -> None:
     assert only(x.feedback).user_feedback == "fix it"
 
 
+def test_plain_roots_take_feedback_too() -> None:  # 7.1
+    x = node(1)
+    x.backward("a")
+    x.backward("b")
+    assert sum(len(v) for v in x.feedback.values()) == 2
+
+
 # --- 7.2 ------------------------------------------------------------------------------------------------------------
 
 
@@ -271,6 +278,33 @@ def test_register_overrides_an_op() -> None:  # 7.3
     propagator.register("multiply", rule)
     ((x * 2) + 1).backward("fb", propagator=propagator)
     assert seen == ["multiply:0"] and only(x.feedback).user_feedback == "for fb"
+
+
+def test_subclass_is_asked_for_every_node() -> None:  # 7.3
+    seen = []
+
+    class Watching(GraphPropagator):
+        def _propagate(self, child: MessageNode) -> dict[Node, Any]:
+            seen.append(child.name)
+            return super()._propagate(child)
+
+    x = node(1, name="x", trainable=True)
+    ((x + 1) * 2).backward("fb", propagator=Watching())
+    assert seen == ["multiply:0", "add:0"] and len(only(x.feedback)) == 5
+
+
+@pytest.mark.parametrize("subclass", [False, True])
+def test_graph_of_one_parameter(subclass: bool) -> None:  # 7.3: a subclass that adds nothing gives the same
+    class Same(GraphPropagator):
+        pass
+
+    a, b = node(1, name="a", trainable=True), node(2, name="b", trainable=True)
+    c = (a + b) * (a - 3) + node(5, name="k") * 2
+    c.backward("fb", propagator=Same() if subclass else GraphPropagator())
+    on_paths = [(1, "add:0"), (1, "multiply:1"), (1, "subtract:0"), (2, "multiply:0"), (3, "add:1")]
+    assert sorted(k.name for k in a.feedback) == ["add:0", "subtract:0"]
+    assert shown(sum_feedback([b])) == [(0, "a:0"), (0, "b:0"), *on_paths]
+    assert shown(sum_feedback([a, b])) == [(0, "a:0"), (0, "b:0"), (0, "int:0"), *on_paths]
 
 
 def test_aggregate() -> None:  # 7.3

@@ -270,6 +270,16 @@ def test_input_vectors() -> None:  # 5.4, 20.2
     assert [y.inputs[k].data for k in ("a", "b", "args_0", "args_1", "c", "d", "e")] == [1, 20, 30, 40, 3, 4, 5]
 
 
+def test_keywords_named_like_ours() -> None:  # 5.4
+    @bundle()
+    def g(x, **kw):
+        return kw
+
+    y = g(1, self=2, args=3, kwargs=4, fun=5)
+    assert y.data == {"self": 2, "args": 3, "kwargs": 4, "fun": 5}
+    assert list(y.inputs) == ["x", "self", "args", "kwargs", "fun"]
+
+
 def test_one_node_everywhere() -> None:  # 20.2
     n = node(1, name="n")
     y = f(n, n, n, c=n, e=n)

@@ -317,6 +317,28 @@ async def test_trainable_coroutines() -> None:  # 5.9
     assert (await agent.think(2)).data == 200
 
 
+async def test_coroutine_stays_awaitable() -> None:  # 5.9
+    @bundle(trainable=True)
+    async def g(x):
+        """Async."""
+        return x
+
+    g.parameter._data = "def g(x):\n    return x + 1"
+    assert (await g(1)).data == 2
+
+
+async def test_broken_async_code() -> None:  # 5.9, 6
+    @bundle(trainable=True)
+    async def g(x):
+        """Async."""
+        return x
+
+    g.parameter._data = "async def g(x) return x"
+    with pytest.raises(ExecutionError) as caught:
+        await g(1)
+    assert caught.value.exception_node.data.startswith("(SyntaxError)")
+
+
 # --- 5.9 methods ----------------------------------------------------------------------------------------------------
 
 

@@ -429,6 +429,7 @@ def test_a_file_cannot_change_classes(tmp_path: Path) -> None:
         ('{"format": "opto-trace", "version": 1, "parameters": {"weight": {"value": {"$new": 1}}}}', "not known"),
         ('{"format": "opto-trace", "version": 1, "parameters": {"weight": {"value": {"$int": "z"}}}}', "damaged"),
         ('{"format": "opto-trace", "version": 1, "parameters": {"weight": {"value": {"$pickle": "!"}}}}', "damaged"),
+        ('{"format": "opto-trace", "version": 1, "parameters": {"weight": {"value": {"$pickle": 5}}}}', "damaged"),
         ('{"format": "opto-trace", "version": 1, "parameters": {"weight": {"value": {"$pickle": "AAAA"}}}}', "damaged"),
     ],
 )

@@ -5,8 +5,6 @@ from __future__ import annotations
 import ast
 import builtins
 import inspect
-import logging
-import symtable
 import sys
 from collections.abc import Callable, Iterator
 from types import BuiltinFunctionType, FunctionType, ModuleType
@@ -18,15 +16,15 @@ from opto.trace.nodes import AbstractNode
 
 __all__ = ["Names", "is_ours"]
 
-_log = logging.getLogger(__name__)
-_STAND_INS = {
-    "node": "def node(data, name=None, trainable=False, description=None):\n    return data",
-    "call_llm": reindented("""
-        def call_llm(llm, system_prompt, *user_prompts, **options):
-            messages = [] if system_prompt is None else [{"role": "system", "content": system_prompt}]
-            messages += [{"role": "user", "content": prompt} for prompt in user_prompts]
-            return llm(messages=messages, **options).choices[0].message.content"""),
-}
+_CALL_LLM = """\
+def call_llm(llm, system_prompt, *user_prompts, **options):
+    messages = [] if system_prompt is None else [{"role": "system", "content": system_prompt}]
+    messages += [{"role": "user", "content": prompt} for prompt in user_prompts]
+    return llm(messages=messages, **options).choices[0].message.content"""
+_NODE = """\
+def node(data, name=None, trainable=False, description=None):
+    return data"""
+_STAND_INS = {"call_llm": _CALL_LLM, "node": _NODE}
 _FUTURE = "from __future__ import annotations\n"
 
 
@@ -110,7 +108,7 @@ class Names:
             self.add(own, _STAND_INS[own] + ("" if own == name else f"\n\n\n{name} = {own}"))
         elif own not in ("bundle", "model"):
             self._imported(value, name)
-            _log.warning("the exported code uses %s of opto: the file needs opto to run", name)
+            _warn("the exported code uses %s of opto: the file needs opto to run", name)
 
     def _function(self, name: str, value: Any) -> None:
         if isinstance(value, FunctionType) and _local(value):
@@ -125,7 +123,7 @@ class Names:
         data = value._data if isinstance(value, AbstractNode) else value
         text = literal(data)
         if text is None:
-            _log.warning("the exported code uses %s, a %s without a literal: define it", name, type(data).__name__)
+            _warn("the exported code uses %s, a %s without a literal: define it", name, type(data).__name__)
             text = f"None  # was a {type(data).__name__}: define it here"
         self.add(name, f"{name} = {text}")
 
@@ -134,6 +132,12 @@ class Names:
         if module != "builtins":
             self.imports[f"from {module} import {own}" + ("" if own == name else f" as {name}")] = None
         return name
+
+
+def _warn(message: str, *details: Any) -> None:
+    import logging  # here and below: importing the tape stays cheap
+
+    logging.getLogger(__name__).warning(message, *details)
 
 
 def _to_be_written(cls: type) -> bool:
@@ -166,6 +170,8 @@ def _scope(function: Any) -> dict[str, Any]:
 
 
 def _global_names(text: str) -> list[str]:
+    import symtable
+
     found: dict[str, None] = {}
     ahead = [symtable.symtable(_FUTURE + text, "<export>", "exec")]
     top = {symbol.get_name() for symbol in ahead[0].get_symbols() if symbol.is_assigned() or symbol.is_imported()}

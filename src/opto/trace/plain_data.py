@@ -6,7 +6,7 @@ with a single key that starts with `$`. May import: the standard library, `nodes
 
 from __future__ import annotations
 
-from base64 import b64decode, b64encode
+from binascii import a2b_base64, b2a_base64
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -44,7 +44,7 @@ class Encoder:
         if type(value) is tuple:
             return {"$tuple": [self.encode(item) for item in value]}
         if type(value) is bytes:
-            return {"$bytes": b64encode(value).decode()}
+            return {"$bytes": b2a_base64(value, newline=False).decode()}
         if type(value) is complex:
             return {"$complex": [value.real, value.imag]}
         return self._mutable(value)
@@ -123,7 +123,7 @@ def _unprefixed(description: str | None) -> str | None:
 _TAGS: dict[str, Callable[[Any], Any]] = {
     "$int": lambda text: int(text, 16),
     "$tuple": tuple,
-    "$bytes": lambda text: b64decode(text, validate=True),
+    "$bytes": a2b_base64,
     "$complex": lambda parts: complex(*parts),
     "$set": set,
     "$frozenset": frozenset,

@@ -7,14 +7,10 @@ saving leaves the old one whole. May import the standard library and `nodes`, `c
 
 from __future__ import annotations
 
-import json
-import logging
 import os
-from base64 import b64decode, b64encode
+from binascii import a2b_base64, b2a_base64
 from collections.abc import Iterable, Mapping
-from pathlib import Path as FilePath
 from typing import Any
-from uuid import uuid4
 
 from opto.errors import LoadError
 from opto.trace.containers import Map, Member, ParameterContainer, Seq, is_bundled, put_attribute
@@ -25,26 +21,29 @@ from opto.trace.safe_pickle import PROGRAM, OldObject, classes_in, dumps, loads,
 __all__ = ["load_into", "save_to", "write_atomic"]
 
 _FORMAT, _VERSION = "opto-trace", 1
-_log = logging.getLogger(__name__)
 
 
 def write_atomic(path: str | os.PathLike[str], data: bytes) -> None:
     """Writes a whole file or nothing; makes missing directories."""
-    target = FilePath(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    draft = target.with_name(f".{target.name}.{uuid4().hex}.tmp")
+    folder, name = os.path.split(os.path.abspath(path))
+    os.makedirs(folder, exist_ok=True)
+    draft = os.path.join(folder, f".{name}.{os.urandom(8).hex()}.tmp")
     try:
-        with draft.open("xb") as file:
+        with open(draft, "xb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        draft.replace(target)
-    finally:
-        draft.unlink(missing_ok=True)
+        os.replace(draft, path)
+    except BaseException:
+        if os.path.exists(draft):
+            os.unlink(draft)
+        raise
 
 
 def save_to(path: str | os.PathLike[str], container: ParameterContainer) -> None:
     """Writes the parameters of `container`, and the other attributes of the models in it."""
+    import json  # here and below: importing the tape stays cheap
+
     paths = _paths(container)
     document = {"format": _FORMAT, "version": _VERSION, **_written(container, paths, set())}
     write_atomic(path, json.dumps(document, indent=1, ensure_ascii=False).encode("utf-8", "surrogatepass"))
@@ -56,7 +55,8 @@ def load_into(path: str | os.PathLike[str], container: ParameterContainer, known
     Objects are made of the classes in `known` and of those that the container's attributes have now.
     Raises LoadError for a file that is damaged, foreign or unsafe, AssertionError if it lacks a parameter.
     """
-    data = FilePath(path).read_bytes()
+    with open(path, "rb") as file:
+        data = file.read()
     try:
         document = _from_old(loads_old(data)) if data[:1] == b"\x80" else _parsed(data)
         _check_names(container, document, "")
@@ -66,6 +66,8 @@ def load_into(path: str | os.PathLike[str], container: ParameterContainer, known
 
 
 def _parsed(data: bytes) -> dict[str, Any]:
+    import json
+
     try:
         document = json.loads(data.decode("utf-8", "surrogatepass"))
     except (ValueError, RecursionError) as error:
@@ -127,7 +129,11 @@ def _value(value: Any) -> Any:
     try:
         return Encoder().encode(value)
     except NotPlainError:
-        return {"$pickle": b64encode(dumps(value)).decode()}
+        return {"$pickle": _base64(dumps(value))}
+
+
+def _base64(data: bytes) -> str:
+    return b2a_base64(data, newline=False).decode()
 
 
 def _attributes(attributes: Mapping[str, Any], paths: Mapping[int, Path]) -> dict[str, Any]:
@@ -153,7 +159,7 @@ def _attributes(attributes: Mapping[str, Any], paths: Mapping[int, Path]) -> dic
     pool = _pool(pickled, paths, kept)
     found: dict[str, Any] = {"plain": {name: tree for name, tree in plain.items() if name not in pickled}}
     if pool is not None:
-        found["pickled"] = b64encode(pool).decode()
+        found["pickled"] = _base64(pool)
     return {**found, "kept": sorted(kept)} if kept else found
 
 
@@ -163,10 +169,16 @@ def _pool(pickled: dict[str, Any], paths: Mapping[int, Path], kept: list[str]) -
         try:
             dumps(pickled[name], paths)
         except Exception as error:  # noqa: BLE001 - any object of the user may refuse, each in its own way
-            _log.warning("attribute %r is not saved, a model that loads the file keeps its own: %s", name, error)
+            _warn("attribute %r is not saved, a model that loads the file keeps its own: %s", name, error)
             kept.append(name)
             del pickled[name]
     return dumps(pickled, paths) if pickled else None
+
+
+def _warn(message: str, *details: Any) -> None:
+    import logging
+
+    logging.getLogger(__name__).warning(message, *details)
 
 
 # --- reading ------------------------------------------------------------------------------------
@@ -193,7 +205,7 @@ class _Known:
 
 def _bytes(text: Any) -> bytes:
     try:
-        return b64decode(text, validate=True)
+        return a2b_base64(text)
     except (TypeError, ValueError) as error:
         raise LoadError(f"the pickled part is damaged: {error}") from error
 
@@ -257,7 +269,7 @@ def _restore_attributes(container: ParameterContainer, attributes: Mapping[str, 
         put_attribute(container, name, value)
     for name in attributes.get("kept", ()):
         if not hasattr(container, name):
-            _log.warning("attribute %r was not saved and %s has none", name, type(container).__name__)
+            _warn("attribute %r was not saved and %s has none", name, type(container).__name__)
 
 
 # --- the earlier library ------------------------------------------------------------------------

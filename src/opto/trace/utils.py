@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import html
-import json
 import re
 import sys
 from collections.abc import Callable, Iterable
@@ -89,6 +87,7 @@ _BARE_QUOTE = re.compile(r'(?<!\\)((?:\\\\)*)"')
 def escape_json_nested_quotes(json_str: str) -> str:
     r"""Escapes quotes that a model left bare inside the strings of `{"name": ..., "value": ...}`.
 
+    >>> import json
     >>> json.loads(escape_json_nested_quotes('{"name": "x", "value": "say "hi" now"}'))["value"]
     'say "hi" now'
     """
@@ -145,6 +144,8 @@ def render_opt_step(
 
 def _parts_of_reply(reply: str) -> tuple[Any, Any]:
     """Reasoning and improvement of a reply; one that is not JSON is all reasoning."""
+    import json  # here and below: importing the tape stays cheap
+
     try:
         parts = json.loads(reply)
     except json.JSONDecodeError:
@@ -158,5 +159,7 @@ def _parts_of_reply(reply: str) -> tuple[Any, Any]:
 
 
 def _section(title: str, body: object) -> str:
+    import html
+
     style = "white-space:pre-wrap;border-left:4px solid #5C9BD5;padding:6px 10px;margin:4px 0"
     return f"<h4>{html.escape(title)}</h4><pre style='{style}'>{html.escape(str(body))}</pre>"

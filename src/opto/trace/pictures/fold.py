@@ -25,8 +25,9 @@ def folded(drawing: Drawing, limit: int) -> Drawing:
     merged = _merge(drawing, _wide_groups(drawing))
     if len(merged.boxes) > limit:
         merged = _merge(merged, _middle_group(merged, limit))
-    if len(merged.boxes) > limit:
-        merged = _merge(merged, _rest_groups(merged, max(limit // 3, 1)))
+    for kinds in ({NodeKind.PARAMETER}, {NodeKind.OTHER, NodeKind.EXCEPTION}):
+        if len(merged.boxes) > limit:
+            merged = _merge(merged, _rest_groups(merged, kinds, max(limit // 3, 1)))
     return merged
 
 
@@ -64,14 +65,16 @@ def _as_many(levels: Iterable[int], size: Counter[int], room: int) -> set[int]:
     return taken
 
 
-def _rest_groups(drawing: Drawing, room: int) -> list[Hashable]:
-    """Of the boxes of each kind on each side (inputs, calls) all beyond the first `room` become one."""
+def _rest_groups(drawing: Drawing, kinds: set[NodeKind], room: int) -> list[Hashable]:
+    """Of the boxes of each of `kinds` on each side (inputs, calls) all but the last `room` become one."""
     seen: Counter[tuple[NodeKind, bool]] = Counter()
-    groups: list[Hashable] = []
-    for position, box in enumerate(drawing.boxes):
+    groups: list[Hashable] = list(range(len(drawing.boxes)))
+    for position, box in reversed(list(enumerate(drawing.boxes))):
         key = (box.kind, box.level == 0)
-        seen[key] += box.count == 1
-        groups.append(key if seen[key] > room and box.count == 1 else position)
+        if box.kind in kinds and box.count == 1:
+            seen[key] += 1
+            if seen[key] > room:
+                groups[position] = key
     return groups
 
 

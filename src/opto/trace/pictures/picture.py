@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from pathlib import Path
-from shutil import which
+import os
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from opto.trace.nodes import GRAPH, AbstractNode
@@ -56,10 +55,11 @@ class Picture:
         """The SVG in a frame that scrolls."""
         return f'<div style="overflow:auto;max-height:80vh">{self.svg()}</div>'
 
-    def save(self, path: str | Path) -> Path:
+    def save(self, path: str | os.PathLike[str]) -> str:
         """Writes the rendering that the suffix names and returns the path; makes missing directories."""
-        path = Path(path)
-        renderings = {
+        path = os.fspath(path)
+        suffix = os.path.splitext(path)[1]
+        renderings: dict[str, Callable[[], str]] = {
             ".svg": self.svg,
             ".html": self.html,
             ".mmd": self.mermaid,
@@ -67,11 +67,12 @@ class Picture:
             ".dot": lambda: self.source,
             ".gv": lambda: self.source,
         }
-        if path.suffix not in renderings:
-            raise ValueError(f"no picture for the suffix {path.suffix!r} of {path}: use one of {', '.join(renderings)}")
-        text = renderings[path.suffix]()
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8", errors="replace")
+        if suffix not in renderings:
+            raise ValueError(f"no picture for the suffix {suffix!r} of {path}: use one of {', '.join(renderings)}")
+        text = renderings[suffix]()
+        os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
+        with open(path, "w", encoding="utf-8", errors="replace") as file:
+            file.write(text)
         return path
 
     def __str__(self) -> str:
@@ -108,14 +109,16 @@ def digraph(what: Drawable, **options: Any) -> Digraph | Picture:
     Both have `source` and show themselves in notebooks; where graphviz' program `dot` is absent, the Digraph shows our
     SVG instead of failing.
     """
+    import shutil  # here: importing the tape stays cheap
+
     picture = draw(what, **options)
     try:
-        from graphviz import Digraph
+        import graphviz
     except ImportError:
         return picture
-    graph = Digraph()
+    graph: Any = graphviz.Digraph()
     fill_digraph(graph, picture.drawing, reverse=picture.reverse)
-    if which("dot") is None:
+    if shutil.which("dot") is None:
         graph._repr_mimebundle_ = _Bundle(picture)
     return graph
 

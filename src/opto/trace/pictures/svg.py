@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from html import escape
 from textwrap import wrap
 from unicodedata import east_asian_width
 
@@ -90,4 +89,5 @@ def _width(text: str) -> float:
 
 
 def _xml(text: str) -> str:
-    return escape(_UNPRINTABLE.sub("\ufffd", text))
+    text = _UNPRINTABLE.sub("\ufffd", text).replace("&", "&amp;")
+    return text.replace("<", "&lt;").replace(">", "&gt;").replace('"', "&quot;")

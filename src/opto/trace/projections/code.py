@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import re
 from typing import Any
 
@@ -10,7 +9,6 @@ from opto.trace.projections.projection import Projection
 
 __all__ = ["BlackCodeFormatter"]
 
-_log = logging.getLogger(__name__)
 _FUNCTION = re.compile(r"\bdef\b")
 
 
@@ -27,7 +25,11 @@ class BlackCodeFormatter(Projection):
         try:
             import black
         except ImportError:
-            _log.info("black is not installed: code stays as written (pip install 'opto-trace[format]')")
+            import logging  # here: importing the tape stays cheap
+
+            logging.getLogger(__name__).info(
+                "black is not installed: code stays as written (pip install 'opto-trace[format]')"
+            )
             return x
         try:
             return black.format_str(x, mode=black.Mode())

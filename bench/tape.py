@@ -134,7 +134,7 @@ def memory() -> list[Row]:
 
     p = parameter()
     return [
-        Row("bytes per op (node and constant)", bytes_per_op(p), bytes_per_op(Floor(0)), "B", 450 / 208),
+        Row("bytes per op (node and constant)", bytes_per_op(p), bytes_per_op(Floor(0)), "B", 450 / 204),
         Row("kept per forward-only call of a parameter", kept_per_call(p), 1.0, "B", 1.0, "1 byte"),
         Row("cyclic garbage per forward + backward", garbage(), 1.0, "objects", 0.0, "0 objects"),
     ]

@@ -16,7 +16,7 @@ from opto.trace.flat_pickle import reduce_node
 from opto.trace.records import DEPENDS, DETACHED, Children, Extras, Operation, copied_extras, scoped
 from opto.trace.registry import GRAPH
 
-__all__ = ["AbstractNode", "attach"]
+__all__ = ["AbstractNode", "add_child", "attach"]
 
 T = TypeVar("T")
 _CHILDREN_LOCK = RLock()  # re-entrant: a finalizer run inside may make nodes
@@ -27,30 +27,32 @@ def attach(self: Any) -> None:
     """Work out the level of `self` from its inputs, and make it their child."""
     level = flags = 0
     me = ref(self)
-    with _CHILDREN_LOCK:
-        for parent in self._inputs:
-            if parent._level >= level:
-                level = parent._level + 1
-            flags |= parent._flags
-            if parent._children is None:
-                parent._children = me
-            elif parent._children is not me:
-                _add_child(parent, parent._children, me)
+    for parent in self._inputs:
+        if parent._level >= level:
+            level = parent._level + 1
+        flags |= parent._flags
+        if parent._children is None:  # no other thread can come between these two lines on builds with a GIL
+            parent._children = me
+        elif parent._children is not me:
+            add_child(parent, me)
     self._level = level
     self._flags = flags & DEPENDS
 
 
-def _add_child(parent: Any, kids: Any, me: ref[Any]) -> None:
-    if type(kids) is not Children:
-        if kids() is None:
-            parent._children = me
-            return
-        parent._children = kids = Children((kids,))
-        kids.limit = 16
-    if kids[-1] is not me:
-        if len(kids) >= kids.limit:
-            kids.sweep()
-        kids.append(me)
+def add_child(parent: Any, me: ref[Any]) -> None:
+    """Note a further child of `parent`."""
+    with _CHILDREN_LOCK:
+        kids = parent._children
+        if type(kids) is not Children:
+            if kids is None or kids() is None:
+                parent._children = me
+                return
+            parent._children = kids = Children((kids,))
+            kids.limit = 16
+        if kids[-1] is not me:
+            if len(kids) >= kids.limit:
+                kids.sweep()
+            kids.append(me)
 
 
 class AbstractNode(Generic[T]):

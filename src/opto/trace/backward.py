@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from opto.trace.nodes import GRAPH, MessageNode, Node
+from opto.trace.pictures.picture import draw_walk
 from opto.trace.propagators.graph_propagator import GraphPropagator, Reach, TraceGraph
 from opto.trace.propagators.propagators import Propagator
 from opto.trace.records import DEPENDS, DETACHED, DONE
@@ -60,7 +61,7 @@ def backward(  # noqa: PLR0913 - the contract's signature
     if not retain_graph:
         _finish(order)
     if visualize:
-        return draw(self, order, simple=simple_visualization, reverse=reverse_plot, limit=print_limit)
+        return draw_walk(self, order, simple=simple_visualization, reverse=reverse_plot, limit=print_limit)
     return None
 
 

@@ -10,15 +10,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
+from weakref import ref
 
+from opto.trace.abstract_node import add_child
 from opto.trace.backward import backward
+from opto.trace.context import TRACING
 from opto.trace.iterators import items, iterate
-from opto.trace.nodes import Node, link, node, wrap
+from opto.trace.nodes import MessageNode, Node, link, node, wrap
 from opto.trace.operator_table import TABLE, Operator
+from opto.trace.records import DEPENDS
+from opto.trace.registry import COUNTERS, GRAPH, NAME_SCOPES, next_index
 from opto.trace.value_methods import ValueMethods
 
 __all__ = ["attach"]
 
+_new = object.__new__
 _BINARY = {
     "__sub__": "subtract",
     "__mul__": "multiply",
@@ -59,17 +65,38 @@ _UNARY = {
 
 
 def _binary(op: Operator) -> Callable[[Any, Any], Any]:
-    fun, shape, failed = op.fun, op.shape, op.failed
+    """The method for a two-operand operator: `link(shape, …)` written out, because most nodes are made here."""
+    fun, shape, failed, base, counter_of, tracing = op.direct, op.shape, op.failed, op.name, COUNTERS.get, TRACING.get
 
     def method(self: Any, other: Any) -> Any:
         if not isinstance(other, Node):
             other = wrap(other)
-        inputs = (self, other)
         try:
             value = fun(self._data, other._data)
         except Exception as error:
-            raise failed(shape, inputs, error) from error
-        return link(shape, value._data if isinstance(value, Node) else value, inputs)
+            raise failed(shape, (self, other), error) from error
+        if isinstance(value, Node) or NAME_SCOPES or GRAPH.nodes is not None or not tracing():
+            return link(shape, value._data if isinstance(value, Node) else value, (self, other))
+        made = _new(MessageNode)
+        made._data = value
+        made._op = shape
+        counter = counter_of(base)
+        made._index = next(counter) if counter is not None else next_index(base)
+        made._children = made._more = None
+        made._inputs = (self, other)
+        left, right = self._level, other._level
+        made._level = left + 1 if left >= right else right + 1
+        made._flags = (self._flags | other._flags) & DEPENDS
+        me = ref(made)
+        if self._children is None:
+            self._children = me
+        else:
+            add_child(self, me)
+        if other._children is None:
+            other._children = me
+        elif other._children is not me:
+            add_child(other, me)
+        return made
 
     return method
 

@@ -14,18 +14,18 @@ from __future__ import annotations
 
 import copy
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, TypeVar
 from warnings import warn
 
-from opto.errors import ExecutionError
 from opto.trace.abstract_node import AbstractNode, attach
 from opto.trace.context import TRACING, USED_NODES
+from opto.trace.pictures.style import NodeVizStyleGuide, NodeVizStyleGuideColorful
 from opto.trace.projections.projection import Projection
 from opto.trace.records import (
+    BUILTIN_ROOTS,
     DEPENDS,
     PREFIX,
-    ROOTS,
     Extras,
     Operation,
     described,
@@ -33,6 +33,7 @@ from opto.trace.records import (
     get_op_name,
     root_operation,
     scoped,
+    type_operation,
 )
 from opto.trace.registry import COUNTERS, GRAPH, NAME_SCOPES, Graph, next_index
 from opto.trace.value_methods import ValueMethods
@@ -48,6 +49,8 @@ __all__ = [
     "Graph",
     "MessageNode",
     "Node",
+    "NodeVizStyleGuide",
+    "NodeVizStyleGuideColorful",
     "Operation",
     "ParameterNode",
     "get_op_name",
@@ -68,8 +71,7 @@ def wrap(data: Any, op: Operation | None = None) -> Node[Any]:
     """A fresh plain Node holding the raw value `data`; the fast way for arguments and constants."""
     self = _new(Node)
     if op is None:
-        base = type(data).__name__
-        op = ROOTS.get(base) or root_operation(base)
+        op = BUILTIN_ROOTS.get(type(data)) or type_operation(type(data))
     if NAME_SCOPES:
         op = scoped(op)
     self._data = data
@@ -368,14 +370,6 @@ class ExceptionNode(MessageNode[str]):
         if style == "full" and isinstance(info, dict) and "error_comment" in info:
             return str(info["error_comment"])
         return self._data
-
-
-def failure(op: Operation, error: Exception, inputs: Iterable[Any], info: Any = None) -> ExecutionError:
-    """The ExecutionError to raise when the call `op(*inputs)` ended in `error`."""
-    named = dict(zip(op.keys, inputs, strict=False)) if TRACING.get() else {}
-    name = get_op_name(op.description)
-    text = f"[exception] The operator {name} raised an exception instead of returning a value."
-    return ExecutionError(ExceptionNode(error, inputs=named, description=text, name=f"exception_{name}", info=info))
 
 
 def node(

@@ -11,7 +11,7 @@ from __future__ import annotations
 import copy
 import math
 import operator as op
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from importlib import import_module
 from inspect import Parameter, Signature, signature
 from traceback import format_exception
@@ -19,7 +19,8 @@ from types import BuiltinFunctionType, MethodDescriptorType, MethodWrapperType, 
 from typing import Any
 
 from opto.errors import ExecutionError
-from opto.trace.nodes import Node, Operation, exception_text, failure, link, root_operation, wrap
+from opto.trace.context import TRACING
+from opto.trace.nodes import ExceptionNode, Node, Operation, exception_text, get_op_name, link, root_operation, wrap
 
 __all__ = ["TABLE", "Operator"]
 
@@ -33,6 +34,7 @@ class Operator:
         self.__name__ = self.op_name = self.name = name
         self.__doc__ = self.description = f"[{name}] {doc}"
         self.fun = fun
+        self.direct: Function = getattr(fun, "direct", fun)  # the same without the wrapper that names arguments
         self.raw = raw  # whether `fun` gets the data or the nodes
         self.catch = catch  # whether its errors become ExecutionErrors
         self._signature = _signature(fun)
@@ -126,7 +128,15 @@ class Operator:
             "error_comment": f"{call} <--- {exception_text(error)}\n",
             "traceback": "".join(format_exception(error)),
         }
-        return failure(shape, error, inputs, info)
+        return _failure(shape, error, inputs, info)
+
+
+def _failure(op: Operation, error: Exception, inputs: Iterable[Any], info: Any = None) -> ExecutionError:
+    """The ExecutionError to raise when the call `op(*inputs)` ended in `error`."""
+    named = dict(zip(op.keys, inputs, strict=False)) if TRACING.get() else {}
+    name = get_op_name(op.description)
+    text = f"[exception] The operator {name} raised an exception instead of returning a value."
+    return ExecutionError(ExceptionNode(error, inputs=named, description=text, name=f"exception_{name}", info=info))
 
 
 def _named(value: Any, name: str) -> Node[Any]:
@@ -146,10 +156,6 @@ def _operator_named(name: str) -> Operator:
 
 
 # --- functions that need more than a line -------------------------------------------------------
-
-
-def _add(x: Any, y: Any) -> Any:
-    return x + y
 
 
 def _copied(change: Callable[..., Any]) -> Function:
@@ -215,10 +221,6 @@ def _cond(condition: Any, x: Any, y: Any) -> Any:
     return x if condition else y
 
 
-def _getitem(x: Any, index: Any) -> Any:
-    return x[index]
-
-
 def _node_getattr(obj: Any, attr: Any) -> Any:
     return getattr(obj, attr)
 
@@ -271,7 +273,9 @@ def _x(fun: Callable[[Any], Any]) -> Function:
 
 
 def _xy(fun: Callable[[Any, Any], Any]) -> Function:
-    return lambda x, y: fun(x, y)
+    named: Any = lambda x, y: fun(x, y)  # noqa: E731 - gives C functions the names of their arguments
+    named.direct = fun
+    return named
 
 
 def _xiy(fun: Callable[[Any, Any, Any], Any]) -> Function:
@@ -296,7 +300,7 @@ _ROWS: list[tuple[str, str, Function]] = [
     ("floor", "The largest whole number that is not above x.", _x(math.floor)),
     ("ceil", "The smallest whole number that is not below x.", _x(math.ceil)),
     ("trunc", "x cut to a whole number, towards zero.", _x(math.trunc)),
-    ("add", "The sum x + y.", _add),
+    ("add", "The sum x + y.", _xy(op.add)),
     ("subtract", "The difference x - y.", _xy(op.sub)),
     ("multiply", "The product x * y.", _xy(op.mul)),
     ("floor_divide", "x // y, the quotient rounded down.", _xy(op.floordiv)),
@@ -322,7 +326,7 @@ _ROWS: list[tuple[str, str, Function]] = [
     ("is_not", "Whether x and y are two objects.", _xy(op.is_not)),
     ("in_", "Whether x is in y.", lambda x, y: x in y),
     ("not_in", "Whether x is not in y.", lambda x, y: x not in y),
-    ("getitem", "x[index].", _getitem),
+    ("getitem", "x[index].", _xi(op.getitem)),
     ("pop", "Takes the item at index out of x and returns it.", lambda x, index: x.pop(index)),
     ("len_", "The number of items in x.", _x(len)),
     ("get", "x[key], or the default if x has no such key.", _get),
@@ -330,7 +334,7 @@ _ROWS: list[tuple[str, str, Function]] = [
     ("values", "The values of the dict x, as a list.", _values),
     ("ord_", "The code point of the character x.", _x(ord)),
     ("chr_", "The character with the code point x.", _x(chr)),
-    ("concat", "x followed by y.", _add),
+    ("concat", "x followed by y.", _xy(op.add)),
     ("lower", "x in lower case.", _unary("lower")),
     ("upper", "x in upper case.", _unary("upper")),
     ("title", "x with each word capitalised.", _unary("title")),

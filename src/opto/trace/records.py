@@ -17,11 +17,11 @@ from opto.trace.projections.projection import Projection
 from opto.trace.registry import NAME_SCOPES
 
 __all__ = [
+    "BUILTIN_ROOTS",
     "DEPENDS",
     "DETACHED",
     "DONE",
     "PREFIX",
-    "ROOTS",
     "Children",
     "Extras",
     "Operation",
@@ -31,6 +31,7 @@ __all__ = [
     "get_op_name",
     "root_operation",
     "scoped",
+    "type_operation",
 ]
 
 DEPENDS = 1  # a parameter is among the ancestors
@@ -131,7 +132,19 @@ def described(description: str | None, cls: str) -> str:
     return description if PREFIX.match(description) else f"[{cls}] {description}"
 
 
-ROOTS: dict[str, Operation] = {}
+_ROOTS: dict[str, Operation] = {}
+
+
+BUILTIN_ROOTS: dict[type, Operation] = {}
+_HEAP_TYPE = 1 << 9  # set in __flags__ of every class that a program defines
+
+
+def type_operation(cls: type) -> Operation:
+    """The operation of unnamed raw values of the type `cls`. Builtin types are kept by identity, for speed."""
+    op = root_operation(cls.__name__)
+    if not cls.__flags__ & _HEAP_TYPE:
+        BUILTIN_ROOTS[cls] = op
+    return op
 
 
 def scoped(op: Operation) -> Operation:
@@ -141,11 +154,11 @@ def scoped(op: Operation) -> Operation:
 
 def root_operation(base: str) -> Operation:
     """The operation of a raw value whose node is named `base`; kept, as there are few of them."""
-    known = ROOTS.get(base)
+    known = _ROOTS.get(base)
     if known is None:
-        if len(ROOTS) > 10_000:  # a program that makes classes without end
-            ROOTS.clear()
-        known = ROOTS[base] = Operation(base, "[Node]")
+        if len(_ROOTS) > 10_000:  # a program that makes classes without end
+            _ROOTS.clear()
+        known = _ROOTS[base] = Operation(base, "[Node]")
     return known
 
 

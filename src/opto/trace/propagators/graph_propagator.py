@@ -13,6 +13,7 @@ from operator import itemgetter
 from typing import Any
 
 from opto.trace.nodes import GRAPH, MessageNode, Node
+from opto.trace.pictures.picture import digraph, draw
 from opto.trace.propagators.propagators import AbstractFeedback, Propagator
 from opto.trace.walk import ancestors_by_level
 
@@ -138,6 +139,13 @@ class TraceGraph(AbstractFeedback):
             )
         feedback = other.user_feedback if self.user_feedback is None else self.user_feedback
         return TraceGraph([], feedback, outputs=_united((self, other)), parts=(self, other))
+
+    def visualize(self, simple_visualization: bool = True, reverse_plot: bool = False, print_limit: int = 100) -> Any:
+        """A picture of the graph (a graphviz Digraph where that package is installed); edges of whole calls only."""
+        return digraph(self.graph, simple=simple_visualization, reverse=reverse_plot, print_limit=print_limit)
+
+    def _repr_svg_(self) -> str:
+        return draw(self.graph).svg()
 
     @staticmethod
     def expand(node: MessageNode[Any]) -> TraceGraph:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import email.utils
 import json
+import os
 from collections.abc import Mapping
 from datetime import datetime, timezone
 from typing import Any
@@ -55,7 +56,7 @@ def from_exception(error: Exception, url: str, timeout: float) -> LLMError:
         )
     if isinstance(error, httpx.ConnectError):
         return LLMConnectionError(
-            f"Nobody answers at {where} ({quote(str(error))}): check the base URL, and that the server runs."
+            f"Nobody answers at {where} ({quote(_reason(error))}): check the base URL, and that the server runs."
         )
     if isinstance(error, (httpx.UnsupportedProtocol, httpx.InvalidURL)):
         return LLMRequestError(f"{where} is no address ({quote(str(error))}): give a base URL such as https://host/v1.")
@@ -100,6 +101,17 @@ def parse_retry_after(headers: Mapping[str, str], now: datetime | None = None) -
         if 0 <= seconds < 1e9:
             return seconds
     return None
+
+
+def _reason(error: BaseException) -> str:
+    """The system's own words at the bottom of a chain of re-raised errors, which sync and async share."""
+    reason, link = str(error), error.__cause__ or error.__context__
+    while link is not None:
+        if isinstance(link, OSError) and link.strerror:
+            # Positive numbers are the system's: its text for them is shorter than asyncio's.
+            reason = os.strerror(link.errno) if link.errno and link.errno > 0 else link.strerror
+        link = link.__cause__ or link.__context__
+    return reason
 
 
 def _seconds_until(date: str, now: datetime | None) -> float:

@@ -158,7 +158,8 @@ class OpenAICompatible(FlowLLM):
             headers[self.wire.key_header] = f"Bearer {secret}" if bearer else secret
         limits = httpx.Timeout(seconds).as_dict()
         try:
-            url = httpx.URL(f"{self.base_url}/{path}")
+            url = httpx.URL(self.base_url)
+            url = url.copy_with(path=f"{url.path.rstrip('/')}/{path}")
             url = url.copy_merge_params(dict(self.wire.query)) if self.wire.query else url
             request = httpx.Request("POST", url, headers=headers, content=content, extensions={"timeout": limits})
         except (httpx.InvalidURL, ValueError) as error:

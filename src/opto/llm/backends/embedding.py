@@ -8,7 +8,6 @@ import logging
 import os
 from typing import Any
 
-from opto.errors import OptoError
 from opto.llm.auto_retry import retry_with_exponential_backoff
 from opto.llm.routes import transport_for
 
@@ -23,7 +22,7 @@ def embed(model: str, text: str, max_retries: int = 10, base_delay: float = 1.0)
         return retry_with_exponential_backoff(
             lambda: _embed(model, text), max_retries, base_delay, f"embedding by {model}"
         )
-    except (RuntimeError, OptoError) as error:
+    except Exception as error:  # noqa: BLE001 - the promise is None, whatever a foreign library raises
         _log.warning("no embedding: %s", error)
         return None
 

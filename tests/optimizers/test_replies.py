@@ -165,8 +165,8 @@ def test_the_ladder_mends(reply: str, expected: dict[str, Any] | None) -> None:
         ("I cannot help.", "names none of the parts x0, prompt0"),
         ('{"suggestion": {"y9": 1}}', "no part named y9"),
         ("<variable><name>z</name><value>1</value></variable>", "no part named z"),
-        ('{"suggestion": {"x0" 3}}', "':' is missing"),
-        ('{"suggestion": [1: 2]}', "':' stands inside"),
+        ('{"suggestion": {"x0" 3}}', "Expecting ':' delimiter: line 1"),
+        ('{"suggestion": [1: 2]}', "not valid JSON"),
         ('{"suggestion": {"__code0": "  "}}', "names none"),
     ],
 )

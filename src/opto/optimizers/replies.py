@@ -194,12 +194,21 @@ def _from_json(text: str, problem: Problem) -> Suggestion | None:
     start = text.find("{")
     if start < 0 or not any(key in text[start:] for key in (*problem.names, *_WRAPPERS)):
         return None
-    rescued = _rescue_pairs(text)
     try:
-        mended = loads_lenient(text[start:])
+        mended = _from_object(loads_lenient(text[start:]), problem)
+    except (ValueError, RecursionError):
+        mended = _known(_rescue_pairs(text), problem, "")
+    if mended is not None and (mended.values or mended.fault):
+        return mended
+    return Suggestion(fault=f"the reply is not valid JSON: {_json_fault(text[start:])}")
+
+
+def _json_fault(text: str) -> str:
+    try:
+        json.loads(text)
     except (ValueError, RecursionError) as error:
-        return _known(rescued, problem, "") if rescued else Suggestion(fault=f"the reply is not valid JSON: {error}")
-    return _from_object(mended, problem)
+        return str(error)
+    return "it ends too early"
 
 
 def _from_object(body: Any, problem: Problem) -> Suggestion | None:

@@ -219,6 +219,43 @@ def test_helpers_inside_code_parameters() -> None:  # 6
     assert "<---" in comment and comment.endswith("\n(ZeroDivisionError) division by zero.")
 
 
+def test_code_that_runs_code() -> None:  # 6
+    @bundle(trainable=True)
+    def f(x):
+        return x
+
+    f.parameter._data = "def f(x):\n    a = 1\n    exec('1 / 0')\n    return a\n"
+    comment = caught(f, 1).info["error_comment"]
+    assert [line.startswith("    exec('1 / 0') <---") for line in comment.splitlines() if "<---" in line] == [True]
+
+
+def test_exceptions_that_cannot_be_printed() -> None:  # 6
+    class Mute(Exception):
+        def __str__(self) -> str:
+            raise RuntimeError("no words")
+
+    @bundle()
+    def f(x):
+        raise Mute(1)
+
+    assert "Mute)" in caught(f, 1).data
+
+
+def test_comments_of_methods_and_long_statements() -> None:  # 6
+    class K:
+        @bundle()
+        def m(self, x):
+            """Doc."""
+            return [
+                1,
+                x / 0,
+            ]
+
+    comment = caught(K().m, 1).info["error_comment"]
+    assert comment.startswith("def m(self, x):") and "x / 0, <--- (ZeroDivisionError) division by zero." in comment
+    assert comment.count("<---") == 1
+
+
 # --- broken code parameters -----------------------------------------------------------------------------------------
 
 

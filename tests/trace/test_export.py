@@ -9,7 +9,10 @@ import math
 import subprocess
 import sys
 import textwrap
+from os.path import join as joined
 from pathlib import Path
+from random import choice
+from sys import maxsize
 from typing import Any
 
 import pytest
@@ -19,8 +22,9 @@ from opto.trace.bundle import bundle
 from opto.trace.containers import Map, Seq
 from opto.trace.export import export_source, plain_value
 from opto.trace.modules import Module, model
-from opto.trace.nodes import node
-from opto.trace.operators import call_llm
+from opto.trace.nodes import Node, node
+from opto.trace.operators import add, call_llm
+from opto.trace.operators import call_llm as ask
 from opto.trace.projections import Projection
 
 RATE = 3
@@ -336,16 +340,49 @@ def test_class_constants_by_name() -> None:
         export_source(Bad())
 
 
-def test_names_of_all_kinds(caplog: pytest.LogCaptureFixture) -> None:
+def later(x: int) -> int:
+    return x if x < 1 else later(x - 1)
+
+
+alias = later
+shorter = lambda x: x + 1  # noqa: E731 - users write such
+Kind = Inner
+
+
+def test_names_of_all_kinds(caplog: pytest.LogCaptureFixture, tmp_path: Path) -> None:
     @model
     class Uses:
         def forward(self, x: Any) -> Any:
-            return LIVE, SHARED, ops.add(x, 1), unknown_name, call_llm, Inner, print  # type: ignore[name-defined] # noqa: F821
+            try:
+                len(joined("a", "b")), choice([1]), unknown_name  # type: ignore[name-defined]
+            except NameError:
+                return later(1), alias(2), shorter(x), SHARED, Kind()("!"), LIVE, maxsize > 0, node(print is not None)
 
-    text = export_source(Uses())
-    assert "SHARED = 11" in text and "LIVE = None  # was a object" in text and "class Inner" in text
-    assert "import opto.trace.operators as ops" in text or "operators" in text
-    assert "def call_llm" in text and "LIVE" in caplog.text
+    uses = Uses()
+    path = tmp_path / "names_file.py"
+    uses.export(path)
+    assert run(path, "Uses()(1)") == (0, 0, 2, 11, "old!", None, True, True)
+    assert "LIVE" in caplog.text and "needs opto" not in caplog.text
+
+    @model
+    class Needs:
+        def forward(self, x: Any) -> Any:
+            return ops.add(x, 1), add(x, 2), ops.call_llm, ask, Node
+
+    text = export_source(Needs())
+    assert "from opto.trace.operators import add" in text and "import opto.trace.operators as ops" in text
+    assert "from opto.trace import Node" in text and "ask = call_llm" in text and "needs opto" in caplog.text
+
+
+def test_names_in_closures_may_be_unset() -> None:
+    @model
+    class Early:
+        def forward(self, x: Any) -> Any:
+            return late
+
+    text = export_source(Early())
+    late = 3
+    assert "late = 3" not in text and "late = 3" in export_source(Early()) and late == 3
 
 
 def test_annotated_and_chained_assignments(tmp_path: Path) -> None:

@@ -22,6 +22,8 @@ RESERVED = "__TRACE_RESERVED_"
 
 Member: TypeAlias = "ParameterNode[Any] | ParameterContainer"
 _Self = TypeVar("_Self", bound="ParameterContainer")
+_Seq = TypeVar("_Seq", bound="Seq")
+_Map = TypeVar("_Map", bound="Map")
 
 
 class NodeContainer:
@@ -203,6 +205,9 @@ class Seq(ParameterContainer, UserList[Any]):
             sequence = args[0]
         super().__init__(sequence)
 
+    def copy(self: _Seq) -> _Seq:
+        return ParameterContainer.copy(self)
+
     def parameters_dict(self) -> dict[Any, Any]:
         members: dict[Any, Any] = {}
         for position, item in enumerate(self.data):
@@ -239,6 +244,9 @@ class Map(ParameterContainer, UserDict[Any, Any]):
 
     def __init__(self, mapping: Any = None, /, **items: Any) -> None:
         super().__init__({} if mapping is None else mapping, **items)
+
+    def copy(self: _Map) -> _Map:
+        return ParameterContainer.copy(self)
 
     def parameters_dict(self) -> dict[Any, Any]:
         members: dict[Any, Any] = {}

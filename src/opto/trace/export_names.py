@@ -7,7 +7,7 @@ import builtins
 import inspect
 import sys
 from collections.abc import Callable, Iterator
-from types import BuiltinFunctionType, FunctionType, ModuleType
+from types import FunctionType, ModuleType
 from typing import Any
 
 from opto.trace.containers import ParameterContainer, is_bundled
@@ -85,39 +85,54 @@ class Names:
     def _need(self, name: str, value: Any) -> None:
         if name in self.pending or (hasattr(builtins, name) and getattr(builtins, name) is value):
             return
-        if isinstance(value, type) and value.__name__ == name:
-            self.need_class(value)
+        if isinstance(value, type) and not is_ours(value):
+            self._alias(name, self.need_class(value))
             return
         self.pending[name] = value
         if isinstance(value, ModuleType):
-            self.imports[f"import {value.__name__}" + ("" if value.__name__ == name else f" as {name}")] = None
+            self._module(name, value)
         elif is_ours(value) and not isinstance(value, AbstractNode | ParameterContainer):
             self._stand_in(name, value)
         elif is_bundled(value):
-            self.add(
-                name, self._function_text(value.parameter._data if value.trainable else value.info["source"], value.fun)
-            )
-        elif isinstance(value, FunctionType | BuiltinFunctionType | type):
-            self._function(name, value)
+            source = value.parameter._data if value.trainable else value.info["source"]
+            self._function(name, value.fun, source)
+        elif isinstance(value, FunctionType) and _local(value):
+            self._function(name, value, inspect.getsource(inspect.unwrap(value)))
+        elif _importable(value):
+            self._imported(value, name)
         else:
             self._constant(name, value)
+
+    def _alias(self, name: str, own: str) -> None:
+        if own != name:
+            self.add(name, f"{name} = {own}")
+
+    def _module(self, name: str, module: ModuleType) -> None:
+        self.imports[f"import {module.__name__}" + ("" if module.__name__ == name else f" as {name}")] = None
+        if is_ours(module):
+            _warn("the exported code uses %s: the file needs opto to run", module.__name__)
 
     def _stand_in(self, name: str, value: Any) -> None:
         own = getattr(value, "__name__", name)
         if own in _STAND_INS:
-            self.add(own, _STAND_INS[own] + ("" if own == name else f"\n\n\n{name} = {own}"))
+            self.add(own, _STAND_INS[own])
+            self._alias(name, own)
         elif own not in ("bundle", "model"):
-            self._imported(value, name)
+            homes = [m for m, module in sys.modules.items() if is_ours(module) and vars(module).get(own) is value]
+            home = min(homes, key=len, default=value.__module__)
+            self.imports[f"from {home} import {own}" + ("" if own == name else f" as {name}")] = None
             _warn("the exported code uses %s of opto: the file needs opto to run", name)
 
-    def _function(self, name: str, value: Any) -> None:
-        if isinstance(value, FunctionType) and _local(value):
-            self.add(name, self._function_text(inspect.getsource(inspect.unwrap(value)), value))
-        else:
-            self._imported(value, name)
-
-    def _function_text(self, source: str, function: Any) -> str:
-        return self.need_names_of(unbundled(reindented(source)), function)
+    def _function(self, name: str, function: Any, source: str) -> None:
+        text = unbundled(reindented(source))
+        made = ast.parse(text).body[-1]
+        own = getattr(made, "name", name)
+        if isinstance(made, ast.Assign):  # a lambda with a name
+            own = getattr(made.targets[0], "id", name)
+        text = self.need_names_of(text, function)
+        self.pending.setdefault(own, function)
+        self.add(own, text)
+        self._alias(name, own)
 
     def _constant(self, name: str, value: Any) -> None:
         data = value._data if isinstance(value, AbstractNode) else value
@@ -128,7 +143,7 @@ class Names:
         self.add(name, f"{name} = {text}")
 
     def _imported(self, value: Any, name: str) -> str:
-        module, own = value.__module__, value.__qualname__ if hasattr(value, "__qualname__") else value.__name__
+        module, own = value.__module__, value.__name__
         if module != "builtins":
             self.imports[f"from {module} import {own}" + ("" if own == name else f" as {name}")] = None
         return name
@@ -138,6 +153,13 @@ def _warn(message: str, *details: Any) -> None:
     import logging  # here and below: importing the tape stays cheap
 
     logging.getLogger(__name__).warning(message, *details)
+
+
+def _importable(value: Any) -> bool:
+    """Is it found under its own name in the module that it says it is from?"""
+    module = sys.modules.get(getattr(value, "__module__", None) or "")
+    name = getattr(value, "__name__", None)
+    return module is not None and name is not None and callable(value) and vars(module).get(name) == value
 
 
 def _to_be_written(cls: type) -> bool:

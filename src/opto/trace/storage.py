@@ -105,7 +105,7 @@ def _written(container: ParameterContainer, paths: Mapping[int, Path], done: set
     members = [[_plain(key), _member(member, paths, done)] for key, member in container._stored_members().items()]
     document: dict[str, Any] = {"parameters": members}
     if all(isinstance(key, str) for key, _ in members):
-        document["parameters"] = dict(members)
+        document["parameters"] = {str(key): entry for key, entry in members}
     attributes = container._stored_attributes()
     if attributes is not None:
         document["attributes"] = _attributes(attributes, paths)

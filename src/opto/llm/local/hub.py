@@ -88,7 +88,7 @@ def _resume(client: httpx.Client, url: str, partial: Path, facts: _Facts, report
         if reply.status_code != 206:
             have = 0  # this server cannot continue: it sends the whole file
         with partial.open("ab" if have else "wb") as file:
-            for chunk in reply.iter_bytes(2**20):
+            for chunk in reply.iter_raw():
                 file.write(chunk)
                 have += len(chunk)
                 if have > facts.size:

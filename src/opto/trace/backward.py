@@ -76,8 +76,9 @@ def _share(order: list[MessageNode[Any]], first: TraceGraph) -> None:
             if not parent._inputs and (parent._flags & DEPENDS or nested) and parent is not seen:
                 seen = parent
                 _note(parent, child, order, first.user_feedback, outputs)
-        for parameter in child.hidden_dependencies:
-            _note(parameter, child, order, first.user_feedback, outputs)
+        if child._more is not None:
+            for parameter in child.hidden_dependencies:
+                _note(parameter, child, order, first.user_feedback, outputs)
 
 
 def _note(root: Any, child: Any, order: list[MessageNode[Any]], feedback: Any, outputs: list[Any]) -> None:

@@ -21,11 +21,12 @@ def ancestors_by_level(output: Node[Any], needed: int) -> list[MessageNode[Any]]
     if not isinstance(output, MessageNode):
         return []
     found = [output]
-    seen = {id(output)}
+    seen = {output}
+    see, find = seen.add, found.append
     for current in found:
         for parent in current._inputs:
-            if parent._inputs and parent._flags & needed == needed and id(parent) not in seen:
-                seen.add(id(parent))
-                found.append(parent)
+            if parent._inputs and parent not in seen and parent._flags & needed == needed:
+                see(parent)
+                find(parent)
     found.sort(key=_level, reverse=True)
     return found

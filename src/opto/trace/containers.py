@@ -65,7 +65,7 @@ class ParameterContainer(NodeContainer):
 
     def copy(self: _Self) -> _Self:
         """Copies everything deeply but the parameters, which both share: one agent, many samples at once."""
-        return copy.deepcopy(self, {id(p): p for p in self.parameters()})
+        return _copied(self)
 
     def _members(self) -> dict[str, Member]:
         members: dict[str, Member] = {}
@@ -102,6 +102,10 @@ class ParameterContainer(NodeContainer):
 
     def _attach_member(self, key: Any, member: Member) -> None:
         setattr(self, str(key), member)
+
+
+def _copied(container: _Self) -> _Self:
+    return copy.deepcopy(container, {id(p): p for p in container.parameters()})
 
 
 def trainable_method(method: object) -> bool:
@@ -206,7 +210,7 @@ class Seq(ParameterContainer, UserList[Any]):
         super().__init__(sequence)
 
     def copy(self: _Seq) -> _Seq:
-        return ParameterContainer.copy(self)
+        return _copied(self)
 
     def parameters_dict(self) -> dict[Any, Any]:
         members: dict[Any, Any] = {}
@@ -246,7 +250,7 @@ class Map(ParameterContainer, UserDict[Any, Any]):
         super().__init__({} if mapping is None else mapping, **items)
 
     def copy(self: _Map) -> _Map:
-        return ParameterContainer.copy(self)
+        return _copied(self)
 
     def parameters_dict(self) -> dict[Any, Any]:
         members: dict[Any, Any] = {}

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -18,12 +18,14 @@ from opto.events import emit
 from opto.llm.profile import ModelProfile, profile_of
 from opto.optimizers.asking import Tally
 from opto.optimizers.collect import FunctionFeedback, get_fun_name, node_to_function_feedback, repr_function_call
+from opto.optimizers.focus import Focus
 from opto.optimizers.llm_optimizer import STOP_WORD, stopped
 from opto.optimizers.optoprime_v1 import OptoPrimeV1
 from opto.optimizers.problem import Attempt, Problem
 from opto.optimizers.prompts_lean import SHAPES, ClassicPrompt, Message, Prompt, ShapeFactory, classic_text, re_ask
 from opto.optimizers.render_classic import ProblemInstance
 from opto.optimizers.replies import Suggestion
+from opto.optimizers.small import focus_prompt
 from opto.optimizers.texts import PromptText
 from opto.optimizers.update import ReplyAsked, Update
 from opto.trace.nodes import ParameterNode
@@ -48,7 +50,8 @@ class OptoPrime(OptoPrimeV1):
 
     `max_prompt_tokens` bounds the prompt (8,000, or what a small window holds). `reply` overrides the
     shape of reply that the model's profile names: "json_object", "json_schema", "text", "prefill", or a
-    function `(problem, budget, turn) -> Prompt`. An option of the classic format (`json_keys`,
+    function `(problem, budget, turn) -> Prompt`; a profile that says `small` gets one part at a time (`small.py`),
+    the one in `focus` if that is set. An option of the classic format (`json_keys`,
     `prompt_symbols`, `highlight_variables`, `include_example`, `mask` of a step) turns to that format.
 
     Example:
@@ -91,6 +94,7 @@ class OptoPrime(OptoPrimeV1):
         self.max_prompt_tokens = max_prompt_tokens
         self.reply = reply
         self.turn = 0
+        self.focus: Focus | None = None
         self._json_keys_given = kwargs.get("json_keys") is not None
 
     def is_classic(self, mask: list[str] | None = None) -> bool:
@@ -119,6 +123,9 @@ class OptoPrime(OptoPrimeV1):
     def _prompt(self, problem: Problem) -> Prompt:
         """The prompt for a problem: the shape that the user or the model's profile names."""
         profile = profile_of(self.llm)
+        if self.reply is None and profile.small and problem.parts:
+            prefill = profile.reply == "prefill"
+            return focus_prompt(problem, self._budget(profile), self.turn, focus=self.focus, prefill=prefill)
         shape = self.reply or profile.reply
         factory = SHAPES[shape] if isinstance(shape, str) else shape
         return factory(problem, self._budget(profile), self.turn)
@@ -147,7 +154,7 @@ class OptoPrime(OptoPrimeV1):
     def _step(self, verbose: bool | str = False, mask: list[str] | None = None, *args: Any, **kwargs: Any) -> Update:
         if self.is_classic(mask):
             return super()._step(verbose, mask, *args, **kwargs)
-        return self._draw([None], verbose)[0]
+        return next(iter(self._draw([None], verbose)))
 
     def propose_many(self, n: int, temperatures: Sequence[float] | None = None) -> list[Update]:
         """Draw `n` candidates from one prompt, checked and projected, none written: for a gate to choose from.
@@ -155,30 +162,32 @@ class OptoPrime(OptoPrimeV1):
         Temperatures are used in turn (0.4, 0.7, 0.9, 1.1 unless given). An unusable reply gives an empty
         Update whose `reason` says why.
         """
-        chosen = tuple(temperatures or _TEMPERATURES)
-        drawn = self._draw([chosen[i % len(chosen)] for i in range(n)], False)
-        for update in drawn:
-            self.project(update)
-        return drawn
+        return list(self.propose_each(n, temperatures))
 
-    def _draw(self, temperatures: Sequence[float | None], verbose: bool | str) -> list[Update]:
+    def propose_each(self, n: int, temperatures: Sequence[float] | None = None) -> Iterator[Update]:
+        """The same one by one: a candidate is asked for when it is taken, so that whoever has enough can stop."""
+        chosen = tuple(temperatures or _TEMPERATURES)
+        for update in self._draw([chosen[i % len(chosen)] for i in range(n)], False):
+            self.project(update)
+            yield update
+
+    def _draw(self, temperatures: Sequence[float | None], verbose: bool | str) -> Iterator[Update]:
         """One update for each temperature; None is the model's own, with a second question if the first fails."""
         self.spent = Tally()
         if not self._trainable():
-            return [Update(reason="none of the parameters is trainable") for _ in temperatures]
+            yield from [Update(reason="none of the parameters is trainable") for _ in temperatures]
+            return
         summary = self.summarize()
         problem = self._problem(summary)
         prompt = self._classic_prompt(summary) if self.is_classic() else self._prompt(problem)
         self.memory.add((summary.variables, summary.user_feedback))
         self.turn += 1
         messages = prompt.messages(problem)
-        drawn: list[Update] = []
         for temperature in temperatures:
             update, entry = self._one(prompt, messages, problem, temperature=temperature, verbose=verbose)
-            drawn.append(update)
             if entry is not None:
                 self._record(entry, summary, None)
-        return drawn
+            yield update
 
     def _one(
         self,

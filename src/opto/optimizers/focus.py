@@ -1,0 +1,187 @@
+"""One part at a time: how a part was used in the recorded runs, read off a problem. Pure.
+
+A small model does best when it is shown one part, the calls that read it, what became of the values they
+returned, and what the feedback said.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from opto.optimizers.problem import Call, Outcome, Part, Problem, is_code
+from opto.optimizers.render_calls import function_label
+from opto.optimizers.show import show
+
+__all__ = ["Focus", "Tried", "Use", "receivers", "repeated", "use_text", "uses_of"]
+
+_WORD = re.compile(r"[^\W_]+")
+_VALUE, _ARGUMENT = 300, 200
+_MANY = 8
+
+
+class Tried(NamedTuple):
+    """A value that was tried before and not kept, and what was said about it."""
+
+    value: Any
+    feedback: str
+
+
+@dataclass(frozen=True, slots=True)
+class Focus:
+    """What the next proposals are about: the part of that name, and what was tried for it.
+
+    `tried` is in order, the latest last. `seed` makes sampling repeatable where the server honours seeds.
+    """
+
+    part: str
+    tried: tuple[Tried, ...] = ()
+    seed: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """A call that read the part, the call that its value went to, and the output that it led to."""
+
+    call: Call
+    arguments: tuple[tuple[str, Any], ...]
+    then: Call | None
+    outcome: Outcome | None
+
+
+def uses_of(problem: Problem, part: str) -> tuple[Use, ...]:
+    """The calls that read the part, in the order of their outcomes."""
+    readers: dict[str, list[Call]] = defaultdict(list)
+    for call in problem.calls:
+        for ref in {ref for _, ref in call.inputs}:
+            readers[ref].append(call)
+    outcomes = {outcome.name: outcome for outcome in problem.outcomes}
+    order = {name: i for i, name in enumerate(outcomes)}
+    values = _values(problem)
+    found = [
+        Use(call, _arguments(call, part, values), _next(call, readers), _outcome(call, readers, outcomes))
+        for call in readers[part]
+    ]
+    found.sort(key=lambda use: order.get(use.outcome.name, len(order)) if use.outcome else len(order))
+    return _without_constants(found)
+
+
+def _values(problem: Problem) -> Mapping[str, Any]:
+    values = {name: given.value for name, given in problem.given.items()}
+    values.update((part.name, part.value) for part in problem.parts)
+    values.update((call.name, call.value) for call in problem.calls)
+    return values
+
+
+def _arguments(call: Call, part: str, values: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
+    return tuple((key, values.get(ref)) for key, ref in call.inputs if ref != part and not is_code(ref))
+
+
+def _next(call: Call, readers: Mapping[str, list[Call]]) -> Call | None:
+    return min(readers[call.name], key=lambda reader: reader.level, default=None)
+
+
+def _outcome(call: Call, readers: Mapping[str, list[Call]], outcomes: Mapping[str, Outcome]) -> Outcome | None:
+    """The nearest output that the call's value reaches."""
+    seen = {call.name}
+    queue = [call]
+    for reached in queue:  # grows while walked: breadth first
+        if reached.name in outcomes:
+            return outcomes[reached.name]
+        fresh = [reader for reader in readers.get(reached.name, ()) if reader.name not in seen]
+        seen.update(reader.name for reader in fresh)
+        queue.extend(fresh)
+    return None
+
+
+def _without_constants(uses: list[Use]) -> tuple[Use, ...]:
+    """Arguments that are the same in every use (the agent itself, a system prompt) tell nothing: leave them out."""
+    if not uses:
+        return ()
+    names = [name for name, _ in uses[0].arguments]
+    varying = {n for n in names if len({show(dict(use.arguments).get(n), _ARGUMENT) for use in uses}) > 1}
+    keep = varying or {n for n in names if _plain(dict(uses[0].arguments)[n])}
+    return tuple(
+        Use(use.call, tuple(pair for pair in use.arguments if pair[0] in keep), use.then, use.outcome) for use in uses
+    )
+
+
+def _plain(value: Any) -> bool:
+    return type(value).__repr__ is not object.__repr__
+
+
+# --- texts ---
+
+
+def use_text(use: Use, part: Part, problem: Problem) -> str:
+    """The use in one line, and what the feedback says about it."""
+    named = [f"{name}={show(value, _ARGUMENT)}" for name, value in use.arguments]
+    if part.is_code:
+        head = f"{function_label(part.value) or use.call.function}({', '.join(named)})"
+    else:
+        head = " and ".join(show(value, _ARGUMENT) for _, value in use.arguments) or use.call.function
+    lines = [f"{head} -> {_result(use.call)}"]
+    if use.then is not None:
+        lines[0] += f"; then {_label(use.then, problem)}({_passed(use)}) -> {_result(use.then)}"
+    outcome = use.outcome
+    if outcome is not None:
+        if outcome.name not in (use.call.name, use.then.name if use.then else ""):
+            lines.append(f"  In the end: {show(outcome.value, _VALUE)}")
+        lines.append(f"  Feedback: {str(outcome.feedback)[:_VALUE]}")
+    return "\n".join(lines)
+
+
+def _result(call: Call) -> str:
+    return f"error: {str(call.value)[:_VALUE]}" if call.is_error else show(call.value, _VALUE)
+
+
+def _passed(use: Use) -> str:
+    then = use.then
+    assert then is not None  # asked only where there is a next call
+    mine = [key for key, ref in then.inputs if ref == use.call.name]
+    return ", ".join(f"{key}={show(use.call.value, _ARGUMENT)}" for key in mine)
+
+
+def _label(call: Call, problem: Problem) -> str:
+    code = _code_of(call, problem)
+    return (function_label(code) if code else None) or call.function
+
+
+def _code_of(call: Call, problem: Problem) -> str | None:
+    """The source of the function that a call ran, where it is known."""
+    for _, ref in call.inputs:
+        if is_code(ref):
+            part = problem.part(ref)
+            found = part.value if part else problem.given[ref].value if ref in problem.given else None
+            if isinstance(found, str):
+                return found
+    return None
+
+
+def receivers(uses: Iterable[Use], problem: Problem) -> tuple[str, ...]:
+    """The sources of the functions that the values of the part go to, each once."""
+    found = [_code_of(use.then, problem) for use in uses if use.then is not None]
+    return tuple(dict.fromkeys(code for code in found if code))[:_MANY]
+
+
+def repeated(text: str, feedback: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The runs of words of `text` that the feedback repeats, and those that it does not.
+
+    >>> repeated("It is Manuel.", "Expected 'Hola, Manuel!'")
+    (('Manuel',), ('It is',))
+    """
+    known = {word.lower() for word in _WORD.findall(feedback)}
+    runs: dict[bool, list[tuple[int, int]]] = {True: [], False: []}
+    last: bool | None = None
+    for word in _WORD.finditer(text):
+        inside = word.group().lower() in known
+        if inside is last:
+            runs[inside][-1] = (runs[inside][-1][0], word.end())
+        else:
+            runs[inside].append((word.start(), word.end()))
+        last = inside
+    said, unsaid = (tuple(text[a:b] for a, b in runs[key]) for key in (True, False))
+    return said, unsaid

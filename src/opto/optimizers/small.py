@@ -1,0 +1,304 @@
+"""Prompts for small models: one part, how it was used, and a reply that is already begun.
+
+What a model of one or two billion parameters needs: no names to learn, no JSON, nothing about other parts, and
+a beginning that leaves it only the value to write. Such prompts follow a `Focus`; see `experiments` in the docs
+for what each piece is worth.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+import textwrap
+from itertools import pairwise
+from typing import Any
+
+from opto.errors import ReplyError
+from opto.optimizers.convert import convert
+from opto.optimizers.focus import Focus, Tried, Use, receivers, repeated, use_text, uses_of
+from opto.optimizers.problem import Part, Problem, kind_of
+from opto.optimizers.prompts_lean import Message, likely_parts
+from opto.optimizers.render_calls import function_label
+from opto.optimizers.replies import Suggestion, read_fence, read_reply
+from opto.optimizers.show import estimate_tokens, fenced, show
+from opto.optimizers.texts import prompt_text
+from opto.optimizers.utils import cut_middle
+
+__all__ = ["CodeFocus", "FocusPrompt", "TextFocus", "ValueFocus", "focus_prompt", "mend_code"]
+
+_IMPORTABLE = ("collections", "datetime", "functools", "itertools", "json", "math", "random", "re", "string")
+_SHOWN_TRIED = 2
+_SHOWN_VALUES = 16
+_NUMBER = re.compile(r"[-+]?(?:\d[\d_,]*\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
+
+
+class FocusPrompt:
+    """The shared shape; a kind of part fills in what is shown of it, how the reply begins, and how it is read."""
+
+    system = "You are an expert programmer."
+    limit = 100
+
+    def __init__(self, problem: Problem, part: Part, focus: Focus, *, budget: int, prefill: bool) -> None:
+        self.part = part
+        self.focus = focus
+        self.uses = uses_of(problem, part.name)
+        self.budget = budget
+        self.prefill = prefill
+
+    def messages(self, problem: Problem) -> list[Message]:
+        count = len(self.uses)
+        text = self._text(problem, self.uses)
+        while count > 1 and estimate_tokens(text) > self.budget:
+            count -= 1
+            text = self._text(problem, self.uses[:count])
+        chat = [{"role": "system", "content": self.system}, {"role": "user", "content": text}]
+        if self.prefill:
+            chat.append({"role": "assistant", "content": self.begun()})
+        else:
+            chat[-1]["content"] += f"\nBegin your reply with:\n{self.begun()}"
+        return chat
+
+    def options(self) -> dict[str, Any]:
+        """A limit of tokens, stop texts where the reply is begun, the seed of the focus."""
+        options: dict[str, Any] = {"max_tokens": self.limit}
+        if self.prefill:
+            options["stop"] = self.stops()
+        if self.focus.seed is not None:
+            options["seed"] = self.focus.seed
+        return options
+
+    def begun(self) -> str:
+        raise NotImplementedError
+
+    def stops(self) -> list[str]:
+        return ["\n"]
+
+    def read(self, text: str, problem: Problem) -> Suggestion:
+        raise NotImplementedError
+
+    def _text(self, problem: Problem, uses: tuple[Use, ...]) -> str:
+        raise NotImplementedError
+
+    def _uses(self, problem: Problem, uses: tuple[Use, ...]) -> str:
+        texts = [f"{i}. {use_text(use, self.part, problem)}{self._remark(use)}" for i, use in enumerate(uses, 1)]
+        lone = [f"{show(o.value, 300)}\n  Feedback: {o.feedback}" for o in problem.outcomes] if not texts else []
+        return "\n".join(texts or lone or [f"Feedback: {problem.feedback}"])
+
+    def _remark(self, use: Use) -> str:
+        """Which words of the value the feedback repeats: it often quotes what was wanted."""
+        if use.outcome is None or not isinstance(use.call.value, str) or use.call.is_error:
+            return ""
+        said, unsaid = repeated(use.call.value, str(use.outcome.feedback))
+        if not said or not unsaid:
+            return ""
+        return f"\n  The feedback repeats {_listed(said)}, but not {_listed(unsaid)}."
+
+
+def _listed(words: tuple[str, ...]) -> str:
+    return ", ".join(repr(word) for word in words[:5])
+
+
+def _filled(template: str, /, **values: str) -> str:
+    """The prompt text with its places filled; places left empty leave no blank lines."""
+    text = re.sub(r"\{(\w+)\}", lambda place: values.get(place.group(1), place.group()), prompt_text(template))
+    return re.sub(r"\n{3,}", "\n\n", text)
+
+
+def _passed_on(uses: tuple[Use, ...], problem: Problem) -> str:
+    sources = receivers(uses, problem)
+    if not sources:
+        return ""
+    shown = "\n".join(fenced(_tidy(source), "python") for source in sources[:2])
+    return f"\nIts result is passed on to:\n{shown}\n"
+
+
+def _attempts(tried: tuple[Tried, ...], write: Any) -> str:
+    if not tried:
+        return ""
+    lines = [f"{write(t.value)}\n  Feedback: {t.feedback}" if t.feedback else write(t.value) for t in tried]
+    return "\nTried before without success, do not repeat:\n" + "\n".join(lines) + "\n"
+
+
+def _tidy(code: Any) -> str:
+    """Code as a person writes it: a method's source keeps the indentation of its class but for the first line."""
+    text = str(code).expandtabs()
+    first, _, rest = text.partition("\n")
+    margins = [len(line) - len(line.lstrip()) for line in rest.split("\n") if line.strip()]
+    if not margins or not first.rstrip().endswith(":") or min(margins) <= 4:
+        return textwrap.dedent(text)
+    return f"{first}\n{textwrap.indent(textwrap.dedent(rest), '    ')}"
+
+
+class CodeFocus(FocusPrompt):
+    """Shows a function and its calls; the reply begins with the fence, the header and the docstring."""
+
+    system = "You are an expert Python programmer."
+    limit = 220
+
+    def _text(self, problem: Problem, uses: tuple[Use, ...]) -> str:
+        code = _tidy(self.part.value)
+        return _filled(
+            "small_code",
+            value=fenced(code, "python"),
+            receivers=_passed_on(uses, problem),
+            uses=self._uses(problem, uses),
+            tried=_attempts(self.focus.tried[-_SHOWN_TRIED:], lambda code: fenced(_tidy(code), "python")),
+            label=function_label(code) or self.part.name,
+        )
+
+    def begun(self) -> str:
+        return f"```python\n{_head(_tidy(self.part.value))}"
+
+    def stops(self) -> list[str]:
+        return ["```", "\ndef ", "\nclass ", "\nif __name__", "\nprint("]
+
+    def read(self, text: str, problem: Problem) -> Suggestion:
+        code = mend_code(read_fence(text, _head(_tidy(self.part.value))), function_label(self.part.value))
+        if code is not None:
+            return Suggestion({self.part.name: code})
+        return Suggestion(fault="the reply holds no function that parses")
+
+
+def _head(code: str) -> str:
+    """The lines of the definition up to its first statement: decorators, header, docstring."""
+    try:
+        tree = ast.parse(code)
+    except SyntaxError:
+        return code.split("\n", 1)[0] + "\n"
+    function = next((n for n in tree.body if isinstance(n, (ast.FunctionDef, ast.AsyncFunctionDef))), None)
+    if function is None:
+        return ""
+    first = function.body[0]
+    end = first.end_lineno if ast.get_docstring(function) is not None else first.lineno - 1
+    return "\n".join(code.split("\n")[:end]) + "\n"
+
+
+def mend_code(text: str, name: str | None) -> str | None:
+    """The function of that name in `text`: broken last lines and what follows it dropped, plain imports added.
+
+    >>> print(mend_code("def f(x):\\n    y = math.sqrt(x)\\n    return y\\nprint(f(", "f"))
+    def f(x):
+        import math
+        y = math.sqrt(x)
+        return y
+    """
+    lines = text.rstrip().split("\n")
+    for end in range(len(lines), 0, -1):
+        source = "\n".join(lines[:end])
+        try:
+            tree = ast.parse(source)
+        except (SyntaxError, ValueError, RecursionError, MemoryError):
+            continue
+        for node in tree.body:
+            if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) and name in (None, node.name):
+                return _with_imports(ast.get_source_segment(source, node) or source, node)
+        return None
+    return None
+
+
+def _with_imports(source: str, function: ast.FunctionDef | ast.AsyncFunctionDef) -> str:
+    """The source with an import of each module of the standard library that is used but never bound."""
+    used = {n.value.id for n in ast.walk(function) if isinstance(n, ast.Attribute) and isinstance(n.value, ast.Name)}
+    bound = {n.id for n in ast.walk(function) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
+    bound |= {n.arg for n in ast.walk(function) if isinstance(n, ast.arg)}
+    for node in ast.walk(function):
+        if isinstance(node, (ast.Import, ast.ImportFrom)):
+            bound |= {(alias.asname or alias.name).split(".")[0] for alias in node.names}
+    missing = sorted((used & set(_IMPORTABLE)) - bound)
+    if not missing:
+        return source
+    lines = source.split("\n")
+    body = function.body
+    first = body[1] if ast.get_docstring(function) is not None and len(body) > 1 else body[0]
+    at = first.lineno - function.lineno
+    if at == 0:  # all on one line
+        return source
+    margin = " " * first.col_offset
+    return "\n".join([*lines[:at], *[f"{margin}import {module}" for module in missing], *lines[at:]])
+
+
+class TextFocus(FocusPrompt):
+    """Shows a text and what a model made of it; the reply is one line."""
+
+    system = "You write precise instructions for language models."
+    limit = 80
+
+    def _text(self, problem: Problem, uses: tuple[Use, ...]) -> str:
+        return _filled(
+            "small_text",
+            value=cut_middle(str(self.part.value), 2_000),
+            receivers=_passed_on(uses, problem),
+            uses=self._uses(problem, uses),
+            tried=_attempts(self.focus.tried[-_SHOWN_TRIED:], lambda text: f"- {text}"),
+        )
+
+    def begun(self) -> str:
+        return "Better instruction:"
+
+    def read(self, text: str, problem: Problem) -> Suggestion:
+        line = text.strip().removeprefix(self.begun()).strip().split("\n", 1)[0].strip()
+        while len(line) > 1 and line[0] == line[-1] and line[0] in "\"'`*":
+            line = line[1:-1].strip()
+        return Suggestion({self.part.name: line}) if len(line) > 2 else Suggestion(fault="nothing was said")
+
+
+class ValueFocus(FocusPrompt):
+    """Shows a number or another plain value, and between which tried values the feedback changes."""
+
+    limit = 24
+
+    def _text(self, problem: Problem, uses: tuple[Use, ...]) -> str:
+        part = self.part
+        now = tuple(Tried(part.value, str(use.outcome.feedback)) for use in uses[:1] if use.outcome)
+        return _filled(
+            "small_value",
+            name=part.name,
+            kind=kind_of(part.name, part.value),
+            value=show(part.value, 300),
+            constraint=f"It must satisfy: {part.description}" if part.description else "",
+            uses=self._uses(problem, uses),
+            tried=_tried_values((*self.focus.tried, *now)),
+        )
+
+    def begun(self) -> str:
+        return f"{self.part.name} = "
+
+    def read(self, text: str, problem: Problem) -> Suggestion:
+        line = text.strip().removeprefix(self.begun().strip()).strip().split("\n", 1)[0].strip("`*. ")
+        if isinstance(self.part.value, (int, float)) and not isinstance(self.part.value, bool):
+            found = _NUMBER.search(line)
+            line = found.group().replace(",", "").replace("_", "") if found else line
+        try:
+            return Suggestion({self.part.name: convert(line, self.part.value)})
+        except ReplyError:
+            return read_reply(f"{self.part.name} = {line}", problem)
+
+
+def _tried_values(tried: tuple[Tried, ...]) -> str:
+    """What was tried, in the order of size where values are numbers, and where the feedback turns."""
+    numbers = [t for t in tried if isinstance(t.value, (int, float)) and not isinstance(t.value, bool)]
+    if len(numbers) < len(tried):
+        return _attempts(tried[-_SHOWN_VALUES:], lambda value: f"- {show(value, 200)}")
+    latest = sorted({t.value: t for t in tried[-_SHOWN_VALUES:]}.values(), key=lambda t: t.value)
+    if len(latest) < 2:
+        return ""
+    lines = [f"- {show(t.value, 60)}: {cut_middle(t.feedback, 160)}" for t in latest]
+    turns = [(a, b) for a, b in pairwise(latest) if a.feedback != b.feedback]
+    if len(turns) == 1:
+        low, high = (show(t.value, 60) for t in turns[0])
+        lines.append(f"The feedback turns between {low} and {high}: choose a value between them, near the middle.")
+    elif not turns:
+        lines.append("The feedback was the same for all of them: choose a value farther away, on the side it asks for.")
+    return "\nTried so far, in order of size:\n" + "\n".join(lines) + "\n"
+
+
+def focus_prompt(problem: Problem, budget: int, turn: int, *, focus: Focus | None, prefill: bool) -> FocusPrompt:
+    """The prompt for the part in focus; without a focus, for the `turn`-th likely one, with the problem's history."""
+    likely = likely_parts(problem)
+    part = problem.part(focus.part) if focus is not None else None
+    if part is None or focus is None:
+        part = likely[turn % len(likely)]
+        past = [Tried(a.values[part.name], str(a.feedback)) for a in problem.history if part.name in a.values]
+        focus = Focus(part.name, tuple(t for t in past if t.value != part.value))
+    kind: type[FocusPrompt] = CodeFocus if part.is_code else TextFocus if isinstance(part.value, str) else ValueFocus
+    return kind(problem, part, focus, budget=budget, prefill=prefill)

@@ -88,7 +88,7 @@ def test_show_never_fails_and_hides_addresses() -> None:
 
 
 def test_show_of_a_text_does_not_read_all_of_it() -> None:
-    assert "…[999960 cut]…" in show("a" * 10**6, 56) or "cut" in show("a" * 10**6, 56)
+    assert "cut]…" in show("a" * 10**6, 56)
 
 
 def test_estimate_and_fence() -> None:

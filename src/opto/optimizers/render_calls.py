@@ -13,9 +13,10 @@ from opto.optimizers.utils import cut_middle
 
 __all__ = ["CallTexts", "function_label", "render_calls"]
 
-_LONGEST, _SHORTEST = 120, 40  # characters of a value, by how many lines there are to show
+_LONGEST, _SHORTEST = 120, 32  # characters of a value, by how many lines there are to show
 _RESULT = 240  # characters of a returned value, at most
 _SHORT = 24  # values up to this length are repeated wherever they are used
+_CROWD = 24  # with more lines than this an earlier result stands by its value alone, without its name
 _ARGUMENTS = 800  # characters of all arguments of a call
 _STAR = re.compile(r"args_\d+")
 
@@ -44,6 +45,7 @@ class CallTexts:
         self.values = {call.name: call for call in problem.calls}
         self.alias = story.alias
         self.limit = limit
+        self.crowded = len(story.lines) > _CROWD
         self.hidden: set[str] = set()
         self.mentioned: set[str] = set()
         self.uses = Counter(ref for line in story.lines for _, ref in line.call.inputs if ref in self.given)
@@ -104,7 +106,9 @@ class CallTexts:
         if by_operator:
             return shown
         value = show(call.value, _SHORT + 1)
-        return f"{value} @{shown}" if len(value) <= _SHORT else shown
+        if len(value) > _SHORT:
+            return shown
+        return value if self.crowded else f"{value} @{shown}"
 
     def _given(self, ref: str) -> str:
         if ref in self.mentioned:

@@ -143,16 +143,19 @@ def _results(problem: Problem, budget: int, left_out: list[str]) -> str:
         key = value, cut_middle(str(outcome.feedback), share)
         counts[key] = counts.get(key, 0) + 1
         firsts.setdefault(key, outcome)
-    texts = [_outcome(firsts[key].name, *key, count) for key, count in counts.items()]
+    several = len(counts) > 1
+    texts = [_outcome(firsts[key].name, *key, count, several=several) for key, count in counts.items()]
     kept, missing = _fitting(texts, budget)
     if missing:
         left_out.append(f"{sum(list(counts.values())[len(kept) :])} outputs with their feedback")
     return "\n".join(kept)
 
 
-def _outcome(name: str, value: str, feedback: str, count: int) -> str:
+def _outcome(name: str, value: str, feedback: str, count: int, *, several: bool) -> str:
     head = f"{name} -> {value}" if value else name
-    times = f"  (the same {count} times)" if count > 1 else ""
+    times = f"  ({count} times)" if count > 1 else ""
+    if several and "\n" not in feedback:
+        return f"{head}{times} | {feedback}"
     return f"{head}{times}\nFeedback: {feedback}"
 
 

@@ -28,7 +28,7 @@ def show(value: Any, limit: int) -> str:
     """`repr(value)` of at most about `limit` characters, its middle cut out; never fails, never shows addresses.
 
     >>> show([1, 2], 20), show("a" * 99, 40)
-    ('[1, 2]', "'aaaaaaaaaaaaaaa…[69 cut]…aaaaaaaaaaaaaaa'")
+    ('[1, 2]', "'aaaaaaaaaaaaaaaaaaa…aaaaaaaaaaaaaaaaaaa'")
     """
     if isinstance(value, str):
         # cut before quoting: the cost does not grow with the length

@@ -220,6 +220,36 @@ def test_copy_shares_parameters() -> None:  # 8.1, 8.3
     assert b(1).data == a(1).data
 
 
+def local_code() -> Any:
+    def plus(x):
+        return x + 1
+
+    return bundle(trainable=True)(plus)
+
+
+@model
+class Holder:
+    """Holds code that is no method."""
+
+    def __init__(self) -> None:
+        self.code = local_code()
+
+    def forward(self, x: Any) -> Any:
+        return self.code(x)
+
+
+def test_code_held_as_an_attribute(tmp_path: Any) -> None:  # 8.1, 8.3
+    a = Holder()
+    assert a.parameters_dict()["code"] is a.code.parameter and len(a.parameters()) == 1
+    a.code.parameter._data = "def plus(x):\n    return x + 100"
+    assert copy.deepcopy(a)(1).data == 101 and a.copy().code.parameter is a.code.parameter
+    path = str(tmp_path / "holder.pkl")
+    a.save(path)
+    b = Holder()
+    b.load(path)
+    assert b(1).data == 101
+
+
 # --- export ---------------------------------------------------------------------------------------------------------
 
 

@@ -60,7 +60,7 @@ def from_exception(error: Exception, url: str, timeout: float) -> LLMError:
         )
     if isinstance(error, (httpx.UnsupportedProtocol, httpx.InvalidURL)):
         return LLMRequestError(f"{where} is no address ({quote(str(error))}): give a base URL such as https://host/v1.")
-    what = quote(str(error)) or type(error).__name__
+    what = quote(str(error)).rstrip(".") or type(error).__name__
     return LLMConnectionError(f"{where} broke the connection ({what}): try again, and read the server's log.")
 
 

@@ -7,7 +7,7 @@ import os
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 import httpx
 
@@ -53,10 +53,11 @@ class Wire:
     clock: Callable[[], float] = time.monotonic
 
 
-class _Call(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class _Call:
     request: httpx.Request
     timeout: float
-    secret: str | None
+    secret: str | None = field(repr=False)  # a traceback that shows variables must not show the key
 
 
 class OpenAICompatible(FlowLLM):

@@ -81,14 +81,17 @@ class LocalLLM(FlowLLM):
         try:
             response: Response = yield ask(transport, messages, options)
         except LLMConnectionError:
-            if self._connected() is not None:
+            if not (yield blocking(self._died)):
                 raise
             transport = yield blocking(self._connect)
             try:
                 response = yield ask(transport, messages, options)
             except LLMConnectionError as error:
+                yield blocking(self._died)
                 last = self._transport[0].last_words() if self._transport else ""
-                raise LLMServerError(f"The local server died twice on this request ({last}).") from error
+                raise LLMServerError(
+                    f"The local server died twice on this request ({last}): free memory, or make the request smaller."
+                ) from error
         if len(response.choices) > 1:
             return (yield from _count_all(transport, response))
         return response
@@ -96,6 +99,10 @@ class LocalLLM(FlowLLM):
     def _connected(self) -> OpenAICompatible | None:
         held = self._transport
         return held[1] if held is not None and held[0].alive else None
+
+    def _died(self) -> bool:
+        held = self._transport
+        return held is None or held[0].ended(within=1.0)
 
     def _connect(self) -> OpenAICompatible:
         require_extra()

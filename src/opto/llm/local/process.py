@@ -73,6 +73,15 @@ class LocalServer:
     def alive(self) -> bool:
         return self._process.poll() is None
 
+    def ended(self, within: float) -> bool:
+        """Has the process ended, or does it within so many seconds? A broken socket is seen before its end is."""
+        try:
+            self._process.wait(within)
+        except subprocess.TimeoutExpired:
+            return False
+        self._listener.join(within)
+        return True
+
     def last_words(self) -> str:
         """The end of the server's log, in one line."""
         return " | ".join(list(self._words)[-4:]) or "it said nothing"

@@ -75,7 +75,7 @@ class Probe:
 
 
 def probe_call(function: Any, *args: Any) -> Any:
-    """A traced call on nodes, written by hand: reads recorded, errors caught, the result linked unless tracing is off."""
+    """A traced call, written by hand: reads recorded, errors caught, the result linked unless tracing is off."""
     inputs = tuple([x if isinstance(x, Probe) else Probe(x, None, (), ()) for x in args])
     token = _READ.set(set())
     try:

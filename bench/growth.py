@@ -2,16 +2,18 @@
 
 Prints the time per node, and its ratio to the smallest size, for building, backward, the graph that a
 parameter gets, deep copies, pickling and freeing, from 10³ to 10⁶ nodes; then backward and prompt for
-10, 100 and 1,000 parameters. Run: python bench/growth.py [--largest 1000000]
+10, 100 and 1,000 parameters. The collector of cycles is off while a stage is timed. Run: python bench/growth.py [--largest 1000000]
 """
 
 from __future__ import annotations
 
 import argparse
 import copy
+import gc
 import pickle
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from opto.llm.fakes import ScriptedLLM
@@ -21,9 +23,13 @@ from opto.trace.propagators.graph_propagator import sum_feedback
 
 
 def timed(run: Callable[[], Any]) -> tuple[float, Any]:
+    gc.collect()
+    gc.disable()
     start = time.perf_counter()
     result = run()
-    return time.perf_counter() - start, result
+    spent = time.perf_counter() - start
+    gc.enable()
+    return spent, result
 
 
 def build(length: int) -> tuple[Any, Any]:
@@ -38,19 +44,16 @@ def lifetime(length: int) -> dict[str, float]:
     stages: dict[str, float] = {}
     stages["build"], (p, y) = timed(lambda: build(length))
     stages["pickle"], data = timed(lambda: pickle.dumps(y))
-    stages["unpickle"], again = timed(lambda: pickle.loads(data))
+    stages["unpickle"], again = timed(partial(pickle.loads, data))
     assert again.data == y.data and again.level == length
-    stages["free"], _ = timed(lambda: drop([again]))
-    del again, data
+    holder = [again]
+    del again
+    stages["free"], _ = timed(holder.clear)
     stages["deepcopy"], _ = timed(lambda: copy.deepcopy(y))
     stages["backward"], _ = timed(lambda: y.backward("too small"))
     stages["graph"], graph = timed(lambda: len(sum_feedback([p])))
     assert graph == 2 * length + 1
     return stages
-
-
-def drop(holder: list[Any]) -> None:
-    holder.clear()
 
 
 def many_parameters(count: int) -> dict[str, float]:

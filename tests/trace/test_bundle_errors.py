@@ -201,3 +201,28 @@ def test_interrupts_pass() -> None:
 
     with pytest.raises(KeyboardInterrupt):
         stop(1)
+
+
+def test_code_that_runs_code_is_marked_where_it_does() -> None:
+    @bundle(trainable=True)
+    def act(x):
+        return x
+
+    act.parameter._data = "def act(x):\n    a = 1\n    exec('1 / 0')\n    return a\n"
+    made = failed(act, 1)
+    assert "    exec('1 / 0') <--- (ZeroDivisionError)" in made.info["error_comment"]
+    assert 'File "<trainable code>", line 3, in act' in made.info["traceback"]
+
+
+def test_errors_that_cannot_be_printed() -> None:
+    class Mute(Exception):
+        def __str__(self) -> str:
+            raise RuntimeError("no words")
+
+    @bundle()
+    def mute(x):
+        raise Mute
+
+    made = failed(mute, 1)
+    assert "Mute) a Mute that cannot be printed" in made.data
+    assert "a Mute that cannot be printed" in made.info["error_comment"]

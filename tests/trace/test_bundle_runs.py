@@ -176,6 +176,42 @@ def test_coroutines_may_be_thrown_away() -> None:
     assert USED_NODES.get() is None
 
 
+async def test_coroutine_functions_stay_awaitable() -> None:
+    @bundle(trainable=True)
+    async def act(x):
+        return x
+
+    act.parameter._data = "def act(x):\n    return x + 1"
+    assert (await act(1)).data == 2
+    act.parameter._data = "def act(x):\n    return x / 0"
+    running = act(1)
+    with pytest.raises(ExecutionError):
+        await running
+    act.parameter._data = "def act(x) return"
+    results = await asyncio.gather(act(1), act(2), return_exceptions=True)
+    assert [type(r) for r in results] == [ExecutionError, ExecutionError]
+    assert results[0].exception_node.data.startswith("(SyntaxError)")
+
+
+async def test_plain_functions_must_not_become_coroutine_functions() -> None:
+    trained_identity.parameter._data = "async def trained_identity(x):\n    return x"
+    with pytest.raises(ExecutionError, match="begin it with def"):
+        trained_identity(1)
+    trained_identity.parameter._data = trained_identity.info["source"]
+
+
+async def test_functions_that_return_coroutines() -> None:
+    made = await bundle()(lambda x: later.fun(x))(3)
+    assert made.data == 3 and list(made.inputs) == ["x"]
+
+
+def test_errors_of_coroutines_leave_no_cycles() -> None:
+    gc.collect()
+    with pytest.raises(TypeError):
+        later()
+    assert asyncio.run(later(1)).data == 1
+
+
 # ---- traceable bodies ----
 
 

@@ -10,8 +10,9 @@ import inspect
 from collections.abc import Callable
 from contextvars import ContextVar
 from types import FrameType
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
+from opto.errors import ExecutionError
 from opto.trace.about import About
 from opto.trace.binding import Binder, Plan
 from opto.trace.code import Definition
@@ -20,22 +21,26 @@ from opto.trace.describe import CODE_NAME
 from opto.trace.nodes import Node, ParameterNode
 from opto.trace.source import CallSite, signature_text
 
-__all__ = ["INSIDE", "Body", "Caller", "code_parameter", "guard", "plain", "run"]
+__all__ = ["INSIDE", "Body", "Caller", "code_parameter", "guard", "plain", "run", "unwatched"]
 
 INSIDE: ContextVar[frozenset[About]] = ContextVar("opto_inside", default=frozenset())
 """Functions with overwritten recursion whose bodies are running: calls of them reach the plain function."""
 
 
 class Body:
-    """What a call runs: the function, its plans, and for code from a parameter the text it came from."""
+    """What a call runs: the function, its plans, and for code from a parameter the text it came from.
 
-    __slots__ = ("binder", "definition", "fun", "plans", "text")
+    `broken` is the error to raise when the call is awaited, if that text could not be defined.
+    """
+
+    __slots__ = ("binder", "broken", "definition", "fun", "plans", "text")
 
     def __init__(self, fun: Callable[..., Any], definition: Definition | None = None) -> None:
         self.fun = fun
         self.binder = Binder(fun)
         self.plans = self.binder.plans
         self.definition = definition
+        self.broken: list[ExecutionError] = []
         self.text = None if definition is None else definition.text
 
 
@@ -51,6 +56,24 @@ def run(fun: Callable[..., Any], plan: Plan, values: Any, used: set[Any] | None)
         return fun(*values[:at], **dict(zip(plan.by_name, values[at:], strict=True)))
     finally:
         USED_NODES.reset(outside)
+
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+
+
+def unwatched(method: Callable[_P, _T]) -> Callable[_P, _T]:
+    """Reads of nodes by `method` do not count: the text of an error may read some."""
+
+    @functools.wraps(method)
+    def quiet(*args: _P.args, **kwargs: _P.kwargs) -> _T:
+        outside = USED_NODES.set(None)
+        try:
+            return method(*args, **kwargs)
+        finally:
+            USED_NODES.reset(outside)
+
+    return quiet
 
 
 def plain(values: tuple[Any, ...]) -> list[Any]:

@@ -15,13 +15,16 @@ import re
 import textwrap
 from collections.abc import Callable, Iterator
 from functools import lru_cache
-from types import CellType, CodeType
+from types import CellType, CodeType, FrameType
 from typing import Any, NamedTuple
 
-__all__ = ["CODE_FILE", "Definition", "Environment", "Program", "compiled", "define", "text_behind"]
+__all__ = ["CODE_FILE", "RUNNING", "Definition", "Environment", "Program", "compiled", "define", "text_behind"]
 
 CODE_FILE = "<string>"
-"""The file name of code that came from a parameter."""
+"""The file name in the SyntaxError of a text that is not Python."""
+
+RUNNING = "<trainable code>"
+"""The file name of running code that came from a parameter; code that it runs by `exec` has another."""
 
 _TEXT = "__trace_code_text__"
 _STORES = {"STORE_NAME", "STORE_GLOBAL", "DELETE_NAME", "DELETE_GLOBAL"}
@@ -78,7 +81,11 @@ def _compile(text: str, flags: int) -> CodeType:
 
 
 def _compile_exactly(tree: str | ast.Module, flags: int) -> CodeType:
-    code: CodeType = compile(tree, CODE_FILE, "exec", flags=flags, dont_inherit=True)
+    try:
+        code: CodeType = compile(tree, RUNNING, "exec", flags=flags, dont_inherit=True)
+    except SyntaxError as error:
+        error.filename = CODE_FILE
+        raise
     return code
 
 
@@ -181,7 +188,6 @@ def _inside_function(text: str, flags: int) -> CodeType:
     return _compile_exactly(around, flags)
 
 
-def text_behind(namespace: dict[str, Any]) -> str | None:
-    """The text from a parameter that runs with these globals; None for ordinary code."""
-    text = namespace.get(_TEXT)
-    return text if isinstance(text, str) else None
+def text_behind(frame: FrameType) -> str | None:
+    """The text from a parameter that this frame runs; None for ordinary code."""
+    return frame.f_globals.get(_TEXT) if frame.f_code.co_filename == RUNNING else None

@@ -1,7 +1,7 @@
 """What went wrong, said in the source: the text of each function on the way to the error, failing lines marked.
 
 A `Failure` keeps code objects and line numbers, never frames, so nothing is kept alive; its texts are made when asked.
-Imports: source and code only.
+Imports: source, code and records.
 """
 
 from __future__ import annotations
@@ -15,9 +15,10 @@ from typing import NamedTuple
 
 from opto.errors import ExecutionError
 from opto.trace.code import CODE_FILE, text_behind
+from opto.trace.records import exception_text
 from opto.trace.source import Source, code_source
 
-__all__ = ["Failure", "broken_code", "error_message", "root_of"]
+__all__ = ["Failure", "broken_code", "error_message", "error_text", "root_of"]
 
 _BELOW = "the error is raised below, in a function called here."
 _INTERNAL = os.path.dirname(__file__) + os.sep
@@ -45,8 +46,23 @@ class _Place(NamedTuple):
 
 def error_message(error: BaseException) -> str:
     """`(Type) first argument.`, as the comments show it."""
-    text = str(error.args[0]) if error.args else str(error)
+    text = _printed(error.args[0] if error.args else error)
     return f"({type(error).__name__}) {text}." if text else f"({type(error).__name__})."
+
+
+def error_text(error: BaseException) -> str:
+    """`(Type) message`, the value of an exception node, whatever the error's own `__str__` does."""
+    try:
+        return exception_text(error)
+    except Exception:  # noqa: BLE001 - not ours to judge
+        return f"({type(error).__module__}.{type(error).__name__}) {_printed(error)}"
+
+
+def _printed(value: object) -> str:
+    try:
+        return str(value)
+    except Exception:  # noqa: BLE001 - not ours to judge
+        return f"a {type(value).__name__} that cannot be printed"
 
 
 def root_of(error: BaseException) -> BaseException:
@@ -110,8 +126,7 @@ def _places(error: BaseException) -> Iterator[_Place]:
         while step is not None:
             frame = step.tb_frame
             if not frame.f_code.co_filename.startswith(_INTERNAL):
-                text = text_behind(frame.f_globals) if frame.f_code.co_filename == CODE_FILE else None
-                yield _Place(frame.f_code, step.tb_lineno, text)
+                yield _Place(frame.f_code, step.tb_lineno, text_behind(frame))
             step = step.tb_next
         at = at.__cause__ if isinstance(at, ExecutionError) else None
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import functools
+import inspect
 import sys
 from collections.abc import Callable
 from contextlib import suppress
@@ -16,9 +17,9 @@ from typing import Any
 from opto.errors import ExecutionError, TraceMissingInputsError
 from opto.trace.about import About, FailureFacts, Options
 from opto.trace.binding import Plan
-from opto.trace.body import INSIDE, Body, code_parameter, guard, plain, run
+from opto.trace.body import INSIDE, Body, code_parameter, guard, plain, run, unwatched
 from opto.trace.code import Environment, define
-from opto.trace.comments import Failure, broken_code, root_of
+from opto.trace.comments import Failure, broken_code, error_text
 from opto.trace.containers import RESERVED
 from opto.trace.context import TRACING, USED_NODES
 from opto.trace.describe import exception_description
@@ -57,15 +58,15 @@ class FunModule(Module):
         if not callable(fun):
             raise TypeError(f"bundle() decorates a function, not {type(fun).__name__}.")
         self.fun = fun
-        self.traceable_code = options.traceable_code
         self.catch_execution_error = options.catch_execution_error
         self.allow_external_dependencies = options.allow_external_dependencies
         self.overwrite_python_recursion = options.overwrite_python_recursion or options.trainable
         self.output_name = options.output_name
         self.parameter: ParameterNode[str] | None = None
-        self._process_inputs = options.process_inputs
+        self._plain = options.process_inputs and not options.traceable_code
         self._about = About(fun, options, site)
         self._receiver: Any = None
+        self._async = inspect.iscoroutinefunction(fun)
         self._guarded = options.overwrite_python_recursion and not options.trainable
         self._body = Body(guard(fun, self._about) if self._guarded else fun)
         self._attribute: str = getattr(fun, "__name__", self._about.name)
@@ -82,6 +83,11 @@ class FunModule(Module):
     def trainable(self) -> bool:
         """Whether the code is a parameter."""
         return self.parameter is not None
+
+    @property
+    def traceable_code(self) -> bool:
+        """Whether the body computes on copies of the nodes."""
+        return self._about.options.traceable_code
 
     @property
     def name(self) -> str:
@@ -103,9 +109,8 @@ class FunModule(Module):
 
     # ---- calls ----
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if self._receiver is not None:
-            args = (self._receiver, *args)
+    def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
+        args = args if self._receiver is None else (self._receiver, *args)
         if self._guarded and self._about in INSIDE.get():
             own = int(self._receiver is not None)
             return self.fun(*plain(args[:own]), *args[own:], **kwargs)
@@ -116,9 +121,16 @@ class FunModule(Module):
             plan = body.binder.plan(len(args), tuple(kwargs), self._about.operation)
         given = plan.ordered(args, kwargs) if plan.tail else args
         tracing = TRACING.get()
-        inputs, values = self._inputs_and_values(plan, given, tracing)
-        if parameter is not None:
-            inputs = (*inputs, parameter)
+        if self._plain:
+            # zip without strict: equally long by construction, and the keyword costs time
+            pairs = zip(given, plan.roots) if tracing else ()  # noqa: B905
+            inputs = tuple([a if isinstance(a, Node) else _lift(a, root) for a, root in pairs])
+            values = [a._data if isinstance(a, Node) else a for a in given]
+        else:
+            inputs, values = self._unprocessed(plan, given)
+        inputs = inputs if parameter is None else (*inputs, parameter)
+        if self._async:
+            return self._awaited(lambda: run(body.fun, plan, values, USED_NODES.get()), body, plan, inputs, values)
         used: set[Any] | None = set() if tracing else None
         try:
             output = run(body.fun, plan, values, used)
@@ -127,37 +139,38 @@ class FunModule(Module):
                 raise
             raise self._failure(error, plan, inputs) from error
         if type(output) is CoroutineType:
-            return self._awaited(output, plan, inputs, values)
-        if used or self.traceable_code or not self._process_inputs or isinstance(output, _UNUSUAL):
+            return self._awaited(lambda: output, body, plan, inputs, values)
+        if used or not self._plain or isinstance(output, _UNUSUAL):
             return self._concluded(output, plan, inputs, values, used)
         return link(plan.operation, output, inputs)
 
-    forward = __call__
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        return self(*args, **kwargs)
 
-    def _inputs_and_values(self, plan: Plan, given: tuple[Any, ...], tracing: bool) -> tuple[tuple[Any, ...], Any]:
-        """The input nodes of a call and what its body gets for them; `self` is always handed over plain."""
-        inputs: tuple[Any, ...] = ()
-        if tracing or self.traceable_code:
-            pairs = zip(given, plan.roots, strict=True)
-            inputs = tuple([a if isinstance(a, Node) else _lift(a, root) for a, root in pairs])
-        if self._process_inputs and not self.traceable_code:
-            return inputs, [a._data if isinstance(a, Node) else a for a in given]
+    def _unprocessed(self, plan: Plan, given: tuple[Any, ...]) -> tuple[tuple[Any, ...], list[Any]]:
+        """The inputs of a call whose body gets nodes: those passed or copies of them, but `self` as it is."""
+        inputs = tuple(
+            [a if isinstance(a, Node) else _lift(a, root) for a, root in zip(given, plan.roots, strict=True)]
+        )
         own = int(self._receiver is not None)
+        values = list(given[own:])
         if self.traceable_code:
-            values = [_detached(a, n) for a, n in zip(given[own:], inputs[own:], strict=True)]
-        else:
-            values = list(given[own:])
+            values = [_detached(a, n) for a, n in zip(values, inputs[own:], strict=True)]
         return inputs, [*plain(given[:own]), *values]
 
     def _catches(self, error: Exception) -> bool:
         return self.catch_execution_error and not isinstance(error, TraceMissingInputsError)
 
-    async def _awaited(self, running: CoroutineType[Any, Any, Any], plan: Plan, inputs: Any, values: Any) -> Any:
-        """The rest of the call of a coroutine function."""
+    async def _awaited(self, start: Callable[[], Any], body: Body, plan: Plan, inputs: Any, values: Any) -> Any:
+        """The call of a coroutine function, once it is awaited."""
+        if body.broken:
+            raise body.broken.pop()
         used: set[Any] | None = set() if TRACING.get() else None
         outside = USED_NODES.set(used)
         try:
-            output = await running
+            output = start()
+            if type(output) is CoroutineType:
+                output = await output
         except GeneratorExit:  # thrown away unfinished
             with suppress(ValueError):  # by another context, where there is nothing to restore
                 USED_NODES.reset(outside)
@@ -184,7 +197,7 @@ class FunModule(Module):
         if inner is not None:
             made._extras().output = inner
             made._extras().hidden = hidden_parameters(inner, [*inputs, *(v for v in values if isinstance(v, Node))])
-        if not self._process_inputs or self.traceable_code:
+        if not self._plain:
             facts: Any = plan.operation.info
             made.info = facts.filled(list(values), output, external)
         return made
@@ -201,23 +214,18 @@ class FunModule(Module):
             )
         return external
 
+    @unwatched
     def _failure(self, error: Exception, plan: Plan, inputs: Any) -> ExecutionError:
         """The error to raise when a call ended in `error`."""
-        root = root_of(error)
-        value: Any = root.exception_node._data if isinstance(root, ExecutionError) else root
         facts: Any = plan.operation.info
-        node = self._exception_node(value, self._about.node_name, dict(zip(plan.operation.keys, inputs, strict=False)))
+        node = self._exception_node(error, self._about.node_name, dict(zip(plan.operation.keys, inputs, strict=False)))
         node._op.info = FailureFacts(facts, Failure(error))
         return ExecutionError(node)
 
-    def _exception_node(self, value: Any, name: str, inputs: dict[str, Any]) -> ExceptionNode:
-        watched = USED_NODES.set(None)  # the text of an error may read nodes
-        try:
-            described = exception_description(name)
-            inputs = inputs if TRACING.get() else {}
-            return ExceptionNode(value, inputs=inputs, description=described, name=f"exception_{name}")
-        finally:
-            USED_NODES.reset(watched)
+    def _exception_node(self, error: Exception, name: str, inputs: dict[str, Any]) -> ExceptionNode:
+        described = exception_description(name)
+        inputs = inputs if TRACING.get() else {}
+        return ExceptionNode(error_text(error), inputs=inputs, description=described, name=f"exception_{name}")
 
     # ---- trainable code ----
 
@@ -229,7 +237,12 @@ class FunModule(Module):
             try:
                 body = self._bodies.get(text) or self._define(text)
             except Exception as error:
-                raise self._broken(error, parameter) from error
+                if not self._async:
+                    raise self._broken(error, parameter) from error
+                body = Body(self.fun)  # raises when it is awaited
+                body.broken.append(self._broken(error, parameter))
+                body.broken[0].__cause__ = error
+                return body
             self._body = body
         if body.definition is not None:
             body.definition.refresh()
@@ -237,12 +250,17 @@ class FunModule(Module):
 
     def _define(self, text: str) -> Body:
         definition = define(text, self._environment)
+        if inspect.iscoroutinefunction(definition.fun) and not self._async:
+            raise TypeError(
+                f"{definition.fun.__name__} is called as a plain function: begin it with def, not async def"
+            )
         body = Body(definition.fun, definition)
         if len(self._bodies) >= _BODIES_KEPT:
             self._bodies.pop(next(iter(self._bodies)), None)
         self._bodies[text] = body
         return body
 
+    @unwatched
     def _broken(self, error: Exception, parameter: ParameterNode[str]) -> ExecutionError:
         comment, trace = broken_code(error, str(parameter._data))
         node = self._exception_node(error, parameter.py_name, {"code": parameter})

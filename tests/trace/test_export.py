@@ -6,6 +6,7 @@ import ast
 import functools
 import json
 import math
+import re
 import subprocess
 import sys
 import textwrap
@@ -26,6 +27,7 @@ from opto.trace.nodes import Node, node
 from opto.trace.operators import add, call_llm
 from opto.trace.operators import call_llm as ask
 from opto.trace.projections import Projection
+from opto.utils.llm import DummyLLM
 
 RATE = 3
 SETTINGS = {"a": [1, 2]}
@@ -347,6 +349,10 @@ def later(x: int) -> int:
 alias = later
 shorter = lambda x: x + 1  # noqa: E731 - users write such
 Kind = Inner
+WORDS = re.compile(
+    r"\w+",
+)
+MADE = DummyLLM("hi")
 
 
 def test_names_of_all_kinds(caplog: pytest.LogCaptureFixture, tmp_path: Path) -> None:
@@ -356,13 +362,22 @@ def test_names_of_all_kinds(caplog: pytest.LogCaptureFixture, tmp_path: Path) ->
             try:
                 len(joined("a", "b")), choice([1]), unknown_name  # type: ignore[name-defined]
             except NameError:
-                return later(1), alias(2), shorter(x), SHARED, Kind()("!"), LIVE, maxsize > 0, node(print is not None)
+                return (
+                    later(1),
+                    alias(2),
+                    shorter(x),
+                    SHARED,
+                    Kind()("!"),
+                    WORDS.findall("a b"),
+                    maxsize > 0,
+                    node(print is not None),
+                )
 
     uses = Uses()
     path = tmp_path / "names_file.py"
     uses.export(path)
-    assert run(path, "Uses()(1)") == (0, 0, 2, 11, "old!", None, True, True)
-    assert "LIVE" in caplog.text and "needs opto" not in caplog.text
+    assert run(path, "Uses()(1)") == (0, 0, 2, 11, "old!", ["a", "b"], True, True)
+    assert "needs opto" not in caplog.text
 
     @model
     class Needs:
@@ -372,6 +387,28 @@ def test_names_of_all_kinds(caplog: pytest.LogCaptureFixture, tmp_path: Path) ->
     text = export_source(Needs())
     assert "from opto.trace.operators import add" in text and "import opto.trace.operators as ops" in text
     assert "from opto.trace import Node" in text and "ask = call_llm" in text and "needs opto" in caplog.text
+
+
+def test_objects_without_text(caplog: pytest.LogCaptureFixture) -> None:
+    def closed(thing: Any) -> Any:
+        @model
+        class Closed:
+            def forward(self, x: Any) -> Any:
+                return thing, MADE
+
+        return Closed()
+
+    text = export_source(closed(object()))
+    assert "thing = None  # was a object: define it here" in text and "thing" in caplog.text
+    assert 'MADE = DummyLLM("hi")' in text and " import DummyLLM\n" in text
+
+
+def test_bundled_functions_export_their_code(tmp_path: Path) -> None:
+    path = tmp_path / "function_file.py"
+    fixed_outside.export(path)
+    assert run(path, "fixed_outside(2)") == fixed_outside(2).data
+    outside.export(path)
+    assert run(path, "outside(2)") == 1
 
 
 def test_names_in_closures_may_be_unset() -> None:

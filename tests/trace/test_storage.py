@@ -263,6 +263,13 @@ def test_map_with_parameter_keys(tmp_path: Path) -> None:
         bad.save(tmp_path / "g")
 
 
+def test_what_cannot_be_saved_is_named(tmp_path: Path) -> None:
+    for value in (threading.Lock(), Turn, len, iter([])):
+        with pytest.raises(TypeError, match="cannot be saved"):
+            Inner(value).save(tmp_path / "f")
+    assert not list(tmp_path.iterdir())
+
+
 def test_bundled_functions_save_their_code(tmp_path: Path) -> None:
     before = free.parameter.data
     free.save(tmp_path / "f")

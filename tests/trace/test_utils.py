@@ -123,3 +123,20 @@ def test_steps_in_notebooks_are_displayed(monkeypatch: pytest.MonkeyPatch) -> No
     fake.display = shown.append  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "IPython.display", fake)
     assert utils.render_opt_step(0, Recorded("text")) is None and "text" in str(shown[0])
+
+
+def test_for_all_methods_tells_names() -> None:
+    class Remembers:
+        def __init__(self, fun: Any) -> None:
+            self.name = ""
+
+        def __set_name__(self, owner: type, name: str) -> None:
+            self.name = f"{owner.__name__}.{name}"
+
+        def __call__(self) -> None: ...
+
+    @utils.for_all_methods(Remembers)
+    class D:
+        def method(self) -> None: ...
+
+    assert D.method.name == "D.method"  # type: ignore[attr-defined]

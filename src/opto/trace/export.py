@@ -36,8 +36,12 @@ def export_source(model: ParameterContainer) -> str:
     Raises ValueError, naming the method, where a source cannot be found or a code parameter does not parse.
     """
     names = Names(_Classes(model).source)
-    names.need_class(type(model))
-    return "\n\n\n".join([_HEADER.format(name=type(model).__name__), *names.texts()]) + "\n"
+    name = getattr(model, "__name__", "") if is_bundled(model) else type(model).__name__
+    if is_bundled(model):
+        names.need(name, model, {})
+    else:
+        names.need_class(type(model))
+    return "\n\n\n".join([_HEADER.format(name=name), *names.texts()]) + "\n"
 
 
 class _Classes:

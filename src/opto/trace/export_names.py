@@ -65,11 +65,13 @@ class Names:
 
     def need_names_of(self, text: str, function: Any) -> str:
         """Finds definitions for the global names in `text`, a function's source; returns the text, made fit."""
-        scope = _scope(function)
+        return self._need_all(text, _scope(function))
+
+    def _need_all(self, text: str, scope: dict[str, Any]) -> str:
         text = _without_our_modules(text, scope)
         for name in _global_names(text):
             if name in scope and name != "__class__":
-                self._need(name, scope[name])
+                self.need(name, scope[name], scope)
             elif name in _STAND_INS:
                 self.add(name, _STAND_INS[name])
         return text
@@ -79,10 +81,11 @@ class Names:
         name = getattr(value, "__name__", None)
         if name is None or not name.isidentifier():
             raise ValueError(f"a value of type {type(value).__name__} cannot be exported: make it in a method instead")
-        self._need(name, value)
+        self.need(name, value, {})
         return str(name)
 
-    def _need(self, name: str, value: Any) -> None:
+    def need(self, name: str, value: Any, scope: dict[str, Any]) -> None:
+        """Defines `name` as `value`, which `scope` (the globals of its users) knows so."""
         if name in self.pending or (hasattr(builtins, name) and getattr(builtins, name) is value):
             return
         if isinstance(value, type) and not is_ours(value):
@@ -91,7 +94,7 @@ class Names:
         self.pending[name] = value
         if isinstance(value, ModuleType):
             self._module(name, value)
-        elif is_ours(value) and not isinstance(value, AbstractNode | ParameterContainer):
+        elif _is_name_of_ours(value):
             self._stand_in(name, value)
         elif is_bundled(value):
             source = value.parameter._data if value.trainable else value.info["source"]
@@ -101,7 +104,7 @@ class Names:
         elif _importable(value):
             self._imported(value, name)
         else:
-            self._constant(name, value)
+            self._constant(name, value, scope)
 
     def _alias(self, name: str, own: str) -> None:
         if own != name:
@@ -119,7 +122,7 @@ class Names:
             self._alias(name, own)
         elif own not in ("bundle", "model"):
             homes = [m for m, module in sys.modules.items() if is_ours(module) and vars(module).get(own) is value]
-            home = min(homes, key=len, default=value.__module__)
+            home = min(homes, key=len)
             self.imports[f"from {home} import {own}" + ("" if own == name else f" as {name}")] = None
             _warn("the exported code uses %s of opto: the file needs opto to run", name)
 
@@ -134,12 +137,14 @@ class Names:
         self.add(own, text)
         self._alias(name, own)
 
-    def _constant(self, name: str, value: Any) -> None:
+    def _constant(self, name: str, value: Any, scope: dict[str, Any]) -> None:
         data = value._data if isinstance(value, AbstractNode) else value
-        text = literal(data)
+        text = literal(data) or _assigned_text(name, scope)
         if text is None:
             _warn("the exported code uses %s, a %s without a literal: define it", name, type(data).__name__)
             text = f"None  # was a {type(data).__name__}: define it here"
+        else:
+            text = self._need_all(text, scope)
         self.add(name, f"{name} = {text}")
 
     def _imported(self, value: Any, name: str) -> str:
@@ -153,6 +158,31 @@ def _warn(message: str, *details: Any) -> None:
     import logging  # here and below: importing the tape stays cheap
 
     logging.getLogger(__name__).warning(message, *details)
+
+
+def _is_name_of_ours(value: Any) -> bool:
+    """Is it something that this library defines under a name, not an object that the user made with it?"""
+    if not is_ours(value) or isinstance(value, AbstractNode | ParameterContainer):
+        return False
+    name = getattr(value, "__name__", None)
+    modules = [module for module in sys.modules.values() if is_ours(module)]
+    return name in _STAND_INS or any(vars(module).get(str(name)) is value for module in modules)
+
+
+def _assigned_text(name: str, scope: dict[str, Any]) -> str | None:
+    """The expression that the user's module assigns to a global, such as `re.compile(...)`."""
+    module = sys.modules.get(str(scope.get("__name__")))
+    try:
+        source = inspect.getsource(module) if module is not None else ""
+        statements = ast.parse(source).body
+    except (OSError, TypeError, SyntaxError):
+        return None
+    for statement in reversed(statements):
+        if isinstance(statement, ast.Assign | ast.AnnAssign) and statement.value is not None:
+            targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
+            if any(isinstance(target, ast.Name) and target.id == name for target in targets):
+                return ast.get_source_segment(source, statement.value)
+    return None
 
 
 def _importable(value: Any) -> bool:

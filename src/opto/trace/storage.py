@@ -61,7 +61,7 @@ def load_into(path: str | os.PathLike[str], container: ParameterContainer, known
         document = _from_old(loads_old(data)) if data[:1] == b"\x80" else _parsed(data)
         _check_names(container, document, "")
         _restore(container, document, _Known(container, known))
-    except LoadError as error:
+    except (LoadError, RecursionError) as error:
         raise LoadError(f"cannot load {os.fspath(path)!s}: {error}") from error
 
 
@@ -129,7 +129,11 @@ def _value(value: Any) -> Any:
     try:
         return Encoder().encode(value)
     except NotPlainError:
+        pass
+    try:
         return {"$pickle": _base64(dumps(value))}
+    except Exception as error:
+        raise TypeError(f"a parameter that holds a {type(value).__name__} cannot be saved: {error}") from error
 
 
 def _base64(data: bytes) -> str:

@@ -73,7 +73,10 @@ def for_all_methods(decorator: Callable[[Any], Any]) -> Callable[[_Class], _Clas
             if isinstance(value, staticmethod | classmethod):
                 setattr(cls, name, type(value)(decorator(value.__func__)))
             elif callable(value):
-                setattr(cls, name, decorator(value))
+                made = decorator(value)
+                setattr(cls, name, made)
+                if hasattr(made, "__set_name__"):  # Python tells this only to what stands in a class body
+                    made.__set_name__(cls, name)
         return cls
 
     return decorate

@@ -2,7 +2,9 @@
 
 Prints the time per node, and its ratio to the smallest size, for building, backward, the graph that a
 parameter gets, deep copies, pickling and freeing, from 10³ to 10⁶ nodes; then backward and prompt for
-10, 100 and 1,000 parameters. The collector of cycles is off while a stage is timed. Run: python bench/growth.py [--largest 1000000]
+10, 100 and 1,000 parameters. The collector of cycles is off while a stage is timed.
+
+Run: python bench/growth.py [--largest 1000000]
 """
 
 from __future__ import annotations

@@ -122,15 +122,13 @@ class FunModule(Module):
         given = plan.ordered(args, kwargs) if plan.tail else args
         tracing = TRACING.get()
         if self._plain:
-            # zip without strict: equally long by construction, and the keyword costs time
-            pairs = zip(given, plan.roots) if tracing else ()  # noqa: B905
-            inputs = tuple([a if isinstance(a, Node) else _lift(a, root) for a, root in pairs])
+            inputs = _inputs(given, plan.roots) if tracing else ()
             values = [a._data if isinstance(a, Node) else a for a in given]
         else:
             inputs, values = self._unprocessed(plan, given)
         inputs = inputs if parameter is None else (*inputs, parameter)
         if self._async:
-            return self._awaited(lambda: run(body.fun, plan, values, USED_NODES.get()), body, plan, inputs, values)
+            return self._awaited(functools.partial(run, body.fun, plan, values), body, plan, inputs, values)
         used: set[Any] | None = set() if tracing else None
         try:
             output = run(body.fun, plan, values, used)
@@ -139,7 +137,7 @@ class FunModule(Module):
                 raise
             raise self._failure(error, plan, inputs) from error
         if type(output) is CoroutineType:
-            return self._awaited(lambda: output, body, plan, inputs, values)
+            return self._awaited(functools.partial(_given, output), body, plan, inputs, values)
         if used or not self._plain or isinstance(output, _UNUSUAL):
             return self._concluded(output, plan, inputs, values, used)
         return link(plan.operation, output, inputs)
@@ -149,9 +147,7 @@ class FunModule(Module):
 
     def _unprocessed(self, plan: Plan, given: tuple[Any, ...]) -> tuple[tuple[Any, ...], list[Any]]:
         """The inputs of a call whose body gets nodes: those passed or copies of them, but `self` as it is."""
-        inputs = tuple(
-            [a if isinstance(a, Node) else _lift(a, root) for a, root in zip(given, plan.roots, strict=True)]
-        )
+        inputs = _inputs(given, plan.roots)
         own = int(self._receiver is not None)
         values = list(given[own:])
         if self.traceable_code:
@@ -161,14 +157,14 @@ class FunModule(Module):
     def _catches(self, error: Exception) -> bool:
         return self.catch_execution_error and not isinstance(error, TraceMissingInputsError)
 
-    async def _awaited(self, start: Callable[[], Any], body: Body, plan: Plan, inputs: Any, values: Any) -> Any:
+    async def _awaited(self, start: Callable[[Any], Any], body: Body, plan: Plan, inputs: Any, values: Any) -> Any:
         """The call of a coroutine function, once it is awaited."""
         if body.broken:
             raise body.broken.pop()
         used: set[Any] | None = set() if TRACING.get() else None
         outside = USED_NODES.set(used)
         try:
-            output = start()
+            output = start(used)
             if type(output) is CoroutineType:
                 output = await output
         except GeneratorExit:  # thrown away unfinished
@@ -349,6 +345,15 @@ class FunModule(Module):
     def __setstate__(self, text: str) -> None:
         if self.parameter is not None:
             self.parameter._data = text
+
+
+def _given(output: Any, used: Any) -> Any:
+    return output
+
+
+def _inputs(given: tuple[Any, ...], roots: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The input nodes of a call. (Equally long by construction; `strict` would cost time.)"""
+    return tuple([a if isinstance(a, Node) else _lift(a, root) for a, root in zip(given, roots)])  # noqa: B905
 
 
 def _lift(value: Any, root: Any) -> Any:

@@ -110,7 +110,7 @@ def _without_constants(uses: list[Use]) -> tuple[Use, ...]:
 
 
 def _plain(value: Any) -> bool:
-    return type(value).__repr__ is not object.__repr__
+    return getattr(type(value), "__repr__", None) != object.__repr__
 
 
 # --- texts ---

@@ -1,0 +1,44 @@
+"""A time limit for code that an optimizer wrote and that may never end."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Generator
+from contextlib import contextmanager
+from types import FrameType
+
+__all__ = ["deadline"]
+
+
+@contextmanager
+def deadline(seconds: float) -> Generator[None, None, None]:
+    """Raise TimeoutError in the block after `seconds`; 0 sets no limit.
+
+    Works by a timer signal, so only in the main thread of a POSIX system; elsewhere, and where the program
+    uses that signal itself, there is no limit.
+    """
+    if seconds <= 0 or not _possible():
+        yield
+        return
+
+    def ring(_signal: int, _frame: FrameType | None) -> None:
+        signal.setitimer(signal.ITIMER_REAL, 0.05)  # again, if the code swallows this one
+        raise TimeoutError(f"it took longer than {seconds:g} seconds")
+
+    before = signal.signal(signal.SIGALRM, ring)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def _possible() -> bool:
+    return (
+        hasattr(signal, "setitimer")
+        and threading.current_thread() is threading.main_thread()
+        and signal.getsignal(signal.SIGALRM) in (signal.SIG_DFL, signal.SIG_IGN)
+        and signal.getitimer(signal.ITIMER_REAL)[0] == 0
+    )

@@ -1,0 +1,308 @@
+"""Improve an agent step by step: draw candidates, keep one only if it does better on the examples.
+
+One sampled reply of a small model may be wrong, so nothing is kept unseen. It works with any optimizer: one that
+has a `focus` is told which part to change, and what was tried for it.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from opto.events import emit
+from opto.optimizers.asking import Tally
+from opto.optimizers.convert import same_value
+from opto.optimizers.focus import Focus, Tried
+from opto.optimizers.optimizer import Optimizer
+from opto.optimizers.update import Update
+from opto.trace.nodes import ParameterNode
+from opto.trainer.gate import Candidate, Verdict, best_of, judge_candidate
+from opto.trainer.news import CandidateTried, ImproveEnded, RolloutDone, StepBegun, StepEnded
+from opto.trainer.rollouts import Agent, Judge, Rollout, roll_out
+from opto.trainer.suspicion import suspects, telling_rollouts
+
+__all__ = ["Improvement", "Plan", "StepRecord", "improve"]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How to improve. A step draws up to `candidates`, at `temperatures` in turn, and stops early if one solves all.
+
+    `failing` and `passing` count the runs shown; `seconds` bounds the whole, `run_seconds` one run of the
+    agent (0: no bound); `perfect` is the score from which an example counts as solved.
+    """
+
+    steps: int = 12
+    candidates: int = 4
+    temperatures: tuple[float, ...] = (0.4, 0.7, 0.9, 1.1)
+    failing: int = 3
+    passing: int = 1
+    seconds: float = 0
+    run_seconds: float = 120
+    perfect: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class StepRecord:
+    """One step: the part it was about, its candidates, the one accepted, and what it cost."""
+
+    step: int
+    part: str | None
+    candidates: tuple[Candidate, ...]
+    accepted: Candidate | None
+    score: float
+    spent: Tally
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Improvement:
+    """What training did. Scores are means over the examples; `reason` says why it ended."""
+
+    before: float
+    after: float
+    steps: tuple[StepRecord, ...]
+    rollouts: tuple[Rollout, ...]
+    reason: str
+    seconds: float
+
+    @property
+    def solved(self) -> bool:
+        """Whether every example is solved."""
+        return self.reason == "solved"
+
+    @property
+    def calls(self) -> int:
+        """Questions asked to the model by the optimizer."""
+        return sum(record.spent.calls for record in self.steps)
+
+    @property
+    def prompt_tokens(self) -> int:
+        """Tokens of all prompts that a server counted."""
+        return sum(record.spent.prompt_tokens or 0 for record in self.steps)
+
+
+def improve(
+    agent: Agent,
+    optimizer: Optimizer,
+    examples: Sequence[Any],
+    judge: Judge,
+    *,
+    plan: Plan | None = None,
+    rng: random.Random | None = None,
+    clock: Callable[[], float] = time.perf_counter,
+) -> Improvement:
+    """Change the parameters of `optimizer` until the agent solves the examples, or the plan runs out.
+
+    `agent(example)` returns a node, `judge(example, value)` a Judgement. The parameters are left at the
+    best values found. Events (`opto.trainer.news`) tell how it goes.
+
+    Example:
+        >>> from opto.llm.fakes import ScriptedLLM
+        >>> from opto.optimizers import OptoPrime
+        >>> from opto.trace import GRAPH, node
+        >>> GRAPH.clear()
+        >>> x = node(1, name="x", trainable=True)
+        >>> llm = ScriptedLLM(['{"suggestion": {"x0": 7}}', '{"suggestion": {"x0": 4}}'])
+        >>> def judge(example, value):
+        ...     return (1, "right") if value == 5 else (0, "too high" if value > 5 else "too low")
+        >>> done = improve(lambda n: x + n, OptoPrime([x], llm=llm), [1], judge, plan=Plan(candidates=1))
+        >>> done.reason, len(done.steps), x.data
+        ('solved', 2, 4)
+    """
+    return _Improver(agent, optimizer, judge, plan or Plan(), rng or random.Random(0), clock).run(examples)
+
+
+class _Improver:
+    """The loop and its state: the rollouts of the values in force, and what was tried for each part."""
+
+    def __init__(
+        self,
+        agent: Agent,
+        optimizer: Optimizer,
+        judge: Judge,
+        plan: Plan,
+        rng: random.Random,
+        clock: Callable[[], float],
+    ) -> None:
+        self.agent, self.optimizer, self.judge = agent, optimizer, judge
+        self.plan, self.rng, self.clock = plan, rng, clock
+        self.present: list[Rollout] = []
+        self.tries: dict[str, int] = defaultdict(int)
+        self.tried: dict[str, list[Tried]] = defaultdict(list)
+        self.step = 0
+
+    def run(self, examples: Sequence[Any]) -> Improvement:
+        start = self.clock()
+        self.present = [self._roll_out(example, 0) for example in examples]
+        before = self._score()
+        records: list[StepRecord] = []
+        reason = self._why_stop(start)
+        while reason is None:
+            self.step += 1
+            records.append(self._one_step())
+            reason = self._why_stop(start)
+        emit(ImproveEnded(reason, before, self._score()))
+        seconds = self.clock() - start
+        return Improvement(before, self._score(), tuple(records), tuple(self.present), reason, seconds)
+
+    def _score(self) -> float:
+        return sum(r.score for r in self.present) / max(1, len(self.present))
+
+    def _why_stop(self, start: float) -> str | None:
+        if all(r.score >= self.plan.perfect for r in self.present):
+            return "solved"
+        if not any(r.usages for r in self.present if r.score < self.plan.perfect):
+            return "nothing to change"
+        if self.step >= self.plan.steps:
+            return "out of steps"
+        if self.plan.seconds and self.clock() - start >= self.plan.seconds:
+            return "out of time"
+        return None
+
+    # --- one step ---
+
+    def _one_step(self) -> StepRecord:
+        start, spent = self.clock(), Tally()
+        scores = suspects(self.present, self.tries, self.plan.perfect)
+        part = next(iter(scores))
+        focused = hasattr(self.optimizer, "focus")
+        emit(StepBegun(self.step, part if focused else None, scores))
+        self._show(part)
+        candidates: list[Candidate] = []
+        for number, update in enumerate(self._proposals(part), 1):
+            candidate = self._try(number, update)
+            _add(spent, getattr(self.optimizer, "spent", None))
+            candidates.append(candidate)
+            if candidate.verdict.better and self._all_solved(candidate.verdict.rollouts):
+                break
+        accepted = best_of(candidates)
+        self._conclude(part, candidates, accepted)
+        record = StepRecord(
+            self.step,
+            part if focused else None,
+            tuple(candidates),
+            accepted,
+            self._score(),
+            spent,
+            self.clock() - start,
+        )
+        changed = tuple(accepted.values) if accepted else ()
+        cost = (spent.calls, spent.prompt_tokens, spent.completion_tokens, record.seconds)
+        emit(StepEnded(self.step, record.part, changed, record.score, *cost))
+        return record
+
+    def _all_solved(self, rollouts: Iterable[Rollout]) -> bool:
+        return all(r.score >= self.plan.perfect for r in rollouts)
+
+    def _show(self, part: str) -> None:
+        """Send the feedback of a few telling runs backward."""
+        mixed = list(self.present)
+        self.rng.shuffle(mixed)
+        plan = self.plan
+        shown = telling_rollouts(mixed, part, failing=plan.failing, passing=plan.passing, perfect=plan.perfect)
+        self.optimizer.zero_feedback()
+        for rollout in shown:
+            self.optimizer.backward(rollout.output, rollout.feedback, retain_graph=True)
+
+    def _proposals(self, part: str) -> Iterator[Update]:
+        """Candidates one by one, none written."""
+        optimizer: Any = self.optimizer
+        seed = self.rng.randrange(2**31)
+        temperatures = self.plan.temperatures
+        for i in range(self.plan.candidates):
+            if hasattr(optimizer, "focus"):
+                optimizer.focus = Focus(part, tuple(self.tried[part]), seed + i)
+            if hasattr(optimizer, "propose_each"):
+                yield from optimizer.propose_each(1, [temperatures[i % len(temperatures)]])
+            else:
+                yield optimizer.step(bypassing=True)
+
+    def _try(self, number: int, update: Mapping[ParameterNode[Any], Any]) -> Candidate:
+        """Run a proposal behind the gate; the values in force are put back whatever happens."""
+        fresh = {p: v for p, v in update.items() if p.trainable and not same_value(v, p.data)}
+        values = {p.py_name: v for p, v in fresh.items()}
+        fault = self._refusal(update, values)
+        if fault is not None:
+            candidate = Candidate(values, Verdict(False, fault))
+        else:
+            present = {p: p.data for p in fresh}
+            try:
+                self.optimizer.update(fresh)
+                verdict = judge_candidate(
+                    self.present, lambda example: self._roll_out(example, number), perfect=self.plan.perfect
+                )
+            finally:
+                self.optimizer.update(present)
+            candidate = Candidate(values, verdict)
+        verdict = candidate.verdict
+        score = verdict.standing.score / len(self.present) if verdict.standing else None
+        emit(CandidateTried(self.step, number, values, score, verdict.better, verdict.reason))
+        return candidate
+
+    def _refusal(self, update: Any, values: Mapping[str, Any]) -> str | None:
+        """Why a proposal is not worth running, or None."""
+        if not values:
+            return str(getattr(update, "reason", None) or "it changes nothing")
+        if all(any(same_value(t.value, value) for t in self.tried[name]) for name, value in values.items()):
+            return "it was tried before"
+        return None
+
+    def _conclude(self, part: str, candidates: Sequence[Candidate], accepted: Candidate | None) -> None:
+        """Write the accepted values; remember the others with what was said about them."""
+        self.tries[part] += 1
+        for candidate in candidates:
+            if candidate is not accepted:
+                self._remember(candidate)
+        if accepted is None:
+            return
+        by_name = {p.py_name: p for p in self.optimizer.parameters}
+        for name in accepted.values:
+            before = Tried(by_name[name].data, _said(self.present, self.plan.perfect))
+            self.tried[name] = [before, *self.tried[name]] if _ordered(before.value) else []
+        self.optimizer.update({by_name[name]: value for name, value in accepted.values.items()})
+        self.present = list(accepted.verdict.rollouts)
+        for name in self.tries:
+            self.tries[name] = 0 if name in accepted.values else max(0, self.tries[name] - 1)
+
+    def _remember(self, candidate: Candidate) -> None:
+        if len(candidate.values) != 1 or not candidate.verdict.seen:
+            return
+        ((name, value),) = candidate.values.items()
+        tried = Tried(value, _said(candidate.verdict.seen, self.plan.perfect))
+        if tried not in self.tried[name]:
+            self.tried[name].append(tried)
+
+    def _roll_out(self, example: Any, candidate: int) -> Rollout:
+        parameters = self.optimizer.parameters
+        seconds = self.plan.run_seconds
+        rollout = roll_out(self.agent, example, self.judge, parameters=parameters, seconds=seconds)
+        emit(RolloutDone(self.step, candidate, example, rollout.value, rollout.feedback, rollout.score))
+        return rollout
+
+
+def _ordered(value: Any) -> bool:
+    """Whether earlier values still say where better ones lie."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _said(rollouts: Iterable[Rollout], perfect: float) -> str:
+    """The feedback that failing runs got most."""
+    said = [r.feedback for r in rollouts if r.score < perfect]
+    return max(said, key=said.count, default="")[:200]
+
+
+def _add(total: Tally, spent: Any) -> None:
+    """Count what one proposal cost."""
+    if not isinstance(spent, Tally):
+        return
+    for name in ("prompt_tokens", "completion_tokens"):
+        count = getattr(spent, name)
+        if count is not None:
+            setattr(total, name, (getattr(total, name) or 0) + count)
+    total.calls += spent.calls
+    total.seconds += spent.seconds

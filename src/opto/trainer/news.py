@@ -1,0 +1,67 @@
+"""The events of training: typed news for whoever watches (a shell, a log, a store)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from opto.events import Event
+
+__all__ = ["CandidateTried", "ImproveEnded", "RolloutDone", "StepBegun", "StepEnded"]
+
+
+@dataclass(frozen=True)
+class RolloutDone(Event):
+    """The agent ran on an example. `step` is 0 before the first step; `candidate` is 0 for the values in force."""
+
+    step: int
+    candidate: int
+    example: Any
+    value: Any
+    feedback: str
+    score: float
+
+
+@dataclass(frozen=True)
+class StepBegun(Event):
+    """A step is about `part` (None: the optimizer chooses), which was chosen for its suspicion."""
+
+    step: int
+    part: str | None
+    suspicion: Mapping[str, float] = field(default_factory=dict[str, float])
+
+
+@dataclass(frozen=True)
+class CandidateTried(Event):
+    """A candidate was accepted or refused; `reason` says why. `score` is None if it never ran on all examples."""
+
+    step: int
+    candidate: int
+    values: Mapping[str, Any]
+    score: float | None
+    accepted: bool
+    reason: str
+
+
+@dataclass(frozen=True)
+class StepEnded(Event):
+    """A step ended with `score`, the mean over the examples. Tokens are None where no server counted them."""
+
+    step: int
+    part: str | None
+    changed: tuple[str, ...]
+    score: float
+    calls: int
+    prompt_tokens: int | None
+    completion_tokens: int | None
+    seconds: float
+
+
+@dataclass(frozen=True)
+class ImproveEnded(Event):
+    """Training ended; `reason` is "solved", "out of steps", "out of time" or "nothing to change"."""
+
+    reason: str
+    before: float
+    after: float

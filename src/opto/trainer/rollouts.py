@@ -1,0 +1,106 @@
+"""One run of an agent on one example: what came out, how good it was, and how each parameter was used."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from opto.errors import ExecutionError, OptimizerError
+from opto.optimizers.show import show
+from opto.trace.nodes import ExceptionNode, MessageNode, Node, ParameterNode
+from opto.trainer.deadline import deadline
+
+__all__ = ["Agent", "Judge", "Judgement", "Rollout", "Usage", "roll_out", "run_all", "usages"]
+
+_LONGEST = 2_000
+
+
+class Judgement(NamedTuple):
+    """What a judge says of an output: a score, by convention 1 for perfect, and feedback in words."""
+
+    score: float
+    feedback: str
+
+
+Agent = Callable[[Any], Any]
+"""Called with an example; returns a node."""
+Judge = Callable[[Any, Any], Judgement]
+"""(example, value of the output) -> Judgement."""
+
+
+class Usage(NamedTuple):
+    """How a run used a parameter: what the reading call got beside it and what it made, as texts to compare."""
+
+    inputs: str
+    value: str
+    broken: bool
+    level: int
+
+
+@dataclass(frozen=True, slots=True)
+class Rollout:
+    """A run on `example`. `output` is the node to give feedback to; `failed` says that it raised."""
+
+    example: Any
+    output: Node[Any]
+    score: float
+    feedback: str
+    usages: Mapping[str, tuple[Usage, ...]]
+    failed: bool = False
+
+    @property
+    def value(self) -> Any:
+        """The value of the output; of a run that raised, the message."""
+        return self.output.data
+
+
+def roll_out(
+    agent: Agent, example: Any, judge: Judge, *, parameters: Iterable[ParameterNode[Any]] = (), seconds: float = 0
+) -> Rollout:
+    """Run and judge; an agent that raises in traced code gets score 0 and its error as feedback.
+
+    With `seconds` a run that takes longer counts as raising (in the main thread of POSIX systems).
+    """
+    try:
+        with deadline(seconds):
+            output = agent(example)
+    except ExecutionError as error:
+        node = error.exception_node
+        feedback = str(node.data).split("\n\n", 1)[0][:_LONGEST]
+        return Rollout(example, node, 0.0, feedback, usages(node, parameters), failed=True)
+    if not isinstance(output, Node):
+        raise OptimizerError(f"The agent returned a {type(output).__name__}, not a node: feedback has nowhere to go.")
+    judgement = Judgement(*judge(example, output.data))
+    return Rollout(example, output, float(judgement.score), judgement.feedback, usages(output, parameters))
+
+
+def usages(output: Node[Any], parameters: Iterable[ParameterNode[Any]]) -> dict[str, tuple[Usage, ...]]:
+    """By name of a parameter, the calls before `output` that read it. Linear in the size of the run."""
+    mine = {id(parameter): parameter.py_name for parameter in parameters}
+    found: dict[str, list[Usage]] = {}
+    seen = {id(output)}
+    queue: list[Node[Any]] = [output]
+    for node in queue:  # grows while walked
+        if not isinstance(node, MessageNode):
+            continue
+        for parent in node.parents:
+            if id(parent) in mine:
+                found.setdefault(mine[id(parent)], []).append(_usage(node))
+            if id(parent) not in seen:
+                seen.add(id(parent))
+                queue.append(parent)
+    return {name: tuple(used) for name, used in found.items()}
+
+
+def _usage(node: MessageNode[Any]) -> Usage:
+    others = [show(parent.data, _LONGEST) for parent in node.parents if not isinstance(parent, ParameterNode)]
+    failed = isinstance(node, ExceptionNode)
+    return Usage(" | ".join(others), show(node.data, _LONGEST), failed or node.data is None, node.level)
+
+
+def run_all(
+    agent: Agent, examples: Sequence[Any], judge: Judge, *, parameters: Sequence[ParameterNode[Any]], seconds: float = 0
+) -> list[Rollout]:
+    """One rollout an example, in order."""
+    return [roll_out(agent, example, judge, parameters=parameters, seconds=seconds) for example in examples]

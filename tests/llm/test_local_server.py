@@ -20,6 +20,7 @@ from opto.errors import LLMServerError, LLMTimeoutError, MissingExtraError
 from opto.llm import LocalLLM, ModelProfile, identity_of
 from opto.llm.local import close_servers, process
 from opto.llm.local import model as model_module
+from opto.llm.local.cores import usable_cores
 from opto.llm.local.process import LocalServer, ServerConfig, server_for
 
 ASK = [{"role": "user", "content": "hi"}]
@@ -152,6 +153,7 @@ def test_the_server_ends_when_its_parent_is_killed(weights: Path) -> None:
     parent = f"""
 import sys, threading
 from pathlib import Path
+from opto.llm.local.cores import usable_cores
 from opto.llm.local.process import LocalServer, ServerConfig
 config = ServerConfig(Path({str(weights)!r}), 1, 512, 1)
 server = LocalServer(config, lambda c: [sys.executable, "-c", {FAKE!r}, str(c.model)])
@@ -182,6 +184,15 @@ def test_without_the_extra_one_sentence_shows_both_ways_out(monkeypatch: pytest.
     with pytest.raises(MissingExtraError) as caught:
         LocalLLM(weights)(ASK)
     assert "OPENAI_API_KEY" in str(caught.value) and "pip install 'opto-trace[local]'" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("limit", "cores"),
+    [("100000 100000", 1), ("50000 100000", 1), ("max 100000", None), ("6400000 1", None), ("1 0", None)],
+)
+def test_a_container_gets_the_threads_of_its_quota(tmp_path: Path, limit: str, cores: int | None) -> None:
+    (tmp_path / "cpu.max").write_text(limit)
+    assert usable_cores(tmp_path / "cpu.max") == (cores or usable_cores(tmp_path / "none"))
 
 
 def test_the_profile_asks_nothing_of_the_network() -> None:

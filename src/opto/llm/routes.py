@@ -10,7 +10,7 @@ from typing import Any
 from opto.errors import LLMConfigError, MissingExtraError
 from opto.llm.http import EnvKey, OpenAICompatible
 
-__all__ = ["PROVIDERS", "Provider", "azure", "custom", "transport_for"]
+__all__ = ["PROVIDERS", "AzureToken", "Provider", "azure", "custom", "transport_for"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from opto.errors import LLMConnectionError, LLMServerError
 from opto.llm.base import Choice, Message, Messages, Response, Usage
 from opto.llm.flow import Flow, FlowLLM, ask, blocking
 from opto.llm.http import OpenAICompatible
+from opto.llm.local.cores import usable_cores
 from opto.llm.local.models import DEFAULT_MODEL, KNOWN_MODELS, KnownModel, known_model
 from opto.llm.local.process import LocalServer, ServerConfig, require_extra, server_for
 from opto.llm.local.progress import Report, watch
@@ -123,7 +124,7 @@ class LocalLLM(FlowLLM):
                 if self.known
                 else check_gguf(Path(self.model_name))
             )
-            self._config = ServerConfig(path.absolute(), self.threads or _cores(), self.context, self.slots)
+            self._config = ServerConfig(path.absolute(), self.threads or usable_cores(), self.context, self.slots)
         return self._config
 
     def __getstate__(self) -> dict[str, Any]:
@@ -135,13 +136,6 @@ class LocalLLM(FlowLLM):
 
 def _is_path(name: str) -> bool:
     return name not in KNOWN_MODELS and (name.endswith(".gguf") or os.path.sep in name or os.path.exists(name))
-
-
-def _cores() -> int:
-    """Cores that this process may use, which in a container are fewer than the machine has."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _without_begun(response: Response, messages: Messages) -> Response:

@@ -17,7 +17,7 @@ from opto.optimizers.collect import FunctionFeedback, collect, function_feedback
 from opto.optimizers.convert import convert, format_code
 from opto.optimizers.optimizer import Optimizer
 from opto.optimizers.problem import Part, Problem, is_code
-from opto.optimizers.replies import Suggestion, clean_name, read_reply
+from opto.optimizers.replies import Suggestion, clean_name, read_reply, unfenced
 from opto.optimizers.update import PartRefused, Update
 from opto.optimizers.utils import print_color
 from opto.trace.nodes import ParameterNode
@@ -225,8 +225,9 @@ class LLMOptimizer(Optimizer):
             name = parameter.py_name
             if name not in named:
                 continue
+            value = named[name]
             try:
-                value = convert(named[name], parameter._data)
+                value = convert(unfenced(value) if is_code(name) and isinstance(value, str) else value, parameter._data)
             except ReplyError as error:
                 if not self.ignore_extraction_error:
                     raise ReplyError(f"The value suggested for {name} is refused: {error}.") from error

@@ -31,6 +31,7 @@ __all__ = [
     "read_fence",
     "read_json_reply",
     "read_reply",
+    "unfenced",
 ]
 
 _RESCUE_BODY = re.compile(r'"suggestion"\s*:\s*\{(.*)\}', re.DOTALL)
@@ -305,6 +306,16 @@ def read_fence(text: str, begun: str = "") -> str:
     if begun and body.lstrip().startswith(begun.strip().splitlines()[0]):
         begun = ""
     return (begun + body).rstrip() if begun else body.strip("\n").rstrip()
+
+
+def unfenced(code: str) -> str:
+    """The code inside a fence that was put around a value; other code as it is.
+
+    >>> unfenced("```python\\nx = 1\\n```")
+    'x = 1'
+    """
+    fence = _FENCE.fullmatch(code.strip())
+    return code if fence is None else fence.group(3)
 
 
 def _from_lines(text: str, problem: Problem) -> Suggestion | None:

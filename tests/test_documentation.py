@@ -1,0 +1,57 @@
+"""What the documentation shows is run: doctests of every module, README's blocks, the idea from scratch."""
+
+from __future__ import annotations
+
+import doctest
+import importlib
+import json
+import pkgutil
+import re
+import runpy
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import opto
+from opto.llm.fakes import DummyLLM
+
+ROOT = Path(__file__).parent.parent
+MODULES = sorted(info.name for info in pkgutil.walk_packages(opto.__path__, "opto.") if "__main__" not in info.name)
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_examples_in_docstrings(name: str) -> None:
+    failed, _ = doctest.testmod(importlib.import_module(name), optionflags=doctest.ELLIPSIS)
+    assert not failed
+
+
+def answer(*args: Any, messages: Any = None, **options: Any) -> str:
+    """Stands in for a model: names the language and the name for the agent, rewrites `greet` for the optimizer."""
+    text = (messages or args[0])[-1]["content"]
+    code = re.search(r"__code\d+", text)
+    if code is None:
+        return "English"
+    greet = 'def greet(self, lang, user_name):\n    """Produce a greeting based on the language"""\n    return "Hello"'
+    names = re.findall(r"__code\d+(?:_copy\d+)?", text)
+    return json.dumps({"reasoning": "It must say Hello.", "suggestion": {name: greet for name in set(names)}})
+
+
+def test_the_blocks_of_the_readme_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("opto.utils.llm.LLM", lambda *args, **kwargs: DummyLLM(answer))
+    text = (ROOT / "README.md").read_text()
+    names: dict[str, Any] = {"__name__": "readme"}
+    blocks = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    assert len(blocks) >= 3
+    for number, block in enumerate(blocks):
+        path = tmp_path / f"readme_{number}.py"
+        path.write_text(block)
+        exec(compile(block, str(path), "exec"), names)
+    assert names["update"], names["update"].reason
+
+
+def test_the_idea_from_scratch_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    path = ROOT / "docs" / "from_scratch.py"
+    assert len(path.read_text().splitlines()) <= 250
+    runpy.run_path(str(path), run_name="__main__")
+    assert "All correct" in capsys.readouterr().out

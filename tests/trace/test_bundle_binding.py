@@ -140,3 +140,25 @@ def test_unprocessed_inputs_keep_defaults_and_nodes() -> None:
     made = g(x)
     assert made.data == 1 and made.info["output"] is x
     assert made.info["inputs"]["args"][0] is x and made.info["inputs"]["kwargs"] == {"y": 3}
+
+
+def test_vectors() -> None:
+    GRAPH.clear()
+
+    def bases(made: Any) -> dict[str, str]:
+        return {key: value.name.split(":")[0] for key, value in made.inputs.items()}
+
+    fun = BUNDLED["f"]
+    assert bases(fun(1, c=3)) == {"a": "a", "b": "b", "c": "c", "d": "d"}
+    many = {"a": "a", "b": "b", "args_0": "int", "args_1": "int", "c": "c", "d": "d", "e": "e"}
+    assert bases(fun(1, 20, 30, 40, c=3, e=5)) == many
+    n = node(1, name="n")
+    made = fun(n, n, n, c=n, e=n)
+    assert {key for key, value in made.inputs.items() if value is n} == {"a", "b", "args_0", "c", "e"}
+    assert [p.name for p in made.parents] == ["n:0", made.inputs["d"].name]
+    assert BUNDLED["only"](1, b=2).data == (1, 2, 3)
+
+
+def test_builtins_that_hide_their_signature() -> None:
+    made = bundle()(max)(1, 2, key=abs)
+    assert made.data == 2 and list(made.inputs) == ["args_0", "args_1", "key"]

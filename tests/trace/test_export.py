@@ -5,11 +5,13 @@ from __future__ import annotations
 import ast
 import functools
 import json
+import linecache
 import math
 import re
 import subprocess
 import sys
 import textwrap
+import types
 from os.path import join as joined
 from pathlib import Path
 from random import choice
@@ -401,6 +403,26 @@ def test_objects_without_text(caplog: pytest.LogCaptureFixture) -> None:
     text = export_source(closed(object()))
     assert "thing = None  # was a object: define it here" in text and "thing" in caplog.text
     assert 'MADE = DummyLLM("hi")' in text and " import DummyLLM\n" in text
+
+
+CELLS = (
+    "%magic is no Python",
+    'import re\nWORDS = re.compile("b+")\nWORDS = re.compile("a+")',
+    "from opto.trace import model\n@model\nclass Cell:\n    def forward(self, x):\n        return WORDS.findall(x)",
+)
+
+
+def test_notebook_cells(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    notebook = types.ModuleType("__main__")
+    monkeypatch.setitem(sys.modules, "__main__", notebook)
+    for number, cell in enumerate(CELLS):
+        name = f"<ipython-input-{number}>"
+        monkeypatch.setitem(linecache.cache, name, (len(cell), None, cell.splitlines(True), name))
+        if number:
+            exec(compile(cell, name, "exec"), notebook.__dict__)
+    path = tmp_path / "cell_file.py"
+    notebook.Cell().export(path)
+    assert run(path, "Cell()('baab')") == ["aa"]
 
 
 def test_bundled_functions_export_their_code(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import builtins
 import inspect
+import linecache
 import sys
 from collections.abc import Callable, Iterator
 from types import FunctionType, ModuleType
@@ -171,18 +172,30 @@ def _is_name_of_ours(value: Any) -> bool:
 
 def _assigned_text(name: str, scope: dict[str, Any]) -> str | None:
     """The expression that the user's module assigns to a global, such as `re.compile(...)`."""
-    module = sys.modules.get(str(scope.get("__name__")))
-    try:
-        source = inspect.getsource(module) if module is not None else ""
-        statements = ast.parse(source).body
-    except (OSError, TypeError, SyntaxError):
-        return None
-    for statement in reversed(statements):
-        if isinstance(statement, ast.Assign | ast.AnnAssign) and statement.value is not None:
-            targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
-            if any(isinstance(target, ast.Name) and target.id == name for target in targets):
-                return ast.get_source_segment(source, statement.value)
+    for source in _sources(sys.modules.get(str(scope.get("__name__")))):
+        try:
+            statements = ast.parse(source).body
+        except SyntaxError:
+            continue  # a notebook cell with commands of the notebook
+        for statement in reversed(statements):
+            if isinstance(statement, ast.Assign | ast.AnnAssign) and statement.value is not None:
+                targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
+                if any(isinstance(target, ast.Name) and target.id == name for target in targets):
+                    return ast.get_source_segment(source, statement.value)
     return None
+
+
+def _sources(module: ModuleType | None) -> list[str]:
+    """The text of a module; of a notebook its cells, the last first."""
+    if module is None:
+        return []
+    if getattr(module, "__file__", None) is None:
+        cells = [entry for name, entry in linecache.cache.items() if "ipykernel" in name or name.startswith("<")]
+        return ["".join(entry[2]) for entry in reversed(cells) if len(entry) > 2]
+    try:
+        return [inspect.getsource(module)]
+    except (OSError, TypeError):
+        return []
 
 
 def _importable(value: Any) -> bool:

@@ -140,6 +140,7 @@ class _Reader(pickle.Unpickler):
         return self.resolve(pid)
 
     def find_class(self, module: str, name: str) -> Any:
+        module = "pathlib" if module == "pathlib._local" else module  # as Python 3.13 calls it
         if (module, name) in _NAMES:
             found = getattr(import_module(module), name)
             return found if _unchangeable(found) else _stand_in(found, may_call=True)

@@ -15,6 +15,7 @@ from opto.llm import (
     LLM,
     CachedLLM,
     DummyLLM,
+    Metered,
     OpenAICompatible,
     Response,
     Retry,
@@ -45,8 +46,9 @@ MAKERS: dict[str, Callable[[Any], LLM]] = {
     "scripted": lambda server: ScriptedLLM(["hello"] * 50),
     "http": lambda server: OpenAICompatible(server.url, "m", api_key="k"),
     "retry": lambda server: Retry(DummyLLM(greet), QUICK),
+    "metered": lambda server: Metered(DummyLLM(greet)),
     "cache": lambda server: CachedLLM(DummyLLM(greet)),
-    "stack": lambda server: CachedLLM(Retry(OpenAICompatible(server.url, "m"), QUICK)),
+    "stack": lambda server: CachedLLM(Metered(Retry(OpenAICompatible(server.url, "m"), QUICK))),
 }
 
 

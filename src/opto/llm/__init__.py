@@ -4,7 +4,7 @@ May import the leaves (errors, events) and httpx; never trace, optimizers or wha
 wraps a model is a model, so wrappers compose: `CachedLLM(Retry(OpenAICompatible(url, name)))`.
 
 Read in this order: base (the protocol and its records), flow (one implementation for sync and
-async), http with clients, faults and replies (the transport), retry, cache, fakes, profile (what a
+async), http with clients, faults and replies (the transport), retry, cache, usage, fakes, profile (what a
 model can do), local (a model on this machine), routes and resolve (which model a user means),
 abstract and backends (the classes that older programs construct).
 """
@@ -19,10 +19,12 @@ from opto.llm.local import LocalLLM
 from opto.llm.profile import ModelProfile, profile_of
 from opto.llm.resolve import default_llm
 from opto.llm.retry import Retried, Retry, RetryPolicy
+from opto.llm.usage import Answered, Metered, Spent
 
 __all__ = [
     "LLM",
     "AbstractModel",
+    "Answered",
     "CacheStats",
     "CachedLLM",
     "Choice",
@@ -35,6 +37,7 @@ __all__ = [
     "MemoryStore",
     "Message",
     "Messages",
+    "Metered",
     "ModelProfile",
     "OpenAICompatible",
     "Response",
@@ -42,6 +45,7 @@ __all__ = [
     "Retry",
     "RetryPolicy",
     "ScriptedLLM",
+    "Spent",
     "Store",
     "Usage",
     "Wire",

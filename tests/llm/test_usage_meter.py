@@ -1,0 +1,39 @@
+"""Costs are counted for what was paid; what a server does not tell stays unknown."""
+
+from __future__ import annotations
+
+import asyncio
+import pickle
+from typing import Any
+
+import pytest
+
+from opto.errors import LLMServerError
+from opto.events import listen
+from opto.llm import Answered, CachedLLM, Metered, Response, ScriptedLLM, Spent, Usage
+
+ASK = [{"role": "user", "content": "hi"}]
+
+
+def test_sums_and_events() -> None:
+    ticks = iter([0.0, 2.0, 10.0, 13.0, 20.0])
+    seen: list[Any] = []
+    llm = Metered(
+        ScriptedLLM([Response.of("a", usage=Usage(5, 2)), Response.of("b"), LLMServerError("busy")]),
+        lambda: next(ticks),
+    )
+    with listen(seen.append):
+        llm(ASK)
+        asyncio.run(llm.acall(ASK))
+    assert llm.spent == Spent(calls=2, prompt_tokens=5, completion_tokens=2, uncounted=1, seconds=5.0)
+    assert seen == [Answered("scripted", 5, 2, 2.0), Answered("scripted", None, None, 3.0)]
+    with pytest.raises(LLMServerError):
+        llm(ASK)
+    assert llm.spent.calls == 2
+
+
+def test_what_the_cache_answers_costs_nothing_and_sums_travel() -> None:
+    paid = Metered(ScriptedLLM(["a"]))
+    llm = CachedLLM(paid)
+    assert llm(ASK).text == llm(ASK).text and paid.spent.calls == 1
+    assert pickle.loads(pickle.dumps(paid)).spent == paid.spent

@@ -20,7 +20,8 @@ from typing import Any
 
 from opto.errors import ExecutionError
 from opto.trace.context import TRACING
-from opto.trace.nodes import ExceptionNode, Node, Operation, exception_text, get_op_name, link, root_operation, wrap
+from opto.trace.nodes import ExceptionNode, Node, Operation, get_op_name, link, root_operation, wrap
+from opto.trace.records import exception_text
 
 __all__ = ["TABLE", "Operator"]
 
@@ -273,8 +274,10 @@ def _x(fun: Callable[[Any], Any]) -> Function:
 
 
 def _xy(fun: Callable[[Any, Any], Any]) -> Function:
-    named: Any = lambda x, y: fun(x, y)  # noqa: E731 - gives C functions the names of their arguments
-    named.direct = fun
+    def named(x: Any, y: Any) -> Any:  # gives a C function the names of its arguments
+        return fun(x, y)
+
+    vars(named)["direct"] = fun
     return named
 
 

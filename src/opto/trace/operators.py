@@ -6,4 +6,4 @@ A `.pyi` beside this file gives their types.
 from opto.trace.operator_table import TABLE
 
 globals().update(TABLE)
-__all__ = sorted(TABLE)
+__all__ = sorted(TABLE)  # pyright: ignore[reportUnsupportedDunderAll]

@@ -162,3 +162,12 @@ def test_vectors() -> None:
 def test_builtins_that_hide_their_signature() -> None:
     made = bundle()(max)(1, 2, key=abs)
     assert made.data == 2 and list(made.inputs) == ["args_0", "args_1", "key"]
+
+
+def test_positional_only_default_and_keyword_of_the_same_name() -> None:
+    @bundle()
+    def g(a=1, /, **kw):
+        return a, kw
+
+    assert g(a=5).data == (1, {"a": 5})
+    assert g(2, a=5).data == (2, {"a": 5})

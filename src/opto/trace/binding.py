@@ -14,27 +14,30 @@ from typing import Any
 
 from opto.trace.nodes import Operation, root_operation
 
-__all__ = ["Binder", "Plan"]
+__all__ = ["PASSED", "Binder", "Plan"]
 
 _ANYTHING = Signature([Parameter("args", Parameter.VAR_POSITIONAL), Parameter("kwargs", Parameter.VAR_KEYWORD)])
 _SHAPES_KEPT = 1_000
+
+PASSED = object()
+"""Stands for the value of an input that is passed by name."""
 
 
 class Plan:
     """What one call shape means.
 
-    `keys` name the inputs in the order of the signature: first the `given` positionals of the call, then `tail`, the
-    rest, some of them `defaults` that were not passed. The body gets the first `positional` values by position and the
+    `keys` name the inputs in the order of the signature: first the `given` positionals of the call, then those of
+    `tail`, passed by name or, if they have another value there, defaults. The body gets the first `positional` values by position and the
     others by the names `by_name`. `roots` say how raw values are wrapped (None: named by their type).
     """
 
-    __slots__ = ("by_name", "defaults", "given", "keys", "operation", "positional", "roots", "tail")
+    __slots__ = ("by_name", "given", "keys", "operation", "positional", "roots", "tail")
     operation: Operation
 
     def __init__(self, signature: Signature, given: int, names: Sequence[str]) -> None:
         signature.bind(*range(given), **dict.fromkeys(names))  # refuses what Python would refuse
         self.given = given
-        self.defaults: dict[str, Any] = {}
+        self.tail: tuple[tuple[str, Any], ...] = ()
         self.keys: tuple[str, ...] = ()
         bases: list[str | None] = []
         self.by_name: tuple[str, ...] = ()
@@ -50,8 +53,8 @@ class Plan:
         self.keys += tuple(left)
         bases += left
         self.by_name += tuple(left)
+        self.tail += tuple((name, PASSED) for name in left)
         self.positional = len(self.keys) - len(self.by_name)
-        self.tail = self.keys[given:]
         self.roots = tuple(None if base is None else root_operation(base) for base in bases)
 
     def _add(self, parameter: Parameter, left: dict[str, None]) -> None:
@@ -60,18 +63,16 @@ class Plan:
         if keyword_only or len(self.keys) >= self.given:
             if name in left and parameter.kind is not Parameter.POSITIONAL_ONLY:
                 del left[name]
+                self.tail += ((name, PASSED),)
             else:
-                self.defaults[name] = parameter.default
+                self.tail += ((name, parameter.default),)
         if keyword_only:
             self.by_name += (name,)
         self.keys += (name,)
 
     def ordered(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, ...]:
         """The values of a call of this shape, parallel to `keys`."""
-        if not self.tail:
-            return args
-        named = {**self.defaults, **kwargs}
-        return (*args, *[named[name] for name in self.tail])
+        return (*args, *[kwargs[name] if value is PASSED else value for name, value in self.tail])
 
 
 class Binder:

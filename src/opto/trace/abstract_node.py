@@ -7,6 +7,7 @@ in `nodes`. A node keeps its past alive, never its future: children are weak ref
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 from threading import RLock
 from typing import Any, Generic, TypeVar
 from weakref import ref
@@ -16,7 +17,7 @@ from opto.trace.flat_pickle import reduce_node
 from opto.trace.records import DEPENDS, DETACHED, Children, Extras, Operation, copied_extras, scoped
 from opto.trace.registry import GRAPH
 
-__all__ = ["AbstractNode", "add_child", "attach"]
+__all__ = ["AbstractNode", "add_child", "attach", "named_inputs"]
 
 T = TypeVar("T")
 _CHILDREN_LOCK = RLock()  # re-entrant: a finalizer run inside may make nodes
@@ -208,3 +209,16 @@ class AbstractNode(Generic[T]):
         for key, value in state.items():
             setattr(self, key, value)
         return self
+
+
+def named_inputs(inputs: Any) -> dict[str, Any]:
+    """Name -> node, from such a mapping or a list of nodes; AssertionError for anything else."""
+    if isinstance(inputs, list):
+        inputs = (
+            {n.name: n for n in inputs if isinstance(n, AbstractNode)}
+            if all(isinstance(n, AbstractNode) for n in inputs)
+            else None
+        )
+    assert isinstance(inputs, Mapping), "inputs is a dict of name -> Node, or a list of Nodes."
+    assert all(isinstance(n, AbstractNode) for n in inputs.values()), "Each of the inputs is a Node."
+    return dict(inputs)

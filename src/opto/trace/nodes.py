@@ -14,11 +14,11 @@ from __future__ import annotations
 
 import copy
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any, TypeVar
 from warnings import warn
 
-from opto.trace.abstract_node import AbstractNode, attach
+from opto.trace.abstract_node import AbstractNode, attach, named_inputs
 from opto.trace.context import TRACING, USED_NODES
 from opto.trace.pictures.style import NodeVizStyleGuide, NodeVizStyleGuideColorful
 from opto.trace.projections.projection import Projection
@@ -283,16 +283,6 @@ class ParameterNode(Node[T]):
         return "ParameterNode"
 
 
-def _named_inputs(inputs: Any) -> dict[str, Any]:
-    if isinstance(inputs, list):
-        inputs = (
-            {n.name: n for n in inputs if isinstance(n, Node)} if all(isinstance(n, Node) for n in inputs) else None
-        )
-    assert isinstance(inputs, Mapping), "inputs is a dict of name -> Node, or a list of Nodes."
-    assert all(isinstance(n, Node) for n in inputs.values()), "Each of the inputs is a Node."
-    return dict(inputs)
-
-
 class MessageNode(Node[T]):
     """A value computed from other nodes; `inputs` names them, `description` says by which operator."""
 
@@ -310,7 +300,7 @@ class MessageNode(Node[T]):
         name: str | None = None,
         info: Any = None,
     ) -> None:
-        named = _named_inputs(inputs)
+        named = named_inputs(inputs)
         assert TRACING.get() or not named, "Tracing is stopped: a MessageNode made now has no inputs."
         self._inputs, self._level, self._flags = tuple(named.values()), 0, 0
         super().__init__(value, name=name, description=description, info=info)

@@ -15,7 +15,20 @@ from typing import Any, TypeAlias, TypeGuard, TypeVar
 
 from opto.trace.nodes import ParameterNode
 
-__all__ = ["Map", "NodeContainer", "ParameterContainer", "Seq", "trainable_method"]
+__all__ = [
+    "RESERVED",
+    "Map",
+    "Member",
+    "NodeContainer",
+    "ParameterContainer",
+    "Seq",
+    "assign",
+    "is_bundled",
+    "member_of",
+    "own_attributes",
+    "put_attribute",
+    "trainable_method",
+]
 
 RESERVED = "__TRACE_RESERVED_"
 """Attributes that start so belong to the tape: bound copies of bundled methods and the node of `self`."""

@@ -20,7 +20,7 @@ from opto.trace.export import export_source
 from opto.trace.projections import BlackCodeFormatter, Projection
 from opto.trace.storage import load_into, save_to, write_atomic
 
-__all__ = ["Model", "Module", "model"]
+__all__ = ["Model", "Module", "blank_model", "model"]
 
 _Class = TypeVar("_Class", bound=type)
 _MODELS: WeakValueDictionary[tuple[str, str], type] = WeakValueDictionary()

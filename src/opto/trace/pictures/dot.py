@@ -7,7 +7,7 @@ from typing import Any
 
 from opto.trace.pictures.drawing import Box, Drawing
 
-__all__ = ["dot_edges", "dot_source"]
+__all__ = ["dot_edges", "dot_source", "fill_digraph"]
 
 
 def dot_source(drawing: Drawing, *, reverse: bool = False) -> str:
@@ -27,12 +27,12 @@ def dot_edges(drawing: Drawing, *, reverse: bool = False) -> list[tuple[str, str
 def fill_digraph(graph: Any, drawing: Drawing, *, reverse: bool = False) -> None:
     """Adds boxes and arrows to a `graphviz.Digraph`."""
     for box in drawing.boxes:
-        graph.node(box.key, label=escaped(box.label), **dict(box.attributes))
+        graph.node(box.key, label=_escaped(box.label), **dict(box.attributes))
     for tail, head in dot_edges(drawing, reverse=reverse):
         graph.edge(tail, head)
 
 
-def escaped(label: str) -> str:
+def _escaped(label: str) -> str:
     r"""Backslashes doubled: graphviz would read `\n`, `\l`, `\N` in a label as commands."""
     return label.replace("\\", "\\\\")
 
@@ -48,5 +48,5 @@ def _quoted(text: str) -> str:
 
 
 def _attributes(box: Box) -> str:
-    pairs = [("label", escaped(box.label)), *box.attributes]
+    pairs = [("label", _escaped(box.label)), *box.attributes]
     return " ".join(f"{name}={_quoted(value)}" for name, value in pairs)

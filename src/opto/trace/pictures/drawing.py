@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 from opto.trace.nodes import IDENTITY_OPERATORS, AbstractNode
 from opto.trace.pictures.style import NodeKind, NodeVizStyleGuide, kind_of
 
-__all__ = ["Box", "Drawable", "Drawing", "drawing_of"]
+__all__ = ["Box", "Drawable", "Drawing", "children_of", "drawing_of"]
 
 Drawable: TypeAlias = "AbstractNode[Any] | Iterable[tuple[int, AbstractNode[Any]]]"
 """A node (drawn with its past) or pairs `(level, node)` such as `TraceGraph.graph`."""

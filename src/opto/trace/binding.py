@@ -27,15 +27,15 @@ class Plan:
     """What one call shape means.
 
     `keys` name the inputs in the order of the signature: first the `given` positionals of the call, then those of
-    `tail`, passed by name or, if they have another value there, defaults. The body gets the first `positional` values by position and the
-    others by the names `by_name`. `roots` say how raw values are wrapped (None: named by their type).
+    `tail`, passed by name or, if they have another value there, defaults. The body gets the first `positional` values
+    by position and the others by the names `by_name`. `roots` say how raw values are wrapped (None: named by their type).
     """
 
     __slots__ = ("by_name", "given", "keys", "operation", "positional", "roots", "tail")
     operation: Operation
 
     def __init__(self, signature: Signature, given: int, names: Sequence[str]) -> None:
-        signature.bind(*range(given), **dict.fromkeys(names))  # refuses what Python would refuse
+        _refuse_like_python(signature, given, names)
         self.given = given
         self.tail: tuple[tuple[str, Any], ...] = ()
         self.keys: tuple[str, ...] = ()
@@ -73,6 +73,16 @@ class Plan:
     def ordered(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, ...]:
         """The values of a call of this shape, parallel to `keys`."""
         return (*args, *[kwargs[name] if value is PASSED else value for name, value in self.tail])
+
+
+def _refuse_like_python(signature: Signature, given: int, names: Sequence[str]) -> None:
+    """TypeError if the function cannot be called so."""
+    parameters = signature.parameters.values()
+    if any(p.kind is Parameter.VAR_KEYWORD for p in parameters):
+        # Python takes `f(a=1)` for `def f(a=0, /, **kw)`; before 3.13 `bind` does not
+        hidden = {p.name for p in parameters if p.kind is Parameter.POSITIONAL_ONLY}
+        names = [name for name in names if name not in hidden]
+    signature.bind(*range(given), **dict.fromkeys(names))
 
 
 class Binder:

@@ -213,12 +213,8 @@ class AbstractNode(Generic[T]):
 
 def named_inputs(inputs: Any) -> dict[str, Any]:
     """Name -> node, from such a mapping or a list of nodes; AssertionError for anything else."""
-    if isinstance(inputs, list):
-        inputs = (
-            {n.name: n for n in inputs if isinstance(n, AbstractNode)}
-            if all(isinstance(n, AbstractNode) for n in inputs)
-            else None
-        )
+    if isinstance(inputs, list) and all(isinstance(n, AbstractNode) for n in inputs):
+        inputs = {n.name: n for n in inputs}
     assert isinstance(inputs, Mapping), "inputs is a dict of name -> Node, or a list of Nodes."
     assert all(isinstance(n, AbstractNode) for n in inputs.values()), "Each of the inputs is a Node."
     return dict(inputs)

@@ -28,7 +28,7 @@ class Plan:
 
     `keys` name the inputs in the order of the signature: first the `given` positionals of the call, then those of
     `tail`, passed by name or, if they have another value there, defaults. The body gets the first `positional` values
-    by position and the others by the names `by_name`. `roots` say how raw values are wrapped (None: named by their type).
+    by position and the others by the names `by_name`. `roots` say how raw values are wrapped (None: by type).
     """
 
     __slots__ = ("by_name", "given", "keys", "operation", "positional", "roots", "tail")

@@ -216,7 +216,7 @@ def test_several_outputs_keep_their_feedback(cls: Any) -> None:
     optimizer.step()
     text = user_text(llm)
     assert "two is too low" in text and "five is right" in text
-    assert text.index("add0") < text.rindex("two is too low") < text.rindex("five is right")
+    assert text.index("add") < text.rindex("two is too low") < text.rindex("five is right")
 
 
 @pytest.mark.parametrize("cls", ALL)
@@ -254,7 +254,7 @@ def test_memory_shows_earlier_attempts(cls: Any) -> None:
     optimizer.backward(x + 1, "still too low")
     optimizer.step(bypassing=True)
     text = user_text(llm)
-    assert "too low" in text and "still too low" in text and "1.0" in text and "3.0" in text
+    assert text.count("too low") == 2 and "still too low" in text and "1.0" in text and "3.0" in text
     assert len(optimizer.memory) == 2 and optimizer.memory_size == 2
 
 

@@ -57,7 +57,8 @@ def fold(problem: Problem, limit: int) -> Story:
     ordered = _inputs_first(near, urgent, by_name)
     alias: dict[str, str] = {}
     signatures = _Signatures(problem, alias)
-    lines = _fold_chains(_fold_equal(ordered, ranks, signatures), signatures)
+    alone = {o.name: str(o.feedback) for o in problem.outcomes} if len(problem.outcomes) > 1 else dict[str, str]()
+    lines = _fold_chains(_fold_equal(ordered, ranks, signatures, alone), signatures, alone)
     left_out = Counter(call.function for call in problem.calls if call.name not in ranks)
     return Story(lines, alias, left_out)
 
@@ -129,10 +130,13 @@ class _Signatures:
         return tuple(inputs)
 
 
-def _fold_equal(ordered: list[Call], ranks: dict[str, int], signatures: _Signatures) -> list[Line]:
+def _fold_equal(
+    ordered: list[Call], ranks: dict[str, int], signatures: _Signatures, alone: dict[str, str]
+) -> list[Line]:
+    """Outputs (those in `alone`, with their feedback) are folded only if the feedback is the same."""
     known: dict[Hashable, Line] = {}
     for call in ordered:
-        key = (*signatures.of(call), identity(call.value))
+        key = (*signatures.of(call), identity(call.value), alone.get(call.name))
         first = known.get(key)
         if first is None:
             known[key] = Line(call, ranks[call.name])
@@ -143,11 +147,11 @@ def _fold_equal(ordered: list[Call], ranks: dict[str, int], signatures: _Signatu
     return list(known.values())
 
 
-def _fold_chains(lines: list[Line], signatures: _Signatures) -> list[Line]:
+def _fold_chains(lines: list[Line], signatures: _Signatures, alone: dict[str, str]) -> list[Line]:
     result: list[Line] = []
     at = 0
     while at < len(lines):
-        end = _chain_end(lines, at, signatures)
+        end = _chain_end(lines, at, signatures, alone)
         if end - at >= _CHAIN:
             run = lines[at:end]
             calls = tuple(line.call for line in run)
@@ -158,12 +162,14 @@ def _fold_chains(lines: list[Line], signatures: _Signatures) -> list[Line]:
     return result
 
 
-def _chain_end(lines: list[Line], at: int, signatures: _Signatures) -> int:
+def _chain_end(lines: list[Line], at: int, signatures: _Signatures, alone: dict[str, str]) -> int:
     """The end of the chain that starts at `at`: every later call is the same but for working on the one before."""
+    if lines[at].call.name in alone:
+        return at + 1
     end, shape = at + 1, None
     while end < len(lines) and lines[end].count == lines[at].count == 1:
         before, call = lines[end - 1].call, lines[end].call
-        if call.function != before.function or all(ref != before.name for _, ref in call.inputs):
+        if call.function != before.function or call.name in alone or all(ref != before.name for _, ref in call.inputs):
             break
         new = signatures.of(call, before.name)
         if shape is not None and new != shape:

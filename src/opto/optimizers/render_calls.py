@@ -5,17 +5,19 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable
+from typing import NamedTuple
 
 from opto.optimizers.folding import Line, Story, fold, identity
 from opto.optimizers.problem import Call, Given, Part, Problem, is_code
 from opto.optimizers.show import estimate_tokens, show
 from opto.optimizers.utils import cut_middle
 
-__all__ = ["CallTexts", "function_label", "render_calls"]
+__all__ = ["CallTexts", "CallsText", "function_label", "render_calls"]
 
-_LONGEST, _SHORTEST = 120, 32  # characters of a value, by how many lines there are to show
+_LONGEST, _SHORTEST = 100, 32  # characters of a value, by how many lines there are to show
 _RESULT = 240  # characters of a returned value, at most
 _SHORT = 24  # values up to this length are repeated wherever they are used
+_INLINE_FEEDBACK = 160
 _CROWD = 24  # with more lines than this an earlier result stands by its value alone, without its name
 _ARGUMENTS = 800  # characters of all arguments of a call
 _STAR = re.compile(r"args_\d+")
@@ -31,10 +33,20 @@ def function_label(code: object) -> str | None:
     return match.group(1) if match else None
 
 
-class CallTexts:
-    """Writes calls as lines.
+class CallsText(NamedTuple):
+    """The run as text; `told` names the outputs whose feedback stands in the lines."""
 
-    A long value that was given gets its name where it is first shown, and only the name after that.
+    notes: str
+    lines: str
+    left_out: str
+    told: frozenset[str]
+
+
+class CallTexts:
+    """Writes calls as lines, with the feedback on outputs where it is short and there are several.
+
+    `named` are the calls that other lines refer to (None: not known yet); only they need their name. A
+    long value that was given gets its name where it is first shown, and only the name after that.
     `hidden` are calls that are not shown, so that their values must be. `limit` cuts values.
     """
 
@@ -42,11 +54,13 @@ class CallTexts:
         self.parts: dict[str, Part] = {part.name: part for part in problem.parts}
         self.given = problem.given
         self.outcomes = {outcome.name for outcome in problem.outcomes}
+        self.feedback = _inline_feedback(problem)
         self.values = {call.name: call for call in problem.calls}
         self.alias = story.alias
         self.limit = limit
         self.crowded = len(story.lines) > _CROWD
         self.hidden: set[str] = set()
+        self.named: set[str] | None = None
         self.mentioned: set[str] = set()
         self.uses = Counter(ref for line in story.lines for _, ref in line.call.inputs if ref in self.given)
         self.labels = self._labels()
@@ -64,11 +78,18 @@ class CallTexts:
         if line.chain:
             return self._chain(line)
         times = f"  ({line.count} times)" if line.count > 1 else ""
-        return f"{self._named(line.call)} -> {self.result(line.call)}{times}"
+        feedback = self.feedback.get(line.call.name)
+        said = "" if feedback is None else f" | {feedback}"
+        return f"{self._named(line.call)} -> {self.result(line.call)}{times}{said}"
 
     def _named(self, call: Call) -> str:
-        """`add0(1, 2)`, the call of add whose value is add0; `y0 = add(1, 2)` where the names differ."""
+        """`add0(1, 2)`, the call of add whose value is add0; `y0 = add(1, 2)` where the names differ.
+
+        A call that nothing refers to has no number.
+        """
         label, arguments = self.applied(call)
+        if self.named is not None and call.name not in self.named:
+            return f"{label}({arguments})"
         if call.name.startswith(label) and call.name[len(label) :].isdigit():
             return f"{call.name}({arguments})"
         return f"{call.name} = {label}({arguments})"
@@ -91,8 +112,10 @@ class CallTexts:
         """What a call returned or raised; a long result that has feedback is shown beside that."""
         if call.is_error:
             return f"ERROR {cut_middle(str(call.value), _RESULT)}"
-        text = show(call.value, min(_RESULT, 2 * self.limit))
-        return "(see the result)" if call.name in self.outcomes and len(text) > 2 * _SHORT else text
+        if call.name not in self.outcomes:
+            return show(call.value, min(_RESULT, 2 * self.limit))
+        text = show(call.value, _RESULT)
+        return text if call.name in self.feedback or len(text) <= 2 * _SHORT else "(see the result)"
 
     def _argument(self, ref: str, by_operator: bool) -> str:
         if ref in self.parts:
@@ -103,12 +126,12 @@ class CallTexts:
         call = self.values[ref]
         if shown in self.hidden:
             return show(call.value, self.limit)
-        if by_operator:
-            return shown
-        value = show(call.value, _SHORT + 1)
-        if len(value) > _SHORT:
-            return shown
-        return value if self.crowded else f"{value} @{shown}"
+        value = "" if by_operator else show(call.value, _SHORT + 1)
+        short = 0 < len(value) <= _SHORT
+        if short and (self.crowded or isinstance(call.value, str)):
+            return value  # texts are told apart by themselves
+        self.mentioned.add(shown)
+        return f"{value} @{shown}" if short else shown
 
     def _given(self, ref: str) -> str:
         if ref in self.mentioned:
@@ -127,6 +150,20 @@ class CallTexts:
             f"{first.name} … {last.name}: {len(line.chain)} calls, first {label}({self.applied(first)[1]}), "
             f"then {label}({each}) -> {', '.join(values[:3])}, …, {values[3]}"
         )
+
+
+def _inline_feedback(problem: Problem) -> dict[str, str]:
+    """Feedback that stands in the line of its output: of several outputs, where it is one short line."""
+    if len(problem.outcomes) < 2:
+        return {}
+    found: dict[str, str] = {}
+    for outcome in problem.outcomes:
+        text = str(outcome.feedback)
+        if outcome.name in found or "\n" in text or len(text) > _INLINE_FEEDBACK:
+            found.pop(outcome.name, None)
+        else:
+            found[outcome.name] = text
+    return found
 
 
 class _Header:
@@ -185,8 +222,8 @@ def _function_notes(texts: CallTexts, budget: int) -> str:
     return "\n".join(notes)
 
 
-def render_calls(problem: Problem, budget: int) -> tuple[str, str, str]:
-    """(notes on functions, the lines of the run that fit `budget` tokens, what was left out or "").
+def render_calls(problem: Problem, budget: int) -> CallsText:
+    """The lines of the run that fit `budget` tokens.
 
     Kept first: failed calls, calls that use a part, then what stands nearest to the outputs.
     """
@@ -207,7 +244,9 @@ def render_calls(problem: Problem, budget: int) -> tuple[str, str, str]:
     for at, line in enumerate(story.lines):
         if at not in chosen:
             left[line.call.function] += line.count
-    return notes, "\n".join(written.values()), _left_out(left)
+    shown = {story.lines[at].call.name for at in chosen}
+    told = {name for name in texts.feedback if texts.alias.get(name, name) in shown}
+    return CallsText(notes, "\n".join(written.values()), _left_out(left), frozenset(told))
 
 
 def _cost(text: str) -> int:
@@ -231,8 +270,13 @@ def _write(lines: list[Line], chosen: set[int], texts: CallTexts) -> dict[int, s
     """The chosen lines in reading order."""
     shown = {call.name for at in chosen for call in (lines[at].chain or (lines[at].call,))}
     texts.hidden = texts.values.keys() - shown - texts.alias.keys()
+    texts.mentioned, texts.named = set(), None
+    places = sorted(chosen)
+    for at in places:  # a first time, to learn which names the lines mention
+        texts.text(lines[at])
+    texts.named = texts.mentioned | (texts.outcomes - texts.feedback.keys())
     texts.mentioned = set()
-    return {at: texts.text(lines[at]) for at in sorted(chosen)}
+    return {at: texts.text(lines[at]) for at in places}
 
 
 def _left_out(counts: Counter[str]) -> str:

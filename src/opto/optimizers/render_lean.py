@@ -19,7 +19,7 @@ from opto.optimizers.utils import cut_middle
 
 __all__ = ["part_text", "render_lean"]
 
-_CHARACTERS = 3  # a token, as `estimate_tokens` counts
+_CHARACTERS = 3  # about a token, as `estimate_tokens` counts
 _RESULT = 600
 _PAST_VALUE, _PAST_FEEDBACK = 120, 200
 
@@ -29,21 +29,25 @@ def render_lean(problem: Problem, budget: int) -> str:
     left_out: list[str] = []
     goal = _section("Goal", problem.objective)
     context = _section("What else is known", problem.context or "")
-    budget -= estimate_tokens(goal + context) + 40
+    budget -= estimate_tokens(goal + context) + 70  # titles, and the note on what was left out
     parts = _parts(problem.parts, max(budget * 6 // 10, 50), left_out)
     budget -= estimate_tokens(parts)
-    results = _results(problem, max(budget * 6 // 10, 50), left_out)
-    budget -= estimate_tokens(results)
-    past = _history(problem, budget * 2 // 10, left_out)
-    notes, calls, missing = render_calls(problem, budget - estimate_tokens(past))
-    if missing:
-        left_out.append(missing)
+    results, untold = _results(problem, problem.outcomes, max(budget * 6 // 10, 50))
+    past = _history(problem, (budget - estimate_tokens(results)) * 2 // 10, left_out)
+    run = render_calls(problem, budget - estimate_tokens(results + past))
+    if run.told:  # the room that their feedback would have taken is free for the others
+        rest = tuple(outcome for outcome in problem.outcomes if outcome.name not in run.told)
+        results, untold = (
+            _results(problem, rest, budget - estimate_tokens(run.notes + run.lines + past)) if rest else ("", 0)
+        )
+    left_out += [run.left_out] if run.left_out else []
+    left_out += [f"{untold} outputs with their feedback"] if untold else []
     sections = [
         goal,
         context,
         _section("Parts you may change", parts),
-        _section("Functions", notes),
-        _section("What happened", calls),
+        _section("Functions", run.notes),
+        _section("What happened", run.lines),
         _section("Result and feedback", results),
         _section("Earlier attempts", past),
     ]
@@ -66,7 +70,8 @@ def part_text(part: Part, limit: int | None = None) -> str:
     x0 (float): 0.5
       must satisfy: between 0 and 1
     """
-    value = part.value if isinstance(part.value, str) else show(part.value, limit or 2_000)
+    exact = isinstance(part.value, (str, float))
+    value = str(part.value) if exact else show(part.value, limit or 2_000)
     if limit is not None:
         value = cut_middle(value, limit)
     kind = "text" if isinstance(part.value, str) and not part.is_code else kind_of(part.name, part.value)
@@ -130,25 +135,23 @@ def _some(names: Iterable[str]) -> str:
 # --- results ---
 
 
-def _results(problem: Problem, budget: int, left_out: list[str]) -> str:
-    if not problem.outcomes:
-        return "No feedback was given." if problem.feedback is None else f"Feedback: {problem.feedback}"
-    room = budget * _CHARACTERS
+def _results(problem: Problem, outcomes: tuple[Outcome, ...], budget: int) -> tuple[str, int]:
+    """(the outputs with their feedback, how many did not fit)."""
+    if not outcomes:
+        return ("No feedback was given." if problem.feedback is None else f"Feedback: {problem.feedback}"), 0
     names = set(problem.names)
     counts: dict[tuple[str, str], int] = {}
     firsts: dict[tuple[str, str], Outcome] = {}
-    share = max(room // min(len(problem.outcomes), 8), 200)
-    for outcome in problem.outcomes:
+    share = max(budget * _CHARACTERS // min(len(outcomes), 8), 200)
+    for outcome in outcomes:
         value = "" if outcome.name in names else show(outcome.value, min(share // 2, _RESULT))
         key = value, cut_middle(str(outcome.feedback), share)
         counts[key] = counts.get(key, 0) + 1
         firsts.setdefault(key, outcome)
-    several = len(counts) > 1
+    several = len(problem.outcomes) > 1
     texts = [_outcome(firsts[key].name, *key, count, several=several) for key, count in counts.items()]
-    kept, missing = _fitting(texts, budget)
-    if missing:
-        left_out.append(f"{sum(list(counts.values())[len(kept) :])} outputs with their feedback")
-    return "\n".join(kept)
+    kept, _ = _fitting(texts, budget)
+    return "\n".join(kept), sum(list(counts.values())[len(kept) :])
 
 
 def _outcome(name: str, value: str, feedback: str, count: int, *, several: bool) -> str:

@@ -424,6 +424,9 @@ def test_a_file_cannot_change_classes(tmp_path: Path) -> None:
     assert classes_in([Turn("x"), 1, {"k": Mood.GOOD}]) == {Turn, Mood}
 
 
+START = '{"format": "opto-trace", "version": 1, '
+
+
 @pytest.mark.parametrize(
     ("text", "match"),
     [
@@ -431,13 +434,28 @@ def test_a_file_cannot_change_classes(tmp_path: Path) -> None:
         ("nonsense", "neither JSON"),
         ("[1]", "not a file of saved parameters"),
         ('{"format": "opto-trace", "version": 99}', "format version is 99"),
-        ('{"format": "opto-trace", "version": 1, "parameters": {"weight": 3}}', "'weight' is damaged"),
-        ('{"format": "opto-trace", "version": 1, "parameters": [3]}', "list of parameters is damaged"),
-        ('{"format": "opto-trace", "version": 1, "parameters": {"weight": {"value": {"$new": 1}}}}', "not known"),
-        ('{"format": "opto-trace", "version": 1, "parameters": {"weight": {"value": {"$int": "z"}}}}', "damaged"),
-        ('{"format": "opto-trace", "version": 1, "parameters": {"weight": {"value": {"$pickle": "!"}}}}', "damaged"),
-        ('{"format": "opto-trace", "version": 1, "parameters": {"weight": {"value": {"$pickle": 5}}}}', "damaged"),
-        ('{"format": "opto-trace", "version": 1, "parameters": {"weight": {"value": {"$pickle": "AAAA"}}}}', "damaged"),
+        (START + '"parameters": {"weight": 3}}', "'weight' is damaged"),
+        (START + '"parameters": [3]}', "list of parameters is damaged"),
+        (
+            START + '"parameters": {"weight": {"name": "w", "value": {"$new": 1}}}}',
+            "not known",
+        ),
+        (
+            START + '"parameters": {"weight": {"name": "w", "value": {"$int": "z"}}}}',
+            "damaged",
+        ),
+        (
+            START + '"parameters": {"weight": {"name": "w", "value": {"$pickle": "!"}}}}',
+            "damaged",
+        ),
+        (
+            START + '"parameters": {"weight": {"name": "w", "value": {"$pickle": 5}}}}',
+            "damaged",
+        ),
+        (
+            START + '"parameters": {"weight": {"name": "w", "value": {"$pickle": "AAAA"}}}}',
+            "damaged",
+        ),
     ],
 )
 def test_damaged_files(tmp_path: Path, text: str, match: str) -> None:
@@ -445,6 +463,39 @@ def test_damaged_files(tmp_path: Path, text: str, match: str) -> None:
     with pytest.raises(LoadError, match=match) as error:
         Inner().load(tmp_path / "f")
     assert str(tmp_path / "f") in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "attributes",
+    [
+        3,
+        {},
+        {"plain": {"k": {"$no": 1}}},
+        {"plain": {}, "pickled": "AAAA"},
+        {"plain": {"x": {"$member": ["gone", "x"]}}},
+    ],
+)
+def test_a_file_that_fails_changes_nothing(tmp_path: Path, attributes: Any) -> None:
+    net = Net(1)
+    net.save(tmp_path / "f")
+    document = json.loads((tmp_path / "f").read_text())
+    document["parameters"]["inner"]["attributes"] = attributes
+    (tmp_path / "f").write_text(json.dumps(document))
+    other = Net(2)
+    with pytest.raises(LoadError):
+        other.load(tmp_path / "f")
+    changed = isinstance(attributes, dict) and "x" in attributes.get("plain", {})  # found out only when all is in place
+    assert changed or [p.data for p in other.parameters()[:1]] == [2]
+
+
+@pytest.mark.parametrize(
+    "entry", [{"value": 1}, {"value": 1, "name": "a:b"}, {"value": 1, "name": "w", "description": 3}]
+)
+def test_damaged_entries(tmp_path: Path, entry: Any) -> None:
+    document = {"format": "opto-trace", "version": 1, "parameters": {"weight": entry}}
+    (tmp_path / "f").write_text(json.dumps(document))
+    with pytest.raises(LoadError, match="'weight' is damaged"):
+        Module().load(tmp_path / "f")
 
 
 def test_missing_file(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from binascii import a2b_base64, b2a_base64
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from opto.errors import LoadError
@@ -59,8 +59,10 @@ def load_into(path: str | os.PathLike[str], container: ParameterContainer, known
         data = file.read()
     try:
         document = _from_old(loads_old(data)) if data[:1] == b"\x80" else _parsed(data)
+        names = _Known(container, known)
         _check_names(container, document, "")
-        _restore(container, document, _Known(container, known))
+        _decode_values(document, names)
+        _restore(container, document, names)
     except (LoadError, RecursionError) as error:
         raise LoadError(f"cannot load {os.fspath(path)!s}: {error}") from error
 
@@ -222,13 +224,18 @@ def _entries(document: Mapping[str, Any]) -> dict[Any, dict[str, Any]]:
     except (TypeError, ValueError) as error:
         raise LoadError(f"its list of parameters is damaged: {error}") from error
     for key, entry in entries.items():
-        if not isinstance(entry, dict) or not {"value", "parameters", "again"} & set(entry):
+        if not isinstance(entry, dict) or not {"value", "parameters", "again"} & set(entry) or not _named(entry):
             raise LoadError(f"the entry of parameter {key!r} is damaged")
     return entries
 
 
+def _named(entry: Mapping[str, Any]) -> bool:
+    named = isinstance(entry.get("name"), str) and ":" not in entry["name"]
+    return "value" not in entry or (named and isinstance(entry.get("description"), str | None))
+
+
 def _check_names(container: ParameterContainer, document: Mapping[str, Any], place: str) -> None:
-    """All names first, so that a file that does not fit changes nothing."""
+    """All names, and in `_decode_values` all values, come first: a file that does not fit changes nothing."""
     entries = _entries(document)
     current = container._stored_members()
     missing = [f"{place}{key}" for key in current if key not in entries]
@@ -241,6 +248,26 @@ def _check_names(container: ParameterContainer, document: Mapping[str, Any], pla
             _check_names(member, entry, f"{place}{key}.")
 
 
+def _decode_values(document: Mapping[str, Any], known: _Known) -> None:
+    """Puts values in place of their JSON; attributes are decoded on trial, as they may refer to new parameters."""
+    for entry in _entries(document).values():
+        if "value" in entry:
+            entry["value"] = known.value(entry["value"])
+        elif "parameters" in entry:
+            _decode_values(entry, known)
+    if "attributes" in document:
+        _attribute_values(document["attributes"], known.classes, lambda path: None)
+
+
+def _attribute_values(attributes: Any, classes: Iterable[type], resolve: Callable[[Path], Any]) -> dict[str, Any]:
+    if not isinstance(attributes, dict) or not isinstance(attributes.get("plain"), dict):
+        raise LoadError("its list of attributes is damaged")
+    values = {name: decode(tree, resolve) for name, tree in attributes["plain"].items()}
+    if "pickled" in attributes:
+        values.update(loads(_bytes(attributes["pickled"]), known=classes, resolve=resolve))
+    return values
+
+
 def _restore(container: ParameterContainer, document: Mapping[str, Any], known: _Known) -> None:
     current = container._stored_members()
     for key, entry in _entries(document).items():
@@ -251,7 +278,7 @@ def _restore(container: ParameterContainer, document: Mapping[str, Any], known: 
             member = parameter_of(entry, None) if "value" in entry else _new_container(entry)
             container._attach_member(key, member)
         if isinstance(member, ParameterNode):
-            member._set(known.value(entry["value"]))
+            member._data = entry["value"]
         else:
             _restore(member, entry, known)
     if "attributes" in document:
@@ -266,10 +293,7 @@ def _new_container(entry: Mapping[str, Any]) -> ParameterContainer:
 
 
 def _restore_attributes(container: ParameterContainer, attributes: Mapping[str, Any], known: _Known) -> None:
-    values = {name: decode(tree, known.resolve) for name, tree in attributes.get("plain", {}).items()}
-    if "pickled" in attributes:
-        values.update(loads(_bytes(attributes["pickled"]), known=known.classes, resolve=known.resolve))
-    for name, value in values.items():
+    for name, value in _attribute_values(attributes, known.classes, known.resolve).items():
         put_attribute(container, name, value)
     for name in attributes.get("kept", ()):
         if not hasattr(container, name):

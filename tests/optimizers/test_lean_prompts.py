@@ -203,6 +203,13 @@ def test_calls_stand_in_the_order_of_their_stories() -> None:
     assert places == sorted(places)
 
 
+def test_of_very_many_arguments_the_ends_are_shown() -> None:
+    given = {f"c{i}": Given(f"c{i}", i) for i in range(1000)}
+    call = Call("join0", "join", tuple((f"args_{i}", f"c{i}") for i in range(1000)), 1)
+    text = render_calls(Problem((Part("x0", 1),), given, (call,)), 1_000).lines
+    assert text.startswith("join(0, 1, 2,") and "19, …960 more…, 980" in text and text.endswith("999) -> 1")
+
+
 def test_errors_are_kept_first() -> None:
     calls = [
         Call(f"f{i}", "f", (("a", "x0" if i == 0 else f"f{i - 1}"), ("b", f"c{i}")), i * 1.5, level=i)

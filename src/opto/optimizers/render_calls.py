@@ -20,6 +20,9 @@ _SHORT = 24  # values up to this length are repeated wherever they are used
 _INLINE_FEEDBACK = 160
 _CROWD = 24  # with more lines than this an earlier result stands by its value alone, without its name
 _ARGUMENTS = 800  # characters of all arguments of a call
+_MANY = 20  # arguments at each end of a call that has more than twice as many
+_GAP = ""  # the key of the note between them
+_MISFITS = 20  # so many lines that no longer fit: the rest is not tried
 _STAR = re.compile(r"args_\d+")
 
 
@@ -40,6 +43,13 @@ class CallsText(NamedTuple):
     lines: str
     left_out: str
     told: frozenset[str]
+
+
+def _few(inputs: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
+    """The inputs; of very many the first and last ones, with a note on how many are between."""
+    if len(inputs) <= 2 * _MANY:
+        return inputs
+    return *inputs[:_MANY], (_GAP, f"…{len(inputs) - 2 * _MANY} more…"), *inputs[-_MANY:]
 
 
 class CallTexts:
@@ -99,9 +109,11 @@ class CallTexts:
         label = call.function
         header = self.headers.get(call.function)
         written: list[str] = []
-        for key, ref in call.inputs:
+        for key, ref in _few(call.inputs):
             if key == "__code" and ref in self.labels:
                 label = self.labels[ref]
+            elif key == _GAP:
+                written.append(ref)
             elif not (key == "self" and ref in self.given) and not (header and key in header.constants):
                 value = "<previous>" if ref == previous else self._argument(ref, call.is_operator)
                 bare = call.is_operator or header is not None or _STAR.fullmatch(key)
@@ -227,7 +239,7 @@ def render_calls(problem: Problem, budget: int) -> CallsText:
 
     Kept first: failed calls, calls that use a part, then what stands nearest to the outputs.
     """
-    story = fold(problem, max(budget, 100))
+    story = fold(problem, max(budget // 2, 100))
     texts = CallTexts(problem, story, max(_LONGEST - len(story.lines), _SHORTEST))
     notes = _function_notes(texts, budget // 5)
     budget -= estimate_tokens(notes)
@@ -256,12 +268,15 @@ def _cost(text: str) -> int:
 def _choose(lines: list[Line], texts: CallTexts, budget: int) -> set[int]:
     """The places of the lines to show: by rank, as long as there is room."""
     chosen: set[int] = set()
+    misfits = 0
     for at in sorted(range(len(lines)), key=lambda at: lines[at].rank):
         cost = _cost(texts.text(lines[at]))
         if cost <= budget:
             budget -= cost
             chosen.add(at)
-        elif budget < 20:
+            continue
+        misfits += 1
+        if misfits >= _MISFITS:
             break
     return chosen
 

@@ -82,9 +82,9 @@ def for_all_methods(decorator: Callable[[Any], Any]) -> Callable[[_Class], _Clas
     return decorate
 
 
-_TEXT_START = re.compile(r'"(?:name|value)"\s*:\s*"')
-_TEXT_END = re.compile(r'"(?=\s*(?:,\s*"(?:name|value)"\s*:|\}\s*(?:[,\]]|$)))')
-_BARE_QUOTE = re.compile(r'(?<!\\)((?:\\\\)*)"')
+_TEXT_START = r'"(?:name|value)"\s*:\s*"'
+_TEXT_END = r'"(?=\s*(?:,\s*"(?:name|value)"\s*:|\}\s*(?:[,\]]|$)))'
+_BARE_QUOTE = r'(?<!\\)((?:\\\\)*)"'
 
 
 def escape_json_nested_quotes(json_str: str) -> str:
@@ -94,13 +94,14 @@ def escape_json_nested_quotes(json_str: str) -> str:
     >>> json.loads(escape_json_nested_quotes('{"name": "x", "value": "say "hi" now"}'))["value"]
     'say "hi" now'
     """
+    starts, ends = re.compile(_TEXT_START), re.compile(_TEXT_END)
     done: list[str] = []
     position = 0
-    while start := _TEXT_START.search(json_str, position):
-        end = _TEXT_END.search(json_str, start.end())
+    while start := starts.search(json_str, position):
+        end = ends.search(json_str, start.end())
         if end is None:
             break
-        inside = _BARE_QUOTE.sub(r'\1\\"', json_str[start.end() : end.start()])
+        inside = re.sub(_BARE_QUOTE, r'\1\\"', json_str[start.end() : end.start()])
         done += [json_str[position : start.end()], inside, '"']
         position = end.end()
     return "".join(done) + json_str[position:]

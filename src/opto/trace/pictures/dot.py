@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 from opto.trace.pictures.drawing import Box, Drawing
@@ -37,12 +36,11 @@ def _escaped(label: str) -> str:
     return label.replace("\\", "\\\\")
 
 
-_PLAIN = re.compile(r"[A-Za-z_][A-Za-z_0-9]*\Z")
 _KEYWORDS = {"node", "edge", "graph", "digraph", "subgraph", "strict"}
 
 
 def _quoted(text: str) -> str:
-    if _PLAIN.match(text) and text.lower() not in _KEYWORDS:
+    if text.isascii() and text.isidentifier() and text.lower() not in _KEYWORDS:
         return text
     return '"' + text.replace('"', '\\"') + '"'
 

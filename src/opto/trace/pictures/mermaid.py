@@ -9,7 +9,7 @@ from opto.trace.pictures.style import NodeKind
 
 __all__ = ["mermaid"]
 
-_SPECIAL = re.compile(r"[^\w \-.,:=+*/()\n]")
+_SPECIAL = r"[^\w \-.,:=+*/()\n]"
 _CLASSES = (
     "  classDef parameter fill:#FFE5E5,stroke:#FF7E79,color:#16202A\n"
     "  classDef exception fill:#FF3030,stroke:#000000,color:#16202A\n"
@@ -28,5 +28,5 @@ def mermaid(drawing: Drawing, *, reverse: bool = False) -> str:
 
 def _shape(box: Box) -> str:
     label = "\n".join(filter(None, (box.title, box.description, box.value)))
-    text = _SPECIAL.sub(lambda match: f"#{ord(match[0])};", label).replace("\n", "<br/>")
+    text = re.sub(_SPECIAL, lambda match: f"#{ord(match[0])};", label).replace("\n", "<br/>")
     return f'["{text}"]' if box.kind is NodeKind.PARAMETER else f'(["{text}"])'

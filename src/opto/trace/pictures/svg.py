@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from textwrap import wrap
 from unicodedata import east_asian_width
 
 from opto.trace.pictures.drawing import Box, Drawing
@@ -14,7 +13,7 @@ __all__ = ["svg"]
 
 _COLUMNS, _LINES = 34, 3  # of one text in a box; the rest is in the tooltip
 _LETTER, _LINE, _PAD = 6.6, 15.0, 10.0
-_UNPRINTABLE = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_UNPRINTABLE = "[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]"
 
 
 def svg(drawing: Drawing, *, reverse: bool = False) -> str:
@@ -78,6 +77,8 @@ def _lines(box: Box) -> list[tuple[str, str]]:
 
 def _wrapped(text: str) -> list[str]:
     """Prose is wrapped; text of several lines, such as code, keeps its lines."""
+    from textwrap import wrap  # here: importing the tape stays cheap
+
     lines = [line for line in text.splitlines() if line.strip()]
     if len(lines) < 2:
         return wrap(text, _COLUMNS, max_lines=_LINES, placeholder=" ...")
@@ -89,5 +90,5 @@ def _width(text: str) -> float:
 
 
 def _xml(text: str) -> str:
-    text = _UNPRINTABLE.sub("\ufffd", text).replace("&", "&amp;")
+    text = re.sub(_UNPRINTABLE, "\ufffd", text).replace("&", "&amp;")
     return text.replace("<", "&lt;").replace(">", "&gt;").replace('"', "&quot;")

@@ -9,7 +9,7 @@ from opto.trace.projections.projection import Projection
 
 __all__ = ["BlackCodeFormatter"]
 
-_FUNCTION = re.compile(r"\bdef\b")
+_FUNCTION = r"\bdef\b"
 
 
 class BlackCodeFormatter(Projection):
@@ -20,7 +20,7 @@ class BlackCodeFormatter(Projection):
     """
 
     def project(self, x: Any) -> Any:
-        if not isinstance(x, str) or not _FUNCTION.search(x):
+        if not isinstance(x, str) or not re.search(_FUNCTION, x):
             return x
         try:
             import black

@@ -15,10 +15,10 @@ from typing import NamedTuple
 
 from opto.errors import ExecutionError
 from opto.trace.code import CODE_FILE, text_behind
-from opto.trace.records import exception_text
+from opto.trace.records import printed
 from opto.trace.source import Source, code_source
 
-__all__ = ["Failure", "broken_code", "error_message", "error_text", "root_of"]
+__all__ = ["Failure", "broken_code", "error_message", "root_of"]
 
 _BELOW = "the error is raised below, in a function called here."
 _INTERNAL = os.path.dirname(__file__) + os.sep
@@ -46,23 +46,8 @@ class _Place(NamedTuple):
 
 def error_message(error: BaseException) -> str:
     """`(Type) first argument.`, as the comments show it."""
-    text = _printed(error.args[0] if error.args else error)
+    text = printed(error.args[0] if error.args else error)
     return f"({type(error).__name__}) {text}." if text else f"({type(error).__name__})."
-
-
-def error_text(error: BaseException) -> str:
-    """`(Type) message`, the value of an exception node, whatever the error's own `__str__` does."""
-    try:
-        return exception_text(error)
-    except Exception:  # noqa: BLE001 - not ours to judge
-        return f"({type(error).__module__}.{type(error).__name__}) {_printed(error)}"
-
-
-def _printed(value: object) -> str:
-    try:
-        return str(value)
-    except Exception:  # noqa: BLE001 - not ours to judge
-        return f"a {type(value).__name__} that cannot be printed"
 
 
 def root_of(error: BaseException) -> BaseException:

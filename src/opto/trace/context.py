@@ -35,17 +35,20 @@ class stop_tracing(ContextDecorator):
     """
 
     def __init__(self) -> None:
-        self._before: list[bool] = []
+        self._before: list[tuple[bool, set[Any] | None]] = []
 
     def __enter__(self) -> stop_tracing:
-        self._before.append(TRACING.get())
+        self._before.append((TRACING.get(), USED_NODES.get()))
         TRACING.set(False)
+        USED_NODES.set(None)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        TRACING.set(self._before.pop())
+        tracing, used = self._before.pop()
+        TRACING.set(tracing)
+        USED_NODES.set(used)
 
     def _recreate_cm(self) -> stop_tracing:
         return stop_tracing()

@@ -74,7 +74,8 @@ class _Classes:
             if name not in _MADE_BY_PYTHON:
                 body.append(_Member(cls, name, value, instance, names).text())
         inherits = any(issubclass(base, ParameterContainer) for base in plain_bases)
-        if issubclass(cls, ParameterContainer) and is_ours(cls.__call__) and not inherits:
+        calls = "__call__" in vars(_original(cls))
+        if issubclass(cls, ParameterContainer) and is_ours(cls.__call__) and not (inherits or calls):
             body.append("def __call__(self, *args, **kwargs):\n    return self.forward(*args, **kwargs)")
         heading = f"class {cls.__name__}({', '.join(bases)}):" if bases else f"class {cls.__name__}:"
         return heading + "\n" + "\n\n".join(reindented(text, "    ") for text in body or ["pass"])

@@ -77,6 +77,9 @@ def _last(past: list[Any]) -> Any:
     return past[-1]
 
 
+_KEPT = ("name", "trainable", "projections")
+
+
 def _state(node: Any) -> dict[str, Any]:
     op, more = node._op, node._more
     state: dict[str, Any] = {"_data": node._data, "_index": node._index}
@@ -84,10 +87,11 @@ def _state(node: Any) -> dict[str, Any]:
     links = node._links()
     if links is not None:
         state["links"] = links
-    if more is not None:
-        kept = {k: getattr(more, k) for k in ("name", "trainable", "projections") if getattr(more, k) is not None}
-        if isinstance(more.info, dict):
-            kept["info"] = {k: v for k, v in more.info.items() if isinstance(v, str)}
+    kept = {} if more is None else {k: getattr(more, k) for k in _KEPT if getattr(more, k) is not None}
+    info = node._kept_info()
+    if isinstance(info, dict):
+        kept["info"] = {k: v for k, v in info.items() if isinstance(v, str)}
+    if kept:
         state["more"] = kept
     if hasattr(node, "__dict__"):
         state["dict"] = vars(node)

@@ -19,7 +19,7 @@ from opto.trace.about import About, FailureFacts, Options
 from opto.trace.binding import Plan
 from opto.trace.body import INSIDE, Body, code_parameter, guard, plain, run, unwatched
 from opto.trace.code import Environment, define
-from opto.trace.comments import Failure, broken_code, error_text
+from opto.trace.comments import Failure, broken_code
 from opto.trace.containers import RESERVED
 from opto.trace.context import TRACING, USED_NODES
 from opto.trace.describe import exception_description
@@ -221,7 +221,7 @@ class FunModule(Module):
     def _exception_node(self, error: Exception, name: str, inputs: dict[str, Any]) -> ExceptionNode:
         described = exception_description(name)
         inputs = inputs if TRACING.get() else {}
-        return ExceptionNode(error_text(error), inputs=inputs, description=described, name=f"exception_{name}")
+        return ExceptionNode(error, inputs=inputs, description=described, name=f"exception_{name}")
 
     # ---- trainable code ----
 

@@ -173,6 +173,10 @@ class Node(ValueMethods, AbstractNode[T]):
     def info(self, value: Any) -> None:
         self._extras().info = value
 
+    def _kept_info(self) -> Any:
+        """The info that a pickle takes along: what was given, not what can be derived from the call."""
+        return None if self._more is None else self._more.info
+
     @property
     def type(self) -> type[T]:
         """The type of the value."""
@@ -352,6 +356,9 @@ class ExceptionNode(MessageNode[str]):
         text = exception_text(value) if isinstance(value, BaseException) else str(value)
         description = description or "[exception] A call failed; the value says how."
         super().__init__(text, inputs=inputs, description=description, name=name or "exception", info=info)
+
+    def _kept_info(self) -> Any:
+        return self.info  # nothing else tells where the call failed
 
     def create_feedback(self, style: str = "simple") -> str:
         """The error as feedback: `"simple"` one line, `"full"` the commented source where there is one."""

@@ -29,6 +29,7 @@ __all__ = [
     "described",
     "exception_text",
     "get_op_name",
+    "printed",
     "root_operation",
     "scoped",
     "type_operation",
@@ -171,4 +172,12 @@ def exception_text(error: BaseException) -> str:
         return str(error.exception_node._data)
     cls = type(error)
     name = cls.__name__ if cls.__module__ in _BUILTINS else f"{cls.__module__}.{cls.__name__}"
-    return f"({name}) {error}"
+    return f"({name}) {printed(error)}"
+
+
+def printed(value: object) -> str:
+    """`str(value)`, whatever a foreign `__str__` does."""
+    try:
+        return str(value)
+    except Exception:  # noqa: BLE001 - not ours to judge
+        return f"a {type(value).__name__} that cannot be printed"

@@ -405,6 +405,14 @@ def test_an_unknown_shape_is_refused_and_a_function_accepted() -> None:
     assert seen == [0, 1]
 
 
+def test_prompt_and_reply_share_a_known_window() -> None:
+    optimizer, _, llm = posed(OptoPrime, JSON_REPLY, JSON_REPLY)
+    optimizer.step(bypassing=True)
+    with_profile(llm, context_tokens=6_000)
+    optimizer.step()
+    assert [call["max_tokens"] for call in llm.calls] == [4096, 3000]
+
+
 def test_likely_parts_come_from_failures_then_nearness() -> None:
     a, b, c = (node(i, name=n, trainable=True) for i, n in enumerate("abc"))
     optimizer = OptoPrime([a, b, c], llm=ScriptedLLM([]))

@@ -137,6 +137,13 @@ class OptoPrime(OptoPrimeV1):
         window = profile.context_tokens
         return min(_MAX_PROMPT_TOKENS, max(window - self.max_tokens, window // 2))
 
+    def _reply_room(self) -> int:
+        """Tokens for the reply: `max_tokens`, or what a window that is known to be smaller leaves."""
+        profile = getattr(self.llm, "profile", None)
+        if not isinstance(profile, ModelProfile):
+            return self.max_tokens
+        return max(min(self.max_tokens, profile.context_tokens - self._budget(profile)), 256)
+
     def _compose(self, summary: FunctionFeedback, mask: list[str] | None) -> tuple[str, str]:
         if self.is_classic(mask):
             return super()._compose(summary, mask)
@@ -216,7 +223,7 @@ class OptoPrime(OptoPrimeV1):
 
     def _call(self, prompt: Prompt, messages: list[Message], *, temperature: float | None, verbose: bool | str) -> str:
         """The reply; a server that refuses `response_format` is asked once more without it."""
-        options: dict[str, Any] = {"max_tokens": self.max_tokens, **prompt.options()}
+        options: dict[str, Any] = {"max_tokens": self._reply_room(), **prompt.options()}
         if temperature is not None:
             options["temperature"] = temperature
         try:

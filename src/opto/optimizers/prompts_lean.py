@@ -64,7 +64,9 @@ class JsonPrompt:
         return prompt_text("lean_reply_json").replace("{name}", self._example_name())
 
     def _example_name(self) -> str:
-        return self.problem.parts[0].name if self.problem.parts else "name"
+        """The likeliest part: models lean towards the name that the example of a reply uses."""
+        likely = likely_parts(self.problem)
+        return likely[0].name if likely else "name"
 
     def messages(self, problem: Problem) -> list[Message]:
         system = prompt_text("lean_system")

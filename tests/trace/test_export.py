@@ -425,6 +425,20 @@ def test_notebook_cells(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     assert run(path, "Cell()('baab')") == ["aa"]
 
 
+def test_agents_of_shipped_programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The demo's agent stands in this package and is exported without it."""
+    shipped = types.ModuleType("opto.cli.shipped")
+    shipped.__file__ = "site-packages/opto/cli/shipped.py"
+    monkeypatch.setitem(sys.modules, "opto.cli.shipped", shipped)
+    text = "from opto.trace import model\ndef greet(x):\n    return 'Hola ' + x\n"
+    text += "@model\nclass Shipped:\n    def forward(self, x):\n        return greet(x)\n"
+    monkeypatch.setitem(linecache.cache, "<shipped>", (len(text), None, text.splitlines(True), "<shipped>"))
+    exec(compile(text, "<shipped>", "exec"), shipped.__dict__)
+    path = tmp_path / "shipped_file.py"
+    shipped.Shipped().export(path)
+    assert run(path, "Shipped()('Ada')") == "Hola Ada"
+
+
 def test_bundled_functions_export_their_code(tmp_path: Path) -> None:
     path = tmp_path / "function_file.py"
     fixed_outside.export(path)

@@ -29,10 +29,14 @@ _STAND_INS = {"call_llm": _CALL_LLM, "node": _NODE}
 _FUTURE = "from __future__ import annotations\n"
 
 
+_PROGRAMS = ("opto.cli", "opto.features")
+"""Programs that come with this library: their agents are exported like those of users."""
+
+
 def is_ours(thing: Any) -> bool:
     """Does it come from this library?"""
     module = thing.__name__ if isinstance(thing, ModuleType) else getattr(thing, "__module__", None) or ""
-    return str(module).partition(".")[0] == "opto"
+    return str(module).partition(".")[0] == "opto" and not str(module).startswith(_PROGRAMS)
 
 
 class Names:
@@ -214,7 +218,7 @@ def _local(thing: Any) -> bool:
     """Is it from a script, a notebook or a single file of the user's, not from an importable package?"""
     module = sys.modules.get(thing.__module__)
     top = str(thing.__module__).partition(".")[0]
-    if module is None or top in ("__main__", "__mp_main__"):
+    if module is None or top in ("__main__", "__mp_main__") or str(thing.__module__).startswith(_PROGRAMS):
         return True
     file = getattr(module, "__file__", None) or ""
     return top not in sys.stdlib_module_names and "site-packages" not in file and file.endswith(".py")

@@ -114,6 +114,9 @@ class Agent(Base):
     def outer(self, x):
         return json.dumps([len(self.list), outside(x)])
 
+    def typed(self, a: Path, b: Base, c: Inner | None = None) -> list[Any]:
+        return [a, b]
+
     def __len__(self):
         return 8
 
@@ -180,6 +183,7 @@ def test_everything_in_a_class_survives(tmp_path: Path) -> None:
     path = tmp_path / "agent_file.py"
     agent.export(path)
     text = path.read_text()
+    assert "from typing import Any\n" in text
     assert "class Agent(Base):" in text and "# now by ten" in text and "# adds everything up" in text
     assert "@bundle" not in text.replace("node(x) @bundle", "") and "trainable=True" not in text.split("class Agent")[1]
     assert run(path, "Agent(7)(3)") == expected

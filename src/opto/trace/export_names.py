@@ -79,7 +79,16 @@ class Names:
                 self.need(name, scope[name], scope)
             elif name in _STAND_INS:
                 self.add(name, _STAND_INS[name])
+        for name in _annotation_names(text):
+            self._annotation(name, scope.get(name))
         return text
+
+    def _annotation(self, name: str, value: Any) -> None:
+        """Annotations are never evaluated; what readers and type checkers can be given is imported all the same."""
+        if name not in self.pending and getattr(value, "__module__", None) == "typing":
+            self.imports[f"from typing import {name}"] = None
+        elif isinstance(value, type) and not is_ours(value) and not _to_be_written(value):
+            self._imported(value, name)
 
     def need_value(self, value: Any) -> str:
         """An expression for a value that has no literal: something with a name of its own."""
@@ -253,6 +262,15 @@ def _global_names(text: str) -> list[str]:
             if free and symbol.is_referenced() and name not in top:
                 found[name] = None
     return list(found)
+
+
+def _annotation_names(text: str) -> set[str]:
+    found: set[str] = set()
+    for part in ast.walk(ast.parse(text)):
+        places = [getattr(part, "annotation", None), getattr(part, "returns", None)]
+        for place in filter(None, places):
+            found.update(name.id for name in ast.walk(place) if isinstance(name, ast.Name))
+    return found
 
 
 def _without_our_modules(text: str, scope: dict[str, Any]) -> str:

@@ -24,7 +24,7 @@ from opto.optimizers.show import estimate_tokens, fenced, show
 from opto.optimizers.texts import prompt_text
 from opto.optimizers.utils import cut_middle
 
-__all__ = ["CodeFocus", "FocusPrompt", "TextFocus", "ValueFocus", "focus_prompt", "mend_code"]
+__all__ = ["CodeFocus", "FocusPrompt", "TextFocus", "ValueFocus", "focus_prompt", "mend_code", "tidy_code"]
 
 _IMPORTABLE = ("collections", "datetime", "functools", "itertools", "json", "math", "random", "re", "string")
 _SHOWN_TRIED = 2
@@ -108,7 +108,7 @@ def _passed_on(uses: tuple[Use, ...], problem: Problem) -> str:
     sources = receivers(uses, problem)
     if not sources:
         return ""
-    shown = "\n".join(fenced(_tidy(source), "python") for source in sources[:2])
+    shown = "\n".join(fenced(tidy_code(source), "python") for source in sources[:2])
     return f"\nIts result is passed on to:\n{shown}\n"
 
 
@@ -119,7 +119,7 @@ def _attempts(tried: tuple[Tried, ...], write: Any) -> str:
     return "\nTried before without success, do not repeat:\n" + "\n".join(lines) + "\n"
 
 
-def _tidy(code: Any) -> str:
+def tidy_code(code: Any) -> str:
     """Code as a person writes it: a method's source keeps the indentation of its class but for the first line."""
     text = str(code).expandtabs()
     first, _, rest = text.partition("\n")
@@ -136,24 +136,24 @@ class CodeFocus(FocusPrompt):
     limit = 220
 
     def _text(self, problem: Problem, uses: tuple[Use, ...]) -> str:
-        code = _tidy(self.part.value)
+        code = tidy_code(self.part.value)
         return _filled(
             "small_code",
             value=fenced(code, "python"),
             receivers=_passed_on(uses, problem),
             uses=self._uses(problem, uses),
-            tried=_attempts(self.focus.tried[-_SHOWN_TRIED:], lambda code: fenced(_tidy(code), "python")),
+            tried=_attempts(self.focus.tried[-_SHOWN_TRIED:], lambda code: fenced(tidy_code(code), "python")),
             label=function_label(code) or self.part.name,
         )
 
     def begun(self) -> str:
-        return f"```python\n{_head(_tidy(self.part.value))}"
+        return f"```python\n{_head(tidy_code(self.part.value))}"
 
     def stops(self) -> list[str]:
         return ["```", "\ndef ", "\nclass ", "\nif __name__", "\nprint("]
 
     def read(self, text: str, problem: Problem) -> Suggestion:
-        code = mend_code(read_fence(text, _head(_tidy(self.part.value))), function_label(self.part.value))
+        code = mend_code(read_fence(text, _head(tidy_code(self.part.value))), function_label(self.part.value))
         if code is not None:
             return Suggestion({self.part.name: code})
         return Suggestion(fault="the reply holds no function that parses")

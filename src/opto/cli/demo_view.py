@@ -1,0 +1,133 @@
+"""What a person sees of the demo: one line for what happens, then what changed. Texts only."""
+
+from __future__ import annotations
+
+import difflib
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from opto.cli.demo_task import DemoResult, Measured, Parts, Stage
+from opto.events import Event
+from opto.optimizers.small import tidy_code
+from opto.trainer.news import CandidateTried, RolloutDone, StepBegun, StepEnded
+
+__all__ = ["Watcher", "diffs", "summary"]
+
+_WIDE = 100
+
+
+class Watcher:
+    """Listens to events and writes a line for each that a person wants to know."""
+
+    def __init__(self, write: Callable[[str], object] = print, clock: Callable[[], float] = time.perf_counter) -> None:
+        self.write = write
+        self.clock = clock
+        self.start = clock()
+        self.names: dict[str, str] = {}
+        self.example: RolloutDone | None = None
+
+    def __call__(self, event: Event) -> None:
+        tell = _TELL.get(type(event))
+        if tell is not None:
+            tell(self, event)
+
+    def line(self, text: str) -> None:
+        self.write(f"[{self.clock() - self.start:5.0f} s] {text}")
+
+    def name(self, part: str | None) -> str:
+        """A part's name as the program's author knows it."""
+        return self.names.get(part or "", part or "the parts")
+
+    def parts(self, event: Parts) -> None:
+        self.names = dict(event.names)
+
+    def stage(self, event: Stage) -> None:
+        self.line(f"{event.what} …")
+
+    def measured(self, event: Measured) -> None:
+        self.line(f"{event.accuracy:.0%} greeted right")
+        for customer, greeting in event.wrong[:3]:
+            self.write(f"          {customer.query} -> {_short(greeting)}, wanted {customer.greeting!r}")
+        if len(event.wrong) > 3:
+            self.write(f"          … and {len(event.wrong) - 3} more")
+
+    def rollout(self, event: RolloutDone) -> None:
+        if event.step == 0:
+            self.line(f"{event.score:.0f}  {event.example} -> {_short(event.value)}  {event.feedback[:_WIDE]}")
+        elif self.example is None or event.score > self.example.score:
+            self.example = event  # the best shows what a candidate is good for
+
+    def begun(self, event: StepBegun) -> None:
+        why = f" (suspicion {event.suspicion[event.part]:.1f})" if event.part and event.suspicion else ""
+        self.line(f"Step {event.step}: a better {self.name(event.part)}{why}")
+        self.example = None
+
+    def tried(self, event: CandidateTried) -> None:
+        score = "     " if event.score is None else f"{event.score:5.0%}"
+        mark = "+" if event.accepted else "-"
+        for value in event.values.values() or ["nothing"]:
+            self.line(f"  {mark} {score}  {event.reason}: {_one_line(value)}")
+        best = self.example
+        if best is not None:
+            self.write(f"                     {best.example} -> {_short(best.value)}  {best.feedback[:_WIDE]}")
+        self.example = None
+
+    def ended(self, event: StepEnded) -> None:
+        done = f"{', '.join(map(self.name, event.changed))} changed" if event.changed else "nothing kept"
+        tokens = f"{event.prompt_tokens or 0} + {event.completion_tokens or 0} tokens"
+        self.line(f"  {done}; score {event.score:.0%}, {tokens}, {event.seconds:.0f} s")
+
+
+_TELL: dict[type[Event], Callable[[Watcher, Any], None]] = {
+    Parts: Watcher.parts,
+    Stage: Watcher.stage,
+    Measured: Watcher.measured,
+    RolloutDone: Watcher.rollout,
+    StepBegun: Watcher.begun,
+    CandidateTried: Watcher.tried,
+    StepEnded: Watcher.ended,
+}
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= _WIDE else f"{text[: _WIDE - 1]}…"
+
+
+def _one_line(value: Any) -> str:
+    """A text as it is; of code the first lines of the body."""
+    text = " ".join(str(value).split())
+    return text if len(text) <= 2 * _WIDE else f"{text[: 2 * _WIDE]}…"
+
+
+def diffs(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
+    """A unified diff of every part that changed."""
+    pieces: list[str] = []
+    for name, old in before.items():
+        new = after[name]
+        if old == new:
+            continue
+        lines = difflib.unified_diff(_lines(old), _lines(new), f"{name} before", f"{name} after", lineterm="", n=9)
+        pieces.append("\n".join(lines))
+    return "\n\n".join(pieces) or "No part changed."
+
+
+def _lines(value: Any) -> list[str]:
+    return tidy_code(value).split("\n")
+
+
+def summary(result: DemoResult) -> str:
+    """The figures of a run in a few lines."""
+    done = result.improvement
+    steps = done.steps
+    kept = sum(record.accepted is not None for record in steps)
+    written = sum(record.spent.completion_tokens or 0 for record in steps)
+    lines = [
+        f"Customers it learned from: {done.before:.0%} -> {done.after:.0%} ({done.reason}).",
+        f"Customers it never saw:    {result.unseen_before:.0%} -> {result.unseen_after:.0%}.",
+        f"{len(steps)} steps ({kept} kept), {done.calls} questions by the optimizer, {done.seconds:.0f} s.",
+        f"The optimizer's model read {done.prompt_tokens} tokens and wrote {written}.",
+        f"The agent asked its model {result.paid_calls} times; {result.cached_calls} answers came from the cache.",
+    ]
+    return "\n".join(lines)

@@ -56,7 +56,11 @@ def _serve(options: argparse.Namespace) -> Any:
     params.api_keys = [os.environ.pop(KEY_VARIABLE)]
     params.n_ctx, params.n_parallel = options.context, options.slots
     params.kv_unified = True  # one pool: a lone request may use the whole context
-    params.cpuparams.n_threads = params.cpuparams_batch.n_threads = options.threads
+    # llama.cpp's threads wait for each other: beside other work one that is not scheduled stalls all. Reading a prompt
+    # gains from every core; writing is bound by memory, and one core left free keeps it steady.
+    params.cpuparams_batch.n_threads = options.threads
+    params.cpuparams.n_threads = max(1, options.threads - 1)
+    params.load_mode = xllamacpp.llama_load_mode.LLAMA_LOAD_MODE_NONE  # weights are repacked: no use in mapping them
     params.n_gpu_layers = 0
     params.cache_ram_mib = _PROMPT_CACHE_MIB
     params.warmup, params.ui, params.verbosity = False, False, 1

@@ -9,31 +9,23 @@ from dataclasses import dataclass
 from typing import Any
 
 
-def seconds(run: Callable[[], Any], repeat: int = 5) -> float:
-    """The shortest of `repeat` runs, collector off."""
-    best = float("inf")
-    for _ in range(repeat):
-        gc.collect()
-        gc.disable()
-        start = time.perf_counter()
-        run()
-        best = min(best, time.perf_counter() - start)
-        gc.enable()
-    return best
+def seconds(run: Callable[[], Any], repeat: int = 40) -> float:
+    """The shortest of `repeat` runs, collector off. Keep a run to some milliseconds: short ones escape other work."""
+    return staged(lambda: None, lambda _: run(), repeat)
 
 
-def staged(make: Callable[[], Any], run: Callable[[Any], Any], repeat: int = 5) -> float:
+def staged(make: Callable[[], Any], run: Callable[[Any], Any], repeat: int = 20) -> float:
     """As `seconds`, with an untimed preparation before each run."""
     best = float("inf")
+    gc.collect()
+    gc.disable()
     for _ in range(repeat):
         made = make()
-        gc.collect()
-        gc.disable()
         start = time.perf_counter()
         run(made)
         best = min(best, time.perf_counter() - start)
-        gc.enable()
         del made
+    gc.enable()
     return best
 
 
@@ -57,7 +49,7 @@ class Row:
         )
 
 
-def in_turn(ours: Callable[[], float], floor: Callable[[], float], rounds: int = 3) -> tuple[float, float]:
+def in_turn(ours: Callable[[], float], floor: Callable[[], float], rounds: int = 4) -> tuple[float, float]:
     """The best of both, measured alternately so that the machine's drift hits them alike."""
     pairs = [(ours(), floor()) for _ in range(rounds)]
     return min(a for a, _ in pairs), min(b for _, b in pairs)

@@ -21,8 +21,8 @@ from opto.llm.fakes import ScriptedLLM
 from opto.optimizers import OptoPrime
 from opto.trace import bundle, node, stop_tracing
 
-OPS = 10_000
-CALLS = 3_000
+OPS = 1_000
+CALLS = 500
 
 
 def chain(start: Any, length: int = OPS) -> Any:
@@ -114,21 +114,21 @@ def decoration() -> list[Row]:
             return x
 
     def at_depth(depth: int) -> float:
-        return per_call(decorate, 300)() if depth == 0 else at_depth(depth - 1)
+        return per_call(decorate, 50)() if depth == 0 else at_depth(depth - 1)
 
     flat, deep = in_turn(lambda: at_depth(0), lambda: at_depth(100))
     return [Row("decoration, stack depth 100", deep, flat, "µs", 1.5, "depth 0")]
 
 
 def memory() -> list[Row]:
-    def bytes_per_op(start: Any) -> float:
+    def bytes_per_op(start: Any, count: int = 10_000) -> float:
         tracemalloc.start()
         before = tracemalloc.get_traced_memory()[0]
-        end = chain(start)
+        end = chain(start, count)
         used = tracemalloc.get_traced_memory()[0] - before
         tracemalloc.stop()
         del end
-        return used / OPS
+        return used / count
 
     p = parameter()
     return [
@@ -169,7 +169,7 @@ def garbage() -> float:
 
 def backward() -> list[Row]:
     shapes = [
-        ("chain of 10,000", chain, OPS, 0.5),
+        ("chain of 10,000", lambda start: chain(start, 10_000), 10_000, 0.5),
         ("ladder of depth 1,000", ladder, 2_000, 0.75),
         ("random graph of 3,000", random_graph, 3_050, 1.0),
     ]
@@ -213,7 +213,7 @@ def prompts() -> list[Row]:
             optimizer.backward(y, "too small")
             optimizer.construct_prompt(optimizer.summarize())
 
-        return staged(prepared, run, 3) * 1e3
+        return staged(prepared, run, 5) * 1e3
 
     def long() -> tuple[list[Any], Any]:
         p = parameter()
@@ -232,8 +232,8 @@ def prompts() -> list[Row]:
             y = y + Floor(0)
         return y
 
-    long_floor = lambda: staged(lambda: chain(Floor(0), 5_000), floor_text, 3) * 1e3  # noqa: E731
-    flat_floor = lambda: staged(wide_floor, floor_text, 3) * 1e3  # noqa: E731
+    long_floor = lambda: staged(lambda: chain(Floor(0), 5_000), floor_text, 5) * 1e3  # noqa: E731
+    flat_floor = lambda: staged(wide_floor, floor_text, 5) * 1e3  # noqa: E731
     return [
         Row("backward + prompt, graph of 10,000 nodes", *in_turn(lambda: ours(long), long_floor), "ms", 150 / 60),
         Row("backward + prompt, 1,000 parameters", *in_turn(lambda: ours(wide), flat_floor), "ms", 20 / 7),
@@ -242,7 +242,7 @@ def prompts() -> list[Row]:
 
 def imports() -> list[Row]:
     def start(code: str) -> float:
-        return min(seconds(lambda: subprocess.run([sys.executable, "-c", code], check=True), 5) for _ in range(2)) * 1e3
+        return seconds(lambda: subprocess.run([sys.executable, "-c", code], check=True), 15) * 1e3
 
     bare = start("pass")
     return [

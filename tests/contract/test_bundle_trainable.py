@@ -127,6 +127,18 @@ def test_globals_at_call_time_and_locals_at_decoration(monkeypatch: pytest.Monke
     assert g(1).data == 15
 
 
+def test_every_call_executes_the_whole_text(monkeypatch: pytest.MonkeyPatch) -> None:  # 5.8
+    f = make_double()
+    f.parameter._data = "memo = []\n\ndef double(x):\n    memo.append(x)\n    return len(memo)"
+    assert [f(0).data for _ in range(3)] == [1, 1, 1]
+    f.parameter._data = "LIMIT = FACTOR * 10\n\ndef double(x):\n    return LIMIT"
+    assert f(0).data == 30
+    monkeypatch.setitem(globals(), "FACTOR", 5)
+    assert f(0).data == 50
+    f.parameter._data = "FACTOR = 100\n\ndef double(x):\n    return FACTOR"
+    assert f(0).data == 100 and FACTOR == 5
+
+
 def test_new_signature_gives_type_error() -> None:  # 5.4
     f = make_double()
     f.parameter._data = "def double(x, y):\n    return x"

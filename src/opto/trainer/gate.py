@@ -1,37 +1,47 @@
 """The gate: a candidate stays only if it does better on the examples at hand. Pure.
 
 Better means a greater total score, or an equal one with fewer faults (parts that raise, give nothing or never
-vary): so a part that was made right before its neighbour survives.
+vary), or else values that clearly sort the failing runs better by what their feedback says (`alignment`): so a part
+that was made right before its neighbour survives.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from opto.trainer.rollouts import Rollout
-from opto.trainer.suspicion import faults
+from opto.trainer.suspicion import alignment, faults
 
 __all__ = ["Candidate", "Standing", "Verdict", "best_of", "judge_candidate", "standing"]
 
 _ROUND = 9
+_CLEARLY = 0.1
 
 
 class Standing(NamedTuple):
-    """What candidates are compared by; the greater is better."""
+    """What candidates are compared by, in this order; the greater is better."""
 
     score: float
     soundness: int
+    alignment: float = 0.0
+
+    def beats(self, other: Standing) -> bool:
+        """Whether this one is better beyond chance: a slightly better alignment alone is not enough."""
+        if self[:2] != other[:2]:
+            return self[:2] > other[:2]
+        return self.alignment >= other.alignment + _CLEARLY
 
 
-def standing(rollouts: Sequence[Rollout]) -> Standing:
-    """The standing of the values that these rollouts ran with.
+def standing(rollouts: Sequence[Rollout], names: Iterable[str] = (), perfect: float = 1.0) -> Standing:
+    """The standing of the values that these rollouts ran with; alignment is that of the parts in `names`.
 
     >>> standing([])
-    Standing(score=0, soundness=0)
+    Standing(score=0, soundness=0, alignment=0)
     """
-    return Standing(round(sum(r.score for r in rollouts), _ROUND), -faults(rollouts))
+    aligned = sum(alignment(rollouts, name, perfect) for name in names)
+    return Standing(round(sum(r.score for r in rollouts), _ROUND), -faults(rollouts), aligned)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,26 +69,33 @@ class Candidate:
 
 
 def judge_candidate(
-    present: Sequence[Rollout], run: Callable[[Any], Rollout], *, perfect: float, hopeless_early: bool = True
+    present: Sequence[Rollout], run: Callable[[Any], Rollout], *, names: Iterable[str] = (), perfect: float = 1.0
 ) -> Verdict:
     """Run a candidate on the examples of `present` (the rollouts of the values in force) and compare.
 
-    Examples that fail at present come first; a candidate that does no better on those is dropped
-    without running the others.
+    `names` are the parts that the candidate changes. Examples that fail at present come first; a candidate that does
+    no better on those is dropped without running the others.
     """
+    names = tuple(names)
     failing = [i for i, r in enumerate(present) if r.score < perfect]
     passing = [i for i, r in enumerate(present) if r.score >= perfect]
     found: dict[int, Rollout] = {i: run(present[i].example) for i in failing}
     seen = tuple(found.values())
-    if passing and hopeless_early and standing(seen) <= standing([present[i] for i in failing]):
+    here = standing([present[i] for i in failing], names, perfect)
+    if passing and not standing(seen, names, perfect).beats(here):
         return Verdict(False, "no better on the failing examples", seen=seen)
     found.update((i, run(present[i].example)) for i in passing)
     rollouts = tuple(found[i] for i in range(len(present)))
-    now, then = standing(rollouts), standing(present)
-    if now > then:
-        reason = "a greater score" if now.score > then.score else "fewer faults at the same score"
-        return Verdict(True, reason, now, rollouts, rollouts)
-    return Verdict(False, "a smaller score" if now.score < then.score else "no better", now, rollouts, rollouts)
+    now, then = standing(rollouts, names, perfect), standing(present, names, perfect)
+    return Verdict(now.beats(then), _reason(now, then), now, rollouts, rollouts)
+
+
+def _reason(now: Standing, then: Standing) -> str:
+    if now.score != then.score:
+        return "a greater score" if now.score > then.score else "a smaller score"
+    if now.soundness != then.soundness:
+        return "fewer faults at the same score" if now.soundness > then.soundness else "more faults at the same score"
+    return "its values fit the feedback better" if now.beats(then) else "no better"
 
 
 def best_of(candidates: Sequence[Candidate]) -> Candidate | None:

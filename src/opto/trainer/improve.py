@@ -234,7 +234,10 @@ class _Improver:
             try:
                 self.optimizer.update(fresh)
                 verdict = judge_candidate(
-                    self.present, lambda example: self._roll_out(example, number), perfect=self.plan.perfect
+                    self.present,
+                    lambda example: self._roll_out(example, number),
+                    names=values,
+                    perfect=self.plan.perfect,
                 )
             finally:
                 self.optimizer.update(present)

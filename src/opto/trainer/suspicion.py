@@ -7,12 +7,16 @@ parts the one nearer to the output comes first, because what it does can be judg
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import combinations
 
 from opto.trainer.rollouts import Rollout, Usage
 
-__all__ = ["faults", "suspects", "telling_rollouts"]
+__all__ = ["alignment", "faults", "suspects", "telling_rollouts"]
 
+_WORD = re.compile(r"\w+")
+_PAIRS = 2_000
 _TRY = 0.5
 _DEPTH = 0.01
 
@@ -26,9 +30,9 @@ def suspects(rollouts: Sequence[Rollout], tries: Mapping[str, int], perfect: flo
     depth = {value: i for i, value in enumerate(sorted(set(level.values())))}
     found: dict[str, float] = {}
     for name in names:
-        share = _share(name, failing, passing)
-        broken = _is_broken(name, rollouts)
-        found[name] = (share * 2 + 1 if broken else share) - _TRY * tries.get(name, 0) + _DEPTH * depth[level[name]]
+        share, extra = _share(name, failing, passing), _extra(name, rollouts)
+        guilt = share * 2 + extra if extra else share
+        found[name] = guilt - _TRY * tries.get(name, 0) + _DEPTH * depth[level[name]]
     return dict(sorted(found.items(), key=lambda item: -item[1]))
 
 
@@ -39,9 +43,12 @@ def _share(name: str, failing: Sequence[Rollout], passing: Sequence[Rollout]) ->
     return len(odd) / max(1, len(failing))
 
 
-def _is_broken(name: str, rollouts: Iterable[Rollout]) -> bool:
+def _extra(name: str, rollouts: Iterable[Rollout]) -> float:
+    """What speaks against a part by itself: it raised or gave nothing, or gave one value whatever it got."""
     used = [u for r in rollouts for u in r.usages.get(name, ())]
-    return any(u.broken for u in used) or _is_constant(used, 2)
+    if any(u.broken for u in used):
+        return 1.0
+    return 0.5 if _is_constant(used, 2) else 0.0
 
 
 def _is_constant(used: Sequence[Usage], at_least: int) -> bool:
@@ -57,6 +64,28 @@ def faults(rollouts: Sequence[Rollout]) -> int:
         broken = sum(u.broken for u in used)
         count += len(used) if broken == 0 and _is_constant(used, 3) else broken
     return count
+
+
+def alignment(rollouts: Sequence[Rollout], name: str, perfect: float) -> float:
+    """How well the values of a part sort failing runs by what their feedback says, from -1 to 1.
+
+    Runs in which the part made the same value should hear alike (share words), others should not. 0 if
+    nothing can be said, because all values are the same or all differ.
+    """
+    failing = [r for r in rollouts if r.score < perfect and name in r.usages]
+    values = [tuple(u.value for u in r.usages[name]) for r in failing]
+    words = [frozenset(_WORD.findall(r.feedback.lower())) for r in failing]
+    likeness: dict[bool, list[float]] = {True: [], False: []}
+    for i, j in list(combinations(range(len(failing)), 2))[:_PAIRS]:
+        likeness[values[i] == values[j]].append(_jaccard(words[i], words[j]))
+    if not likeness[True] or not likeness[False]:
+        return 0.0
+    alike, unlike = (sum(likeness[key]) / len(likeness[key]) for key in (True, False))
+    return round(alike - unlike, 3)
+
+
+def _jaccard(a: frozenset[str], b: frozenset[str]) -> float:
+    return len(a & b) / len(a | b) if a or b else 1.0
 
 
 def telling_rollouts(

@@ -1,0 +1,191 @@
+"""The loop: candidates are tried behind the gate, parameters end at the best values found, and events tell."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import pytest
+
+from opto.errors import OptimizerError
+from opto.events import Event, listen
+from opto.llm import ScriptedLLM
+from opto.llm.profile import ModelProfile
+from opto.optimizers import OptoPrime, OptoPrimeV1, OptoPrimeV2
+from opto.optimizers.focus import Focus
+from opto.optimizers.optimizer import Optimizer
+from opto.trace import bundle, node
+from opto.trainer.deadline import deadline
+from opto.trainer.improve import Improvement, Plan, improve
+from opto.trainer.news import CandidateTried, ImproveEnded, RolloutDone, StepBegun, StepEnded
+from opto.trainer.rollouts import Judgement, roll_out
+
+
+class Scripted(Optimizer):
+    """Proposes the given values, one proposal after the other."""
+
+    def __init__(self, parameters: list[Any], script: list[dict[str, Any]]) -> None:
+        super().__init__(parameters)
+        self.script = iter(script)
+        self.feedback: list[list[Any]] = []
+
+    def _step(self, *args: Any, **kwargs: Any) -> dict[Any, Any]:
+        self.feedback.append(
+            [graph.user_feedback for p in self.parameters for graphs in p.feedback.values() for graph in graphs]
+        )
+        by_name = {p.name.split(":")[0]: p for p in self.parameters}
+        return {by_name[name]: value for name, value in next(self.script, {}).items()}
+
+
+class Focused(Scripted):
+    """The same, and remembers what it was told to change."""
+
+    def __init__(self, parameters: list[Any], script: list[dict[str, Any]]) -> None:
+        super().__init__(parameters, script)
+        self.seen: list[Focus] = []
+
+    @property
+    def focus(self) -> Focus | None:
+        return self.seen[-1] if self.seen else None
+
+    @focus.setter
+    def focus(self, focus: Focus) -> None:
+        self.seen.append(focus)
+
+
+def compare(target: int, value: Any) -> Judgement:
+    if value == target:
+        return Judgement(1, "right")
+    return Judgement(0, "too high" if value > target else "too low")
+
+
+def one_number(*tries: int, optimizer: type[Scripted] = Scripted, **plan: Any) -> tuple[Improvement, Any, Scripted]:
+    x = node(1, name="x", trainable=True)
+    subject = optimizer([x], [{"x": value} for value in tries])
+    done = improve(lambda target: x + 0, subject, [4], compare, plan=Plan(candidates=1, **plan))
+    return done, x, subject
+
+
+def test_it_stops_when_everything_is_solved() -> None:
+    done, x, _ = one_number(9, 2, 4, 7)
+    assert (done.reason, len(done.steps), x.data) == ("solved", 3, 4)
+    assert done.solved and (done.before, done.after) == (0, 1)
+    assert [bool(record.accepted) for record in done.steps] == [False, False, True]
+
+
+def test_refused_values_are_put_back_and_remembered_with_their_feedback() -> None:
+    done, x, optimizer = one_number(9, 2, 4, optimizer=Focused)
+    assert isinstance(optimizer, Focused) and done.solved
+    last = optimizer.seen[-1]
+    assert last.part == "x0"
+    assert last.tried == ((9, "too high"), (2, "too low"))
+    assert done.steps[0].candidates[0].verdict.reason == "no better"
+
+
+def test_what_was_tried_is_not_tried_again() -> None:
+    done, _, _ = one_number(9, 9, steps=2)
+    assert [c.verdict.reason for r in done.steps for c in r.candidates] == ["no better", "it was tried before"]
+
+
+def test_it_ends_out_of_steps_and_out_of_time_and_with_nothing_to_change() -> None:
+    assert one_number(9, 8, 7, steps=2)[0].reason == "out of steps"
+    x = node(1, trainable=True)
+    ticks = iter(range(100))
+    done = improve(
+        lambda _: x + 0, Scripted([x], []), [4], compare, plan=Plan(seconds=3), clock=lambda: float(next(ticks))
+    )
+    assert done.reason == "out of time"
+    unused = improve(lambda _: node(1) + 0, Scripted([x], []), [4], compare)
+    assert (unused.reason, unused.steps) == ("nothing to change", ())
+
+
+def test_only_failing_runs_and_one_success_send_feedback() -> None:
+    x = node(1, name="x", trainable=True)
+    optimizer = Scripted([x], [])
+    improve(lambda n: x * n, optimizer, [0, 4, 5], lambda n, v: (v == 0, f"for {n}"), plan=Plan(steps=1, candidates=1))
+    assert sorted(optimizer.feedback[0]) == ["for 0", "for 4", "for 5"]
+
+
+def test_a_candidate_that_breaks_what_works_is_refused() -> None:
+    x = node(1, name="x", trainable=True)
+    judge = lambda n, v: (1, "ok") if v in (1, 12) else (0, "wrong")  # noqa: E731
+    done = improve(lambda n: x * n, Scripted([x], [{"x": 6}]), [1, 2], judge, plan=Plan(steps=1, candidates=1))
+    assert x.data == 1
+    assert done.steps[0].candidates[0].verdict.reason == "no better"
+
+
+def test_code_that_raises_is_repaired_from_its_error() -> None:
+    @bundle(trainable=True)
+    def divide(a: int) -> float:
+        """Divides"""
+        return a / 0
+
+    seen: list[Event] = []
+    new = "def divide(a):\n    return a / 2"
+    optimizer = Focused([divide.parameter], [{"__code0_copy": new}, {"__code": new}])
+    optimizer.script = iter([{divide.parameter.name.split(":")[0]: new}])
+    with listen(seen.append):
+        done = improve(divide, optimizer, [4], lambda n, v: (v == 2, "wanted 2"))
+    assert done.solved and divide.parameter.data == new
+    first = next(event for event in seen if isinstance(event, RolloutDone))
+    assert "division by zero" in first.feedback and first.score == 0
+    assert next(e for e in seen if isinstance(e, StepBegun)).part == divide.parameter.py_name
+    assert [type(e) for e in seen[-2:]] == [StepEnded, ImproveEnded]
+    assert next(e for e in seen if isinstance(e, CandidateTried)).accepted
+
+
+def test_drawing_stops_early_when_a_candidate_solves_everything() -> None:
+    x = node(1, name="x", trainable=True)
+    optimizer = Scripted([x], [{"x": 4}, {"x": 5}])
+    done = improve(lambda _: x + 0, optimizer, [4], compare, plan=Plan(candidates=4))
+    assert len(done.steps[0].candidates) == 1
+
+
+def test_an_agent_that_returns_no_node_is_told_so() -> None:
+    x = node(1, trainable=True)
+    with pytest.raises(OptimizerError, match="returned a int, not a node"):
+        improve(lambda n: 3, Scripted([x], []), [4], compare)
+
+
+@pytest.mark.parametrize("kind", [OptoPrime, OptoPrimeV1])
+def test_it_works_with_json_replies(kind: Any) -> None:
+    x = node(1, name="x", trainable=True)
+    llm = ScriptedLLM(['{"reasoning": "", "answer": "", "suggestion": {"x0": "4"}}'])
+    assert improve(lambda _: x + 0, kind([x], llm=llm), [4], compare, plan=Plan(candidates=1)).solved
+
+
+def test_it_works_with_tagged_replies() -> None:
+    x = node(1, name="x", trainable=True)
+    llm = ScriptedLLM(["<reasoning>r</reasoning><variable><name>x0</name><value>4</value></variable>"])
+    assert improve(lambda _: x + 0, OptoPrimeV2([x], llm=llm), [4], compare, plan=Plan(candidates=1)).solved
+
+
+class Small(ScriptedLLM):
+    """A scripted model that says it is small and continues what was begun."""
+
+    profile = ModelProfile("small", "prefill", 4096, small=True)
+
+
+def test_a_small_model_is_asked_about_one_part_at_a_time_and_history_reaches_it() -> None:
+    x = node(50, name="x", trainable=True)
+    llm = Small([" 90", "70", "75\n"])
+    done = improve(
+        lambda _: x + 0, OptoPrime([x], llm=llm), [75], compare, plan=Plan(candidates=1), rng=random.Random(1)
+    )
+    assert done.solved and x.data == 75
+    prompt = llm.calls[-1]["messages"][1]["content"]
+    assert "turns between 70 and 90" in prompt and "50: too low" in prompt
+    assert llm.calls[-1]["messages"][-1] == {"role": "assistant", "content": "x0 = "}
+    assert len({call["seed"] for call in llm.calls}) == 3
+
+
+def test_runs_that_never_end_are_ended() -> None:
+    @bundle()
+    def forever(n: int) -> int:
+        while True:
+            n += 1
+
+    rollout = roll_out(forever, 1, compare, seconds=0.05)
+    assert rollout.failed and "longer than 0.05 seconds" in rollout.feedback
+    with deadline(0.01), deadline(0):
+        pass

@@ -1,0 +1,72 @@
+"""Which part is to blame, told from how runs used each."""
+
+from __future__ import annotations
+
+from opto.trace import node
+from opto.trainer.rollouts import Rollout, Usage
+from opto.trainer.suspicion import alignment, faults, suspects, telling_rollouts
+
+
+def run(score: float, feedback: str = "", **used: object) -> Rollout:
+    """A rollout in which each part got the input `score` and made the given value; "!" stands for an error."""
+    usages = {
+        name: (Usage(f"{score}{feedback}{value}", repr(value), value in ("!", None), level),)
+        for level, (name, value) in enumerate(used.items(), 1)
+    }
+    return Rollout(object(), node(0), score, feedback, usages)
+
+
+def test_a_part_whose_values_occur_in_successful_runs_is_less_suspicious() -> None:
+    rollouts = [run(1, a="x", b="good"), run(0, a="x", b="bad")]
+    assert list(suspects(rollouts, {}, 1)) == ["b", "a"]
+    assert suspects(rollouts, {}, 1)["a"] < suspects(rollouts, {}, 1)["b"]
+
+
+def test_a_part_that_gives_one_value_for_all_inputs_comes_first() -> None:
+    rollouts = [run(0, "p", a=None, b="1"), run(0, "q", a=None, b="2")]
+    assert next(iter(suspects(rollouts, {}, 1))) == "a"
+
+
+def test_of_equals_the_one_nearer_to_the_output_comes_first() -> None:
+    rollouts = [run(0, "p", a="1", b="1"), run(0, "q", a="2", b="2")]
+    assert list(suspects(rollouts, {}, 1)) == ["b", "a"]
+
+
+def test_tries_that_led_nowhere_lower_suspicion() -> None:
+    rollouts = [run(0, "p", a="1", b="1"), run(0, "q", a="2", b="2")]
+    assert list(suspects(rollouts, {"b": 1}, 1)) == ["a", "b"]
+
+
+def test_parts_that_no_failing_run_used_are_not_suspected() -> None:
+    assert list(suspects([run(1, a="x"), run(0, b="y")], {}, 1)) == ["b"]
+    assert suspects([], {}, 1) == {}
+
+
+def test_faults_count_errors_nothing_and_constants() -> None:
+    assert faults([run(0, "p", a="!"), run(0, "q", a="2")]) == 1
+    assert faults([run(0, f"{i}", a="same") for i in range(3)]) == 3
+    assert faults([run(0, f"{i}", a=i) for i in range(3)]) == 0
+
+
+def test_alignment_is_high_where_equal_values_hear_equal_feedback() -> None:
+    def runs(*values: str) -> list[Rollout]:
+        said = ["expected Hello Ann", "expected Hello Bob", "expected Hola Eva", "expected Hola Leo"]
+        return [run(0, feedback, a=value) for feedback, value in zip(said, values, strict=True)]
+
+    right = alignment(runs("en", "en", "es", "es"), "a", 1)
+    wrong = alignment(runs("en", "es", "en", "es"), "a", 1)
+    assert right > 0.1 > wrong
+    assert alignment(runs("x", "x", "x", "x"), "a", 1) == 0
+    assert alignment(runs("1", "2", "3", "4"), "a", 1) == 0
+
+
+def test_telling_rollouts_show_differing_failures_first_then_a_success() -> None:
+    rollouts = [run(0, a="1"), run(0, a="1"), run(0, a="2"), run(1, a="3"), run(0, b="4")]
+    shown = telling_rollouts(rollouts, "a", failing=2, passing=1, perfect=1)
+    assert [r.usages["a"][0].value for r in shown] == ["'1'", "'2'", "'3'"]
+
+
+def test_values_that_successful_runs_share_are_shown_last() -> None:
+    rollouts = [run(0, a="fine"), run(1, a="fine"), run(0, a="odd")]
+    shown = telling_rollouts(rollouts, "a", failing=1, passing=0, perfect=1)
+    assert [r.usages["a"][0].value for r in shown] == ["'odd'"]

@@ -74,7 +74,7 @@ def test_it_stops_when_everything_is_solved() -> None:
 
 
 def test_refused_values_are_put_back_and_remembered_with_their_feedback() -> None:
-    done, x, optimizer = one_number(9, 2, 4, optimizer=Focused)
+    done, _, optimizer = one_number(9, 2, 4, optimizer=Focused)
     assert isinstance(optimizer, Focused) and done.solved
     last = optimizer.seen[-1]
     assert last.part == "x0"

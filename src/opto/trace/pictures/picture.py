@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from opto.trace.nodes import GRAPH, AbstractNode
@@ -84,6 +85,15 @@ class Picture:
     def _repr_html_(self) -> str:
         return self.html()
 
+    def __getattr__(self, name: str) -> Any:
+        """Programs written for a Digraph call `render`, `view` …: they are told what to do instead."""
+        if name.startswith("_"):
+            raise AttributeError(name)
+        raise AttributeError(
+            f"a Picture has no {name!r}: use save('graph.svg') or svg(); if you want graphviz' own Digraph, "
+            "run  pip install 'opto-trace[graphviz]'"
+        )
+
 
 def draw(
     what: Drawable,
@@ -115,12 +125,24 @@ def digraph(what: Drawable, **options: Any) -> Digraph | Picture:
     try:
         import graphviz
     except ImportError:
+        _say_once()
         return picture
     graph: Any = graphviz.Digraph()
     fill_digraph(graph, picture.drawing, reverse=picture.reverse)
     if shutil.which("dot") is None:
         graph._repr_mimebundle_ = _Bundle(picture)
     return graph
+
+
+@cache
+def _say_once() -> None:
+    """The picture is there all the same: one line in the log of a process is enough."""
+    import logging  # here: importing the tape stays cheap
+
+    logging.getLogger(__name__).warning(
+        "The package 'graphviz' is not installed, so opto draws the graph itself; "
+        "for a graphviz.Digraph run  pip install 'opto-trace[graphviz]'"
+    )
 
 
 def draw_walk(

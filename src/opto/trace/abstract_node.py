@@ -21,6 +21,7 @@ __all__ = ["AbstractNode", "add_child", "attach", "named_inputs"]
 
 T = TypeVar("T")
 _CHILDREN_LOCK = RLock()  # re-entrant: a finalizer run inside may make nodes
+_EXTRAS_LOCK = RLock()
 _new = object.__new__
 
 
@@ -81,7 +82,9 @@ class AbstractNode(Generic[T]):
 
     def _extras(self) -> Extras:
         if self._more is None:
-            self._more = Extras()
+            with _EXTRAS_LOCK:  # two threads must not each make one: what the first noted would be lost
+                if self._more is None:
+                    self._more = Extras()
         return self._more
 
     @property

@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable
+from contextlib import suppress
 from contextvars import ContextVar
 from types import FrameType
 from typing import Any, ParamSpec, TypeVar
@@ -95,9 +96,11 @@ def guard(fun: Callable[..., Any], about: About) -> Callable[..., Any]:
     @functools.wraps(fun)
     async def guarded_async(*args: Any, **kwargs: Any) -> Any:
         outside = INSIDE.set(INSIDE.get() | {about})
-        output = await fun(*args, **kwargs)
-        INSIDE.reset(outside)
-        return output
+        try:
+            return await fun(*args, **kwargs)
+        finally:
+            with suppress(ValueError):  # thrown away unfinished, by another context: there is nothing to restore there
+                INSIDE.reset(outside)
 
     return guarded_async if inspect.iscoroutinefunction(fun) else guarded
 

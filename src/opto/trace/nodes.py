@@ -13,7 +13,6 @@ weak references.
 from __future__ import annotations
 
 import copy
-from collections import defaultdict
 from collections.abc import Iterator
 from typing import Any, TypeVar
 from warnings import warn
@@ -137,9 +136,10 @@ class Node(ValueMethods, AbstractNode[T]):
     def feedback(self) -> Any:
         """What was propagated here: child node -> list of feedback objects."""
         more = self._extras()
-        if more.feedback is None:
-            more.feedback = defaultdict(list)
-        return more.feedback
+        feedback = more.feedback
+        if feedback is None:
+            feedback = more.first_feedback()
+        return feedback
 
     def zero_feedback(self) -> None:
         """Forget all feedback."""

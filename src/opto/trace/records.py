@@ -9,6 +9,7 @@ import copy
 import re
 from collections import defaultdict
 from collections.abc import Callable
+from threading import RLock
 from typing import Any
 from weakref import ref
 
@@ -88,6 +89,9 @@ class Operation:
         return twin
 
 
+_FEEDBACK_LOCK = RLock()
+
+
 class Extras:
     """What few nodes have; made when first needed."""
 
@@ -102,6 +106,14 @@ class Extras:
         self.external: list[Any] = []
         self.output: Any = None
         self.hidden: frozenset[Any] = frozenset()
+
+    def first_feedback(self) -> defaultdict[Any, list[Any]]:
+        """The place for feedback, made once: threads that share a parameter must add to the same."""
+        with _FEEDBACK_LOCK:
+            feedback = self.feedback
+            if feedback is None:
+                feedback = self.feedback = defaultdict(list)
+            return feedback
 
 
 class Children(list["ref[Any]"]):

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from opto import llm as models
 from opto.errors import LLMResponseError
-from opto.llm import default_llm
 
 __all__ = ["Tally", "ask", "default_model_maker"]
 
@@ -62,7 +62,8 @@ def ask(
 def default_model_maker() -> Callable[[], Any]:
     """What makes the default model: `opto.utils.llm.LLM` where a program uses or patches it, else `default_llm`.
 
-    The façade is looked up among the loaded modules, because nothing inside imports it.
+    The façade is looked up among the loaded modules, because nothing inside imports it; transports are loaded when
+    a model is made.
     """
     facade = sys.modules.get("opto.utils.llm")
-    return getattr(facade, "LLM", default_llm)
+    return getattr(facade, "LLM", None) or models.default_llm

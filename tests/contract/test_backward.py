@@ -142,6 +142,23 @@ def test_parameter_free_parents_are_skipped() -> None:  # 7.1
     assert names == {"a0", "multiply0", "add0", "subtract0"}
 
 
+def test_shared_constants_do_not_tie_passes_together() -> None:  # 7.1
+    p, q, k = node(1, name="p", trainable=True), node(2, name="q", trainable=True), node(3, name="k")
+    side = k * 2
+    a, b = p + side, q + side
+    a.backward("one")
+    b.backward("two")
+    assert only(p.feedback).user_feedback == "one" and only(q.feedback).user_feedback == "two"
+    assert {n.name for _, n in sum_feedback([q])} == {"q:0", "multiply:0", "add:1"}
+
+
+def test_frozen_parameters_still_get_feedback() -> None:  # 3.2: the flag decides about updates, not about the walk
+    p = node(1, name="p", trainable=True)
+    p.trainable = False
+    (p + 1).backward("fb")
+    assert only(p.feedback).user_feedback == "fb"
+
+
 def test_message_feedback_is_cleared() -> None:  # 7.1
     x = node(1, trainable=True)
     y = x + 1

@@ -59,6 +59,19 @@ def test_parameters_dict() -> None:  # 8.1
     assert all(isinstance(p, ParameterNode) for p in box.parameters())
 
 
+def test_private_names_and_properties() -> None:  # 8.1
+    class Private(ParameterContainer):
+        def __init__(self) -> None:
+            self._hidden = node(1, trainable=True)
+
+        @property
+        def shown(self) -> Any:
+            return 3
+
+    p = Private()
+    assert list(p.parameters_dict()) == ["_hidden"] and p.parameters()[0] is p._hidden
+
+
 def test_frozen_parameters_are_listed() -> None:  # 8.1
     box = Box()
     box.a.trainable = False

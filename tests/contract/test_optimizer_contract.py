@@ -282,6 +282,17 @@ def test_garbage_changes_nothing(kind: Any, scripted: Any) -> None:
     assert o.step() == {} and x.data == 1
 
 
+def test_a_reply_without_text_changes_nothing(kind: Any) -> None:
+    import types
+
+    message = types.SimpleNamespace(content=None)
+    x = node(1, name="x", trainable=True)
+    reply = types.SimpleNamespace(choices=[types.SimpleNamespace(message=message)])
+    o = kind([x], llm=lambda *args, **kwargs: reply)
+    o.backward(x + 1, "fb")
+    assert o.step() == {} and x.data == 1
+
+
 def test_step_without_feedback_asks(kind: Any, scripted: Any) -> None:  # 11.2
     x = node(1, name="x", trainable=True)
     llm, calls = scripted(reply_for(kind, x0=5))

@@ -124,7 +124,7 @@ def tidy_code(code: Any) -> str:
     text = str(code).expandtabs()
     first, _, rest = text.partition("\n")
     margins = [len(line) - len(line.lstrip()) for line in rest.split("\n") if line.strip()]
-    if not margins or not first.rstrip().endswith(":") or min(margins) <= 4:
+    if not margins or not first.startswith(("def ", "async def ")) or min(margins) <= 4:
         return textwrap.dedent(text)
     return f"{first}\n{textwrap.indent(textwrap.dedent(rest), '    ')}"
 
@@ -191,7 +191,8 @@ def mend_code(text: str, name: str | None) -> str | None:
             continue
         for node in tree.body:
             if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) and name in (None, node.name):
-                return _with_imports(ast.get_source_segment(source, node) or source, node)
+                empty = len(node.body) == 1 and ast.get_docstring(node) is not None
+                return None if empty else _with_imports(ast.get_source_segment(source, node) or source, node)
         return None
     return None
 

@@ -69,19 +69,25 @@ def faults(rollouts: Sequence[Rollout]) -> int:
 def alignment(rollouts: Sequence[Rollout], name: str, perfect: float) -> float:
     """How well the values of a part sort failing runs by what their feedback says, from -1 to 1.
 
-    Runs in which the part made the same value should hear alike (share words), others should not. 0 if
-    nothing can be said, because all values are the same or all differ.
+    Runs in which the part made the same value should hear alike (share words), others should not: the
+    correlation of both over all pairs of runs. 0 if all values are the same, or all differ.
     """
     failing = [r for r in rollouts if r.score < perfect and name in r.usages]
     values = [tuple(u.value for u in r.usages[name]) for r in failing]
     words = [frozenset(_WORD.findall(r.feedback.lower())) for r in failing]
-    likeness: dict[bool, list[float]] = {True: [], False: []}
-    for i, j in list(combinations(range(len(failing)), 2))[:_PAIRS]:
-        likeness[values[i] == values[j]].append(_jaccard(words[i], words[j]))
-    if not likeness[True] or not likeness[False]:
+    pairs = list(combinations(range(len(failing)), 2))[:_PAIRS]
+    same = [float(values[i] == values[j]) for i, j in pairs]
+    return _correlation(same, [_jaccard(words[i], words[j]) for i, j in pairs])
+
+
+def _correlation(xs: Sequence[float], ys: Sequence[float]) -> float:
+    """Pearson's, rounded; 0 where one of both does not vary."""
+    if not xs:
         return 0.0
-    alike, unlike = (sum(likeness[key]) / len(likeness[key]) for key in (True, False))
-    return round(alike - unlike, 3)
+    mean_x, mean_y = sum(xs) / len(xs), sum(ys) / len(ys)
+    spread = sum((x - mean_x) ** 2 for x in xs) * sum((y - mean_y) ** 2 for y in ys)
+    together = sum((x - mean_x) * (y - mean_y) for x, y in zip(xs, ys, strict=True))
+    return round(together / spread**0.5, 3) if spread > 0 else 0.0
 
 
 def _jaccard(a: frozenset[str], b: frozenset[str]) -> float:

@@ -295,3 +295,26 @@ def test_lenient_reading_details() -> None:
         loads_lenient("[" * 300)
     with pytest.raises(ValueError, match="no JSON"):
         parse_json("nothing")
+
+
+HOSTILE = [
+    "<think>" * 20_000,
+    "```\n" * 30_000,
+    "`" * 60_000,
+    '<variable name="x0">' * 20_000 + "</part>",
+    '{"suggestion": {' * 20_000,
+    '{"suggestion": "' + '#"#' * 30_000,
+    "{" * 50_000,
+]
+
+
+@pytest.mark.parametrize("reply", HOSTILE, ids=[text[:12] for text in HOSTILE])
+def test_long_hostile_replies_are_read_in_linear_time(reply: str) -> None:
+    """A quadratic pattern would take minutes here."""
+    many = Problem(parts=tuple(Part(f"x{i}", 1.0) for i in range(200)))
+    assert read_reply(reply, many).fault
+
+
+def test_thoughts_are_not_believed() -> None:
+    assert dict(read_reply("<think>x0 = 1</think>x0 = 2", PROBLEM).values) == {"x0": "2"}
+    assert dict(read_reply("maybe x0 = 1\n</think>\nx0 = 2", PROBLEM).values) == {"x0": "2"}

@@ -164,7 +164,8 @@ def test_numbers_are_found_in_what_is_said(reply: str, value: int) -> None:
 def test_other_values_are_read_as_literals_and_nonsense_is_a_fault() -> None:
     x = node([1], name="x", trainable=True)
     subject = OptoPrime([x], llm=Small([" [1, 2]"]))
-    subject.backward(x + [0], "longer")
+    longer: Any = x + [0]  # noqa: RUF005 - the operator is meant
+    subject.backward(longer, "longer")
     subject.step()
     assert x.data == [1, 2]
     flag = node(True, name="flag", trainable=True)

@@ -12,6 +12,7 @@ import json
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 from opto.optimizers.problem import Problem, is_code
@@ -34,10 +35,12 @@ __all__ = [
     "unfenced",
 ]
 
-_RESCUE_BODY = re.compile(r'"suggestion"\s*:\s*\{(.*)\}', re.DOTALL)
+_RESCUE_START = re.compile(r'"suggestion"\s*:\s*\{')
 _RESCUE_PAIR = re.compile(r'"([^"\n]*)"\s*:\s*"((?:[^"\\]|\\.)*)"')
-_FENCE = re.compile(r"(`{3,})[ \t]*([\w+-]*)[^\n`]*\n(.*?)(?:\n[ \t]*\1|\Z)", re.DOTALL)
-_THINKING = re.compile(r"<(think|thinking|thought)>.*?</\1>", re.DOTALL)
+_FENCE = re.compile(r"(?<!`)(`{3,})(?!`)[ \t]*([\w+-]*)[^\n`]*\n(.*?)(?:\n[ \t]*\1|\Z)", re.DOTALL)
+_NAMED = re.compile(r"<(variable|part) name=[\"']([^\"'>\n]{1,200})[\"'][^>\n]{0,200}>")
+_THOUGHTS = ("think", "thinking", "thought")
+_MOST_FENCES = 100  # a reply with more is no list of parts
 _WRAPPERS = ("suggestion", "suggestions", "changes", "updates", "variables", "parts", "parameters", "answer")
 _NAME_KEYS = ("name", "part", "parameter", "variable")
 _VALUE_KEYS = ("value", "new_value", "text", "code", "content")
@@ -110,10 +113,10 @@ def _strict(text: str) -> Any:
 
 def _rescue_pairs(text: str) -> dict[str, Any]:
     """`"name": "text"` pairs after `"suggestion": {`, for replies that are JSON but for raw newlines and the like."""
-    body = _RESCUE_BODY.search(text)
-    if body is None:
+    start, end = _RESCUE_START.search(text), text.rfind("}")
+    if start is None or end < start.end():
         return {}
-    return {k: _unescape(v) for k, v in _RESCUE_PAIR.findall(body.group(1))}
+    return {k: _unescape(v) for k, v in _RESCUE_PAIR.findall(text[start.end() : end])}
 
 
 def _unescape(text: str) -> str:
@@ -155,7 +158,7 @@ def extract_xml_like_data(
 
 def read_reply(text: str, problem: Problem) -> Suggestion:
     """The suggestion of a reply in any known shape; its `fault` says what to ask again when it has none."""
-    text = _THINKING.sub("", text)
+    text = _without_thoughts(text)
     if not text.strip():
         return Suggestion(fault="the reply is empty")
     fault = None
@@ -169,17 +172,41 @@ def read_reply(text: str, problem: Problem) -> Suggestion:
     return Suggestion(fault=fault or f"the reply names none of the parts {', '.join(problem.names)}")
 
 
+def _without_thoughts(text: str) -> str:
+    """What a reasoning model said after thinking; its thoughts may name values that it then gave up."""
+    for tag in _THOUGHTS:
+        if f"</{tag}>" in text:
+            text = strip_nested_blocks(text, tag)
+            text = text.rpartition(f"</{tag}>")[2]  # some servers swallow the opening tag
+    return text
+
+
+def _named_blocks(text: str) -> dict[str, str]:
+    """The bodies of `<variable name="…">…</variable>`, by name; one pass, however many are never closed."""
+    found: dict[str, str] = {}
+    unclosed: set[str] = set()
+    at = 0
+    while (opening := _NAMED.search(text, at)) is not None:
+        tag, at = opening.group(1), opening.end()
+        end = -1 if tag in unclosed else text.find(f"</{tag}>", at)
+        if end < 0:
+            unclosed.add(tag)
+        else:
+            found[opening.group(2)] = text[at:end]
+            at = end
+    return found
+
+
 def _from_tags(text: str, problem: Problem) -> Suggestion | None:
     if "</" not in text:
         return None
     found = extract_xml_like_data(text)
-    named = re.findall(r"<(variable|part) name=[\"']([^\"'>]+)[\"'][^>]*>(.*?)</\1>", text, re.DOTALL)
     values: dict[str, Any] = {}
-    for _, name, body in named:
+    for name, body in _named_blocks(text).items():
         inner = extract_first_top_level_block(body, "value")
         values[name] = (body if inner is None else inner).strip()
     for name in problem.names:
-        block = extract_first_top_level_block(text, name)
+        block = extract_first_top_level_block(text, name) if f"<{name}>" in text else None
         if block is not None:
             values[name] = block.strip()
     values.update(found["variables"])
@@ -188,7 +215,8 @@ def _from_tags(text: str, problem: Problem) -> Suggestion | None:
 
 def _from_json(text: str, problem: Problem) -> Suggestion | None:
     """Strict JSON in any of its places: the whole, a fence, from the first brace to the last; then mended."""
-    places = [text, *(body for _, _, body in _FENCE.findall(text)), text[text.find("{") : text.rfind("}") + 1]]
+    fenced = [match.group(3) for match in islice(_FENCE.finditer(text), _MOST_FENCES)]
+    places = [text, *fenced, text[text.find("{") : text.rfind("}") + 1]]
     for place in places:
         if isinstance(found := _strict(place), (dict, list)):
             return _from_object(found, problem)
@@ -265,7 +293,8 @@ def _known(values: Mapping[str, Any], problem: Problem, reasoning: str) -> Sugge
 def _from_fences(text: str, problem: Problem) -> Suggestion | None:
     """Fenced code that defines the function of one code part; a lone fence for a lone part."""
     values: dict[str, Any] = {}
-    fences = [(m.group(3), _heading_before(text, m.start(), problem.names)) for m in _FENCE.finditer(text)]
+    found = islice(_FENCE.finditer(text), _MOST_FENCES)
+    fences = [(m.group(3), _heading_before(text, m.start(), problem.names)) for m in found]
     for body, heading in fences:
         name = heading or _part_defined_by(body, problem)
         if name is not None:
@@ -276,8 +305,9 @@ def _from_fences(text: str, problem: Problem) -> Suggestion | None:
 
 
 def _heading_before(text: str, at: int, names: Iterable[str]) -> str | None:
-    line = text[:at].rstrip().rsplit("\n", 1)[-1]
-    return next((name for name in names if re.search(rf"(?<!\w){re.escape(name)}(?!\w)", line)), None)
+    line = text[max(at - 200, 0) : at].rstrip().rsplit("\n", 1)[-1]
+    words = set(re.findall(r"[\w.]+", line))
+    return next((name for name in names if name in words), None)
 
 
 def _part_defined_by(code: str, problem: Problem) -> str | None:
@@ -323,7 +353,7 @@ def _from_lines(text: str, problem: Problem) -> Suggestion | None:
     values: dict[str, Any] = {}
     for part in problem.parts:
         pattern = rf"^[\s>*#-]*[`*\"']*{re.escape(part.name)}[`*\"']*\s*(?:=|:|->)[ \t]*(\S.*)$"
-        match = None if part.is_code else re.search(pattern, text, re.MULTILINE)
+        match = None if part.is_code or part.name not in text else re.search(pattern, text, re.MULTILINE)
         if match is not None:
             text = match.group(1).strip().rstrip("*")
             values[part.name] = _unquote(text.rstrip("`") if text.count("`") == 1 else text)

@@ -121,7 +121,7 @@ def summary(result: DemoResult) -> str:
     """The figures of a run in a few lines."""
     done = result.improvement
     steps = done.steps
-    kept = sum(record.accepted is not None for record in steps)
+    kept = sum(bool(record.accepted) for record in steps)
     written = sum(record.spent.completion_tokens or 0 for record in steps)
     lines = [
         f"Customers it learned from: {done.before:.0%} -> {done.after:.0%} ({done.reason}).",

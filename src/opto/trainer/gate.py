@@ -1,8 +1,9 @@
 """The gate: a candidate stays only if it does better on the examples at hand. Pure.
 
 Better means a greater total score, or an equal one with fewer faults (parts that raise, give nothing or never
-vary), or else values that clearly sort the failing runs better by what their feedback says (`alignment`): so a part
-that was made right before its neighbour survives.
+vary), or else a clearly better fit to the feedback: values that sort the failing runs by what is said about them
+(`alignment`), outputs nearer to the words of their feedback (`closeness`). So a part that was made right before its
+neighbour survives.
 """
 
 from __future__ import annotations
@@ -12,12 +13,12 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from opto.trainer.rollouts import Rollout
-from opto.trainer.suspicion import alignment, faults
+from opto.trainer.suspicion import alignment, closeness, faults
 
 __all__ = ["Candidate", "Standing", "Verdict", "best_of", "judge_candidate", "standing"]
 
 _ROUND = 9
-_CLEARLY = 0.1
+_CLEARLY = 0.08
 
 
 class Standing(NamedTuple):
@@ -25,23 +26,23 @@ class Standing(NamedTuple):
 
     score: float
     soundness: int
-    alignment: float = 0.0
+    fit: float = 0.0
 
     def beats(self, other: Standing) -> bool:
-        """Whether this one is better beyond chance: a slightly better alignment alone is not enough."""
+        """Whether this one is better beyond chance: a slightly better fit alone is not enough."""
         if self[:2] != other[:2]:
             return self[:2] > other[:2]
-        return self.alignment >= other.alignment + _CLEARLY
+        return self.fit >= other.fit + _CLEARLY
 
 
 def standing(rollouts: Sequence[Rollout], names: Iterable[str] = (), perfect: float = 1.0) -> Standing:
-    """The standing of the values that these rollouts ran with; alignment is that of the parts in `names`.
+    """The standing of the values that these rollouts ran with; the fit is that of parts in `names` and of outputs.
 
     >>> standing([])
-    Standing(score=0, soundness=0, alignment=0)
+    Standing(score=0, soundness=0, fit=1.0)
     """
-    aligned = sum(alignment(rollouts, name, perfect) for name in names)
-    return Standing(round(sum(r.score for r in rollouts), _ROUND), -faults(rollouts), aligned)
+    fit = sum(alignment(rollouts, name, perfect) for name in names) + closeness(rollouts, perfect)
+    return Standing(round(sum(r.score for r in rollouts), _ROUND), -faults(rollouts), fit)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +96,7 @@ def _reason(now: Standing, then: Standing) -> str:
         return "a greater score" if now.score > then.score else "a smaller score"
     if now.soundness != then.soundness:
         return "fewer faults at the same score" if now.soundness > then.soundness else "more faults at the same score"
-    return "its values fit the feedback better" if now.beats(then) else "no better"
+    return "a better fit to the feedback" if now.beats(then) else "no better"
 
 
 def best_of(candidates: Sequence[Candidate]) -> Candidate | None:

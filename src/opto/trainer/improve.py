@@ -1,6 +1,8 @@
 """Improve an agent step by step: draw candidates, keep one only if it does better on the examples.
 
-One sampled reply of a small model may be wrong, so nothing is kept unseen. It works with any optimizer: one that
+One sampled reply of a small model may be wrong, so nothing is kept unseen. A refused candidate may have been right
+before its time: whenever a part changes, refused candidates of all parts get a second chance, which costs no
+question. It works with any optimizer: one that
 has a `focus` is told which part to change, and what was tried for it.
 """
 
@@ -27,13 +29,16 @@ from opto.trainer.suspicion import suspects, telling_rollouts
 
 __all__ = ["Improvement", "Plan", "StepRecord", "improve"]
 
+_HOTTEST = 1.4
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:
     """How to improve. A step draws up to `candidates`, at `temperatures` in turn, and stops early if one solves all.
 
     `failing` and `passing` count the runs shown; `seconds` bounds the whole, `run_seconds` one run of the
-    agent (0: no bound); `perfect` is the score from which an example counts as solved.
+    agent (0: no bound); `perfect` is the score from which an example counts as solved; `kept` refused values of
+    each part get second chances. Each try that led nowhere raises the temperatures by `warmer`, up to 1.4.
     """
 
     steps: int = 12
@@ -44,16 +49,18 @@ class Plan:
     seconds: float = 0
     run_seconds: float = 120
     perfect: float = 1.0
+    kept: int = 12
+    warmer: float = 0.15
 
 
 @dataclass(frozen=True, slots=True)
 class StepRecord:
-    """One step: the part it was about, its candidates, the one accepted, and what it cost."""
+    """One step: the part it was about, its candidates, those accepted in order, and what it cost."""
 
     step: int
     part: str | None
     candidates: tuple[Candidate, ...]
-    accepted: Candidate | None
+    accepted: tuple[Candidate, ...]
     score: float
     spent: Tally
     seconds: float
@@ -134,6 +141,8 @@ class _Improver:
         self.present: list[Rollout] = []
         self.tries: dict[str, int] = defaultdict(int)
         self.tried: dict[str, list[Tried]] = defaultdict(list)
+        self.tested: set[str] = set()
+        self.refused: dict[str, dict[str, Any]] = defaultdict(dict)
         self.step = 0
 
     def run(self, examples: Sequence[Any]) -> Improvement:
@@ -180,21 +189,21 @@ class _Improver:
             candidates.append(candidate)
             if candidate.verdict.better and self._all_solved(candidate.verdict.rollouts):
                 break
-        accepted = best_of(candidates)
-        self._conclude(part, candidates, accepted)
-        record = StepRecord(
-            self.step,
-            part if focused else None,
-            tuple(candidates),
-            accepted,
-            self._score(),
-            spent,
-            self.clock() - start,
-        )
-        changed = tuple(accepted.values) if accepted else ()
-        cost = (spent.calls, spent.prompt_tokens, spent.completion_tokens, record.seconds)
-        emit(StepEnded(self.step, record.part, changed, record.score, *cost))
-        return record
+        self.tries[part] += 1
+        accepted = self._accept(candidates)
+        while accepted and not self._all_solved(self.present):
+            chances = self._second_chances(len(candidates))
+            candidates += chances
+            fresh = self._accept(chances)
+            accepted += fresh
+            if not fresh:
+                break
+        seconds = self.clock() - start
+        name = part if focused else None
+        changed = tuple(dict.fromkeys(name for candidate in accepted for name in candidate.values))
+        cost = (spent.calls, spent.prompt_tokens, spent.completion_tokens, seconds)
+        emit(StepEnded(self.step, name, changed, self._score(), *cost))
+        return StepRecord(self.step, name, tuple(candidates), tuple(accepted), self._score(), spent, seconds)
 
     def _all_solved(self, rollouts: Iterable[Rollout]) -> bool:
         return all(r.score >= self.plan.perfect for r in rollouts)
@@ -213,7 +222,8 @@ class _Improver:
         """Candidates one by one, none written."""
         optimizer: Any = self.optimizer
         seed = self.rng.randrange(2**31)
-        temperatures = self.plan.temperatures
+        warmer = self.plan.warmer * self.tries[part]
+        temperatures = [max(t, min(t + warmer, _HOTTEST)) for t in self.plan.temperatures]
         for i in range(self.plan.candidates):
             if hasattr(optimizer, "focus"):
                 optimizer.focus = Focus(part, tuple(self.tried[part]), seed + i)
@@ -227,6 +237,7 @@ class _Improver:
         fresh = {p: v for p, v in update.items() if p.trainable and not same_value(v, p.data)}
         values = {p.py_name: v for p, v in fresh.items()}
         fault = self._refusal(update, values)
+        self.tested.add(repr(values))
         if fault is not None:
             candidate = Candidate(values, Verdict(False, fault))
         else:
@@ -251,34 +262,51 @@ class _Improver:
         """Why a proposal is not worth running, or None."""
         if not values:
             return str(getattr(update, "reason", None) or "it changes nothing")
-        if all(any(same_value(t.value, value) for t in self.tried[name]) for name, value in values.items()):
+        if repr(values) in self.tested:
             return "it was tried before"
         return None
 
-    def _conclude(self, part: str, candidates: Sequence[Candidate], accepted: Candidate | None) -> None:
-        """Write the accepted values; remember the others with what was said about them."""
-        self.tries[part] += 1
+    def _accept(self, candidates: Sequence[Candidate]) -> list[Candidate]:
+        """Write the best candidate that passed, if any; remember the others with what was said about them."""
+        accepted = best_of(candidates)
         for candidate in candidates:
             if candidate is not accepted:
                 self._remember(candidate)
         if accepted is None:
-            return
-        by_name = {p.py_name: p for p in self.optimizer.parameters}
+            return []
+        by_name = self._by_name()
         for name in accepted.values:
             before = Tried(by_name[name].data, _said(self.present, self.plan.perfect))
             self.tried[name] = [before, *self.tried[name]] if _ordered(before.value) else []
+            self.refused[name].pop(repr(accepted.values[name]), None)
         self.optimizer.update({by_name[name]: value for name, value in accepted.values.items()})
         self.present = list(accepted.verdict.rollouts)
+        self.tested.clear()
         for name in self.tries:
             self.tries[name] = 0 if name in accepted.values else max(0, self.tries[name] - 1)
+        return [accepted]
+
+    def _second_chances(self, number: int) -> list[Candidate]:
+        """Try what was refused before anew, now that another part has changed."""
+        by_name = self._by_name()
+        pool = [(name, value) for name, values in self.refused.items() for value in values.values()]
+        updates = [{by_name[name]: value} for name, value in pool]
+        return [self._try(number + i, update) for i, update in enumerate(updates, 1)]
+
+    def _by_name(self) -> dict[str, ParameterNode[Any]]:
+        return {p.py_name: p for p in self.optimizer.parameters}
 
     def _remember(self, candidate: Candidate) -> None:
         if len(candidate.values) != 1 or not candidate.verdict.seen:
             return
         ((name, value),) = candidate.values.items()
         tried = Tried(value, _said(candidate.verdict.seen, self.plan.perfect))
-        if tried not in self.tried[name]:
+        if not any(same_value(t.value, value) for t in self.tried[name]):
             self.tried[name].append(tried)
+        pool = self.refused[name]
+        pool[repr(value)] = value
+        while len(pool) > self.plan.kept:
+            del pool[next(iter(pool))]
 
     def _roll_out(self, example: Any, candidate: int) -> Rollout:
         parameters = self.optimizer.parameters

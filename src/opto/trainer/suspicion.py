@@ -13,7 +13,7 @@ from itertools import combinations
 
 from opto.trainer.rollouts import Rollout, Usage
 
-__all__ = ["alignment", "faults", "suspects", "telling_rollouts"]
+__all__ = ["alignment", "closeness", "faults", "suspects", "telling_rollouts"]
 
 _WORD = re.compile(r"\w+")
 _PAIRS = 2_000
@@ -78,6 +78,20 @@ def alignment(rollouts: Sequence[Rollout], name: str, perfect: float) -> float:
     pairs = list(combinations(range(len(failing)), 2))[:_PAIRS]
     same = [float(values[i] == values[j]) for i, j in pairs]
     return _correlation(same, [_jaccard(words[i], words[j]) for i, j in pairs])
+
+
+def closeness(rollouts: Sequence[Rollout], perfect: float) -> float:
+    """How many words the outputs of failing runs share with their feedback, which often quotes what was wanted.
+
+    The mean over the failing runs of Dice's coefficient; 1 if none fails.
+    """
+    shares: list[float] = []
+    for r in rollouts:
+        if r.score < perfect:
+            said = frozenset(_WORD.findall(r.feedback.lower()))
+            made = frozenset() if r.failed else frozenset(_WORD.findall(str(r.value).lower()))
+            shares.append(2 * len(said & made) / max(1, len(said) + len(made)))
+    return round(sum(shares) / len(shares), 3) if shares else 1.0
 
 
 def _correlation(xs: Sequence[float], ys: Sequence[float]) -> float:

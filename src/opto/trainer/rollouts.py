@@ -30,12 +30,16 @@ Judge = Callable[[Any, Any], Judgement]
 
 
 class Usage(NamedTuple):
-    """How a run used a parameter: what the reading call got beside it and what it made, as texts to compare."""
+    """How a run used a parameter: what the reading call got beside it and what it made, as texts to compare.
+
+    `broken`: it raised or gave nothing. `echo`: it gave back a text that it was given.
+    """
 
     inputs: str
     value: str
     broken: bool
     level: int
+    echo: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,8 +99,10 @@ def usages(output: Node[Any], parameters: Iterable[ParameterNode[Any]]) -> dict[
 
 def _usage(node: MessageNode[Any]) -> Usage:
     others = [show(parent.data, _LONGEST) for parent in node.parents if not isinstance(parent, ParameterNode)]
-    failed = isinstance(node, ExceptionNode)
-    return Usage(" | ".join(others), show(node.data, _LONGEST), failed or node.data is None, node.level)
+    broken = isinstance(node, ExceptionNode) or node.data is None
+    value = show(node.data, _LONGEST)
+    echo = isinstance(node.data, str) and value in others and not broken  # of other kinds it is often chance
+    return Usage(" | ".join(others), value, broken, node.level, echo)
 
 
 def run_all(

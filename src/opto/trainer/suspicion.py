@@ -1,8 +1,8 @@
 """Which part to change next, judged by how runs with and without success used each. Pure.
 
 A part is suspicious in the share of failing runs in which its values never occur in successful ones; more so if
-it raised, or gave one value whatever it was given. Each try that led nowhere lowers the suspicion; of two equal
-parts the one nearer to the output comes first, because what it does can be judged at once.
+it raised, gave one value whatever it was given, or gave back what it was given. Each try that led nowhere lowers the
+suspicion; of two equal parts the one nearer to the output comes first, because what it does can be judged at once.
 """
 
 from __future__ import annotations
@@ -44,11 +44,11 @@ def _share(name: str, failing: Sequence[Rollout], passing: Sequence[Rollout]) ->
 
 
 def _extra(name: str, rollouts: Iterable[Rollout]) -> float:
-    """What speaks against a part by itself: it raised or gave nothing, or gave one value whatever it got."""
+    """What speaks against a part by itself: it raised or gave nothing, or did no work."""
     used = [u for r in rollouts for u in r.usages.get(name, ())]
     if any(u.broken for u in used):
         return 1.0
-    return 0.5 if _is_constant(used, 2) else 0.0
+    return 0.5 if _is_constant(used, 2) or _only_echoes(used) else 0.0
 
 
 def _is_constant(used: Sequence[Usage], at_least: int) -> bool:
@@ -56,13 +56,19 @@ def _is_constant(used: Sequence[Usage], at_least: int) -> bool:
     return len({u.inputs for u in used}) >= at_least and len({u.value for u in used}) == 1
 
 
+def _only_echoes(used: Sequence[Usage]) -> bool:
+    """Whether the part did nothing but give back what it was given."""
+    return len({u.inputs for u in used}) > 1 and all(u.echo for u in used)
+
+
 def faults(rollouts: Sequence[Rollout]) -> int:
-    """How often parts raised, gave nothing, or gave one value whatever they were given."""
+    """How often parts raised, gave nothing, gave one value whatever they were given, or only gave that back."""
     count = 0
     for name in {name for r in rollouts for name in r.usages}:
         used = [u for r in rollouts for u in r.usages.get(name, ())]
         broken = sum(u.broken for u in used)
-        count += len(used) if broken == 0 and _is_constant(used, 3) else broken
+        idle = broken == 0 and (_is_constant(used, 3) or _only_echoes(used))
+        count += len(used) if idle else broken
     return count
 
 

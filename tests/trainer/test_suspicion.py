@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from opto.trace import node
 from opto.trainer.rollouts import Rollout, Usage
-from opto.trainer.suspicion import alignment, faults, suspects, telling_rollouts
+from opto.trainer.suspicion import alignment, closeness, faults, suspects, telling_rollouts
 
 
 def run(score: float, feedback: str = "", **used: object) -> Rollout:
     """A rollout in which each part got the input `score` and made the given value; "!" stands for an error."""
     usages = {
-        name: (Usage(f"{score}{feedback}{value}", repr(value), value in ("!", None), level),)
+        name: (Usage((f"{score}{feedback}{value}",), repr(value), value in ("!", None), level),)
         for level, (name, value) in enumerate(used.items(), 1)
     }
     return Rollout(object(), node(0), score, feedback, usages)
@@ -70,3 +70,15 @@ def test_values_that_successful_runs_share_are_shown_last() -> None:
     rollouts = [run(0, a="fine"), run(1, a="fine"), run(0, a="odd")]
     shown = telling_rollouts(rollouts, "a", failing=1, passing=0, perfect=1)
     assert [r.usages["a"][0].value for r in shown] == ["'odd'"]
+
+
+def test_parts_that_only_give_back_their_input_do_no_work() -> None:
+    echo = [Rollout(i, node(0), 0, "", {"a": (Usage((f"'{i}'",), f"'{i}'", False, 1, True),)}) for i in "xy"]
+    assert faults(echo) == 2
+    assert suspects(echo, {}, 1)["a"] > 2
+
+
+def test_closeness_counts_the_words_that_outputs_share_with_feedback() -> None:
+    near, far = (Rollout(0, node(text), 0, "expected Hello Sam", {}) for text in ("Hello, Sam Hill", "Hola"))
+    assert closeness([near], 1) > closeness([near, far], 1) > closeness([far], 1) == 0
+    assert closeness([], 1) == 1

@@ -1,19 +1,19 @@
 """The gate: a candidate stays only if it does better on the examples at hand. Pure.
 
-Better means a greater total score, or an equal one with fewer faults (parts that raise, give nothing or never
-vary), or else a clearly better fit to the feedback: values that sort the failing runs by what is said about them
-(`alignment`), outputs nearer to the words of their feedback (`closeness`). So a part that was made right before its
-neighbour survives.
+Better means a greater total score, or an equal one with fewer faults (parts that raise, give nothing, never vary or
+quote the examples), or else a clearly better fit to the feedback: values that sort the failing runs by what is said
+about them (`alignment`), outputs nearer to the words of their feedback (`closeness`). So a part that was made right
+before its neighbour survives.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from opto.trainer.rollouts import Rollout
-from opto.trainer.suspicion import alignment, closeness, faults
+from opto.trainer.suspicion import alignment, closeness, faults, quoted
 
 __all__ = ["Candidate", "Standing", "Verdict", "best_of", "judge_candidate", "standing"]
 
@@ -35,14 +35,18 @@ class Standing(NamedTuple):
         return self.fit >= other.fit + _CLEARLY
 
 
-def standing(rollouts: Sequence[Rollout], names: Iterable[str] = (), perfect: float = 1.0) -> Standing:
-    """The standing of the values that these rollouts ran with; the fit is that of parts in `names` and of outputs.
+def standing(rollouts: Sequence[Rollout], values: Mapping[str, Any] | None = None, perfect: float = 1.0) -> Standing:
+    """How the values in force during these rollouts stand, with an eye on the parts in `values`.
+
+    Their text counts against them where it quotes examples, for them where what they make fits the feedback.
 
     >>> standing([])
     Standing(score=0, soundness=0, fit=1.0)
     """
-    fit = sum(alignment(rollouts, name, perfect) for name in names) + closeness(rollouts, perfect)
-    return Standing(round(sum(r.score for r in rollouts), _ROUND), -faults(rollouts), fit)
+    values = values or {}
+    learned_by_heart = sum(quoted(rollouts, name, value) for name, value in values.items())
+    fit = sum(alignment(rollouts, name, perfect) for name in values) + closeness(rollouts, perfect)
+    return Standing(round(sum(r.score for r in rollouts), _ROUND), -faults(rollouts) - learned_by_heart, fit)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,24 +74,28 @@ class Candidate:
 
 
 def judge_candidate(
-    present: Sequence[Rollout], run: Callable[[Any], Rollout], *, names: Iterable[str] = (), perfect: float = 1.0
+    present: Sequence[Rollout],
+    run: Callable[[Any], Rollout],
+    *,
+    old: Mapping[str, Any] | None = None,
+    new: Mapping[str, Any] | None = None,
+    perfect: float = 1.0,
 ) -> Verdict:
     """Run a candidate on the examples of `present` (the rollouts of the values in force) and compare.
 
-    `names` are the parts that the candidate changes. Examples that fail at present come first; a candidate that does
-    no better on those is dropped without running the others.
+    `old` and `new` are the values of the parts that the candidate changes. Examples that fail at present come first; a
+    candidate that does no better on those is dropped without running the others.
     """
-    names = tuple(names)
     failing = [i for i, r in enumerate(present) if r.score < perfect]
     passing = [i for i, r in enumerate(present) if r.score >= perfect]
     found: dict[int, Rollout] = {i: run(present[i].example) for i in failing}
     seen = tuple(found.values())
-    here = standing([present[i] for i in failing], names, perfect)
-    if passing and not standing(seen, names, perfect).beats(here):
+    here = standing([present[i] for i in failing], old, perfect)
+    if passing and not standing(seen, new, perfect).beats(here):
         return Verdict(False, "no better on the failing examples", seen=seen)
     found.update((i, run(present[i].example)) for i in passing)
     rollouts = tuple(found[i] for i in range(len(present)))
-    now, then = standing(rollouts, names, perfect), standing(present, names, perfect)
+    now, then = standing(rollouts, new, perfect), standing(present, old, perfect)
     return Verdict(now.beats(then), _reason(now, then), now, rollouts, rollouts)
 
 

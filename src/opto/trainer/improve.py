@@ -247,7 +247,8 @@ class _Improver:
                 verdict = judge_candidate(
                     self.present,
                     lambda example: self._roll_out(example, number),
-                    names=values,
+                    old={p.py_name: v for p, v in present.items()},
+                    new=values,
                     perfect=self.plan.perfect,
                 )
             finally:

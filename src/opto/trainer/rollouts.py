@@ -35,7 +35,7 @@ class Usage(NamedTuple):
     `broken`: it raised or gave nothing. `echo`: it gave back a text that it was given.
     """
 
-    inputs: str
+    inputs: tuple[str, ...]
     value: str
     broken: bool
     level: int
@@ -102,7 +102,7 @@ def _usage(node: MessageNode[Any]) -> Usage:
     broken = isinstance(node, ExceptionNode) or node.data is None
     value = show(node.data, _LONGEST)
     echo = isinstance(node.data, str) and value in others and not broken  # of other kinds it is often chance
-    return Usage(" | ".join(others), value, broken, node.level, echo)
+    return Usage(tuple(others), value, broken, node.level, echo)
 
 
 def run_all(

@@ -13,10 +13,11 @@ from itertools import combinations
 
 from opto.trainer.rollouts import Rollout, Usage
 
-__all__ = ["alignment", "closeness", "faults", "suspects", "telling_rollouts"]
+__all__ = ["alignment", "closeness", "faults", "quoted", "suspects", "telling_rollouts"]
 
 _WORD = re.compile(r"\w+")
 _PAIRS = 2_000
+_LONG = 9
 _TRY = 0.5
 _DEPTH = 0.01
 
@@ -98,6 +99,19 @@ def closeness(rollouts: Sequence[Rollout], perfect: float) -> float:
             made = frozenset() if r.failed else frozenset(_WORD.findall(str(r.value).lower()))
             shares.append(2 * len(said & made) / max(1, len(said) + len(made)))
     return round(sum(shares) / len(shares), 3) if shares else 1.0
+
+
+def quoted(rollouts: Iterable[Rollout], name: str, value: object) -> int:
+    """How many of the longer inputs of a part its own text quotes: a rule quotes none, a list of examples does.
+
+    >>> from opto.trace import node
+    >>> runs = [Rollout(1, node(0), 0, "", {"f": (Usage(("'The answer is no'",), "", False, 1),)})]
+    >>> quoted(runs, "f", "def f(x): return x != 'The answer is no'"), quoted(runs, "f", "def f(x): return 'no' in x")
+    (1, 0)
+    """
+    text = str(value)
+    inputs = {given[1:-1] for r in rollouts for u in r.usages.get(name, ()) for given in u.inputs}
+    return sum(len(given) >= _LONG and given in text for given in inputs)
 
 
 def _correlation(xs: Sequence[float], ys: Sequence[float]) -> float:

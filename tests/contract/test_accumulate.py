@@ -96,6 +96,18 @@ def test_the_same_output_twice() -> None:
     assert outputs(accumulate([x])) == [("add0", "one"), ("add0", "two")]
 
 
+@pytest.mark.parametrize("kind", [OptoPrimeV1, OptoPrimeV2], ids=lambda k: k.__name__)
+def test_every_output_is_under_outputs(kind: Any, scripted: Any) -> None:
+    x = node(1, name="x", trainable=True)
+    low, high = x + 1, (x * 2) * 3
+    llm, _ = scripted("{}")
+    o = kind([x], llm=llm)
+    o.backward(low, "one")
+    o.backward(high, "two")
+    s = o.summarize()
+    assert set(s.output) == {"add0", "multiply1"} and set(s.others) == {"multiply0"}
+
+
 def test_zeroing_starts_anew() -> None:
     x, a, b = two_outputs()
     a.backward("old")

@@ -165,7 +165,7 @@ class Recorder:
     def __init__(self) -> None:
         self.log = [{"response": '{"reasoning": "because so", "suggestion": {"x0": "next value"}}'}]
         summary = type("S", (), {"graph": [], "variables": {}, "user_feedback": "too low"})
-        problem = type("P", (), {"feedback": "too low", "code": "y0 = add(x=x0)", "__str__": lambda s: "problem"})()
+        problem = type("P", (), {"feedback": "too low", "code": "y0 = add(x=x0)", "__str__": lambda s: "the problem"})()
         self.summary_log = [{"problem_instance": problem, "summary": summary}]
 
 
@@ -183,10 +183,11 @@ def test_render_opt_step(monkeypatch: pytest.MonkeyPatch) -> None:  # 9
     monkeypatch.setitem(sys.modules, "IPython.display", display)
     from opto.trace.utils import render_opt_step
 
-    out = render_opt_step(0, Recorder())
-    render_opt_step(0, Recorder(), no_trace_graph=True, no_improvement=True)
-    html = " ".join(str(s) for s in [*shown, out])
-    assert "because so" in html and "next value" in html
+    html = " ".join(str(s) for s in [render_opt_step(0, Recorder()), *shown])
+    assert "because so" in html and "next value" in html and "too low" in html and "the problem" in html
+    shown.clear()
+    html = " ".join(str(s) for s in [render_opt_step(0, Recorder(), no_trace_graph=True, no_improvement=True), *shown])
+    assert "because so" in html and "next value" not in html and "the problem" not in html
 
 
 def test_node_methods_on_results() -> None:

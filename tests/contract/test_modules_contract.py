@@ -238,6 +238,19 @@ def test_containers_load(tmp_path: Any) -> None:  # 8.1 [F], 17
     assert [p.data for p in one.parameters()] == [1, 1, 1] and ids(one.parameters()) == before
 
 
+def test_maps_with_parameters_as_keys_load(tmp_path: Any) -> None:  # 8.1
+    class Keyed(Module):
+        def __init__(self, k: int) -> None:
+            self.map = Map({node(f"key {k}", name="k", trainable=True): node(k, name="v", trainable=True)})
+
+    path = str(tmp_path / "keyed.pkl")
+    one, two = Keyed(1), Keyed(2)
+    one.save(path)
+    two.load(path)
+    ((key, value),) = two.map.items()
+    assert (key.data, value.data) == ("key 1", 1)
+
+
 def test_loading_runs_no_foreign_code(tmp_path: Any) -> None:  # issue 2
     marker = tmp_path / "ran"
 

@@ -2,7 +2,7 @@
 
 Plain data classes of the standard library and numpy arrays are always known. Classes of the user are known when the
 caller names them; their instances are made blank and given their state, their constructors are never called.
-May import: the standard library, `nodes`, `containers`, `plain_data`.
+May import: the standard library, `nodes`, `containers`, `plain_data`, `safe_numpy`.
 """
 
 from __future__ import annotations
@@ -16,12 +16,13 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from importlib import import_module
-from typing import Any
+from typing import Any, ClassVar
 
 from opto.errors import LoadError
 from opto.trace.containers import is_bundled, own_attributes
 from opto.trace.nodes import AbstractNode
 from opto.trace.plain_data import Path, decode, node_record
+from opto.trace.safe_numpy import check_state, stand_in_for
 
 __all__ = ["PROGRAM", "OldObject", "classes_in", "dumps", "loads", "loads_old"]
 
@@ -128,7 +129,12 @@ def _stored_node(kind: str, record: dict[str, Any]) -> Any:
     return node
 
 
-class _Reader(pickle.Unpickler):
+_build: Any = pickle._Unpickler.dispatch[pickle.BUILD[0]]
+
+
+class _Reader(pickle._Unpickler):
+    """The reader written in Python, because only there each state can be looked at before an object gets it."""
+
     def __init__(self, file: io.BytesIO, known: Iterable[type], resolve: Callable[[Path], Any] | None) -> None:
         super().__init__(file)
         self.known = {(cls.__module__, cls.__qualname__): cls for cls in known}
@@ -139,10 +145,19 @@ class _Reader(pickle.Unpickler):
             raise LoadError("the file refers to parameters that are not in it")
         return self.resolve(pid)
 
+    def _build(self) -> None:
+        reader: Any = self
+        check_state(*reader.stack[-2:])
+        _build(reader)
+
+    dispatch: ClassVar[dict[int, Any]] = {**pickle._Unpickler.dispatch, pickle.BUILD[0]: _build}
+
     def find_class(self, module: str, name: str) -> Any:
         module = "pathlib" if module == "pathlib._local" else module  # as Python 3.13 calls it
         if (module, name) in _NAMES:
             found = getattr(import_module(module), name)
+            if module.startswith("numpy"):
+                return stand_in_for(name, found)
             return found if _unchangeable(found) else _stand_in(found, may_call=True)
         cls = self.known.get((module, name))
         if cls is None:
@@ -210,7 +225,7 @@ class _OldReader(_Reader):
         return super().find_class(module, name)
 
 
-def _read(reader: pickle.Unpickler) -> Any:
+def _read(reader: _Reader) -> Any:
     try:
         value = reader.load()
     except LoadError:
@@ -218,6 +233,6 @@ def _read(reader: pickle.Unpickler) -> Any:
     except Exception as error:  # a damaged pickle may raise anything
         raise LoadError(f"the data is damaged: {type(error).__name__}: {error}") from error
     for item in _walk(value):
-        if isinstance(item, _StandIn):
+        if isinstance(item, _StandIn) or item is stand_in_for("ndarray", None):
             raise LoadError(f"the file holds the class {item.__qualname__} itself as a value, not only objects of it")
     return value

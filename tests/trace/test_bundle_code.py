@@ -135,9 +135,22 @@ def test_super_works_in_methods_whatever_the_text() -> None:
     assert one.go(1).data == 2
 
 
-def test_definition_runs_once_per_text() -> None:
-    text = "seen = []\ndef act(x):\n    seen.append(x)\n    return len(seen)"
-    assert [result(text, 0), result(text, 0), result("".join(list(text)), 0)] == [1, 2, 3]
+def test_a_text_that_only_defines_is_run_once() -> None:
+    text = 'import math\n\ndef act(x):\n    """Doc."""\n    return act'
+    assert result(text, 0) is result("".join(list(text)), 0)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "seen = []\ndef act(x):\n    seen.append(x)\n    return len(seen)",
+        "def act(x, seen=[]):\n    seen.append(x)\n    return len(seen)",
+        "import functools\n@functools.lru_cache\ndef act(x):\n    return act.cache_info().misses",
+        "class Count:\n    now = 0\n\ndef act(x):\n    Count.now += 1\n    return Count.now",
+    ],
+)
+def test_a_text_that_makes_state_is_run_for_each_call(text: str) -> None:
+    assert [result(text, 0), result(text, 0), result("".join(list(text)), 0)] == [1, 1, 1]
 
 
 def test_only_the_last_texts_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:

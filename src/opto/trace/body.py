@@ -34,7 +34,7 @@ class Body:
     `broken` is the error to raise when the call is awaited, if that text could not be defined.
     """
 
-    __slots__ = ("binder", "broken", "definition", "fun", "plans", "text")
+    __slots__ = ("binder", "broken", "definition", "fun", "lasting", "plans", "text")
 
     def __init__(self, fun: Callable[..., Any], definition: Definition | None = None) -> None:
         self.fun = fun
@@ -43,6 +43,7 @@ class Body:
         self.definition = definition
         self.broken: list[ExecutionError] = []
         self.text = None if definition is None else definition.text
+        self.lasting = definition is None or definition.lasting
 
 
 def run(fun: Callable[..., Any], plan: Plan, values: Any, used: set[Any] | None) -> Any:

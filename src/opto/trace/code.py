@@ -1,8 +1,8 @@
 """Code that an optimizer may rewrite: from text to a callable.
 
 `define` is the one place where changed code is brought to life, so that an executor in another process can take its
-place later. A text is compiled once and run once per `Environment`; a call only refreshes the globals that the text
-reads. Imports the standard library only.
+place later. A text is compiled once; one that only imports and defines is run once per `Environment`, and a call only
+refreshes the globals that it reads. Imports the standard library only.
 """
 
 from __future__ import annotations
@@ -36,12 +36,17 @@ _ABSENT = object()
 
 
 class Program(NamedTuple):
-    """A compiled text, the global names that it reads and writes, and whether it may read others."""
+    """A compiled text, the global names that it reads and writes, and whether it may read others.
+
+    `lasting`: it only imports and defines, so that running it again would change nothing. Any other text is run for
+    each call, as a list that it makes must be empty when the next call begins.
+    """
 
     code: CodeType
     reads: frozenset[str]
     writes: frozenset[str]
     dynamic: bool
+    lasting: bool
 
 
 @lru_cache(maxsize=512)
@@ -56,7 +61,22 @@ def compiled(text: str, flags: int = 0) -> Program:
                 reads.add(step.argval)
             elif step.opname in _STORES and (part is code or step.opname.endswith("GLOBAL")):
                 writes.add(step.argval)
-    return Program(code, frozenset(reads), frozenset(writes), bool(reads & _LOOKS_AROUND))
+    return Program(code, frozenset(reads), frozenset(writes), bool(reads & _LOOKS_AROUND), _is_lasting(text))
+
+
+def _is_lasting(text: str) -> bool:
+    try:
+        return all(_only_defines(statement) for statement in ast.parse(_straightened(text)).body)
+    except SyntaxError:  # only what `_straightened` cannot read after all: it may do anything
+        return False
+
+
+def _only_defines(statement: ast.stmt) -> bool:
+    if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef):
+        defaults = [*statement.args.defaults, *(d for d in statement.args.kw_defaults if d is not None)]
+        return not statement.decorator_list and all(isinstance(d, ast.Constant) for d in defaults)
+    documents = isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)
+    return documents or isinstance(statement, ast.Import | ast.ImportFrom | ast.Pass)
 
 
 def _parts(code: CodeType) -> Iterator[CodeType]:
@@ -125,12 +145,13 @@ def define(text: str, environment: Environment) -> Definition:
 class Definition:
     """A text that was run in an environment: `fun` is the function that it defines."""
 
-    __slots__ = ("_cells", "_environment", "_live", "_namespace", "fun", "text")
+    __slots__ = ("_cells", "_environment", "_live", "_namespace", "fun", "lasting", "text")
 
     def __init__(self, text: str, environment: Environment) -> None:
         program = compiled(text, environment.flags)
         around = environment.globals
         self.text = text
+        self.lasting = program.lasting
         self._environment = environment
         self._namespace: dict[str, Any] = {
             **environment.captured,

@@ -229,9 +229,10 @@ class FunModule(Module):
         """The body that the code parameter describes now, its globals refreshed."""
         text = parameter._data
         body = self._body
-        if body.text is not text:
+        if body.text is not text or not body.lasting:
             try:
-                body = self._bodies.get(text) or self._define(text)
+                known = self._bodies.get(text)
+                body = self._define(text) if known is None or not known.lasting else known
             except Exception as error:
                 if not self._async:
                     raise self._broken(error, parameter) from error

@@ -96,6 +96,17 @@ def test_methods_backward_and_stop_tracing_on_one_agent() -> None:
         }
 
 
+def test_children_of_one_parent_are_swept_while_others_come() -> None:
+    parent = node([1, 2], trainable=True)
+
+    @bundle()
+    def first(x):
+        return x[0]
+
+    at_once(lambda k: [first(parent).data for _ in range(60)], 50)
+    assert all(child.data == 1 for child in parent.children)
+
+
 def test_code_is_rewritten_while_threads_call_it() -> None:
     agent = Agent()
     texts = [agent.shout.parameter.data, 'def shout(self, text):\n    return text.upper() + "!"']

@@ -93,11 +93,10 @@ def link(op: Operation, data: Any, inputs: tuple[Any, ...]) -> MessageNode[Any]:
     counter = COUNTERS.get(op.base)
     self._index = next(counter) if counter is not None else next_index(op.base)
     self._children = self._more = None
+    self._level = self._flags = 0  # before `attach`: from there on other threads see this child
     self._inputs = inputs if TRACING.get() else ()
     if self._inputs:
         attach(self)
-    else:
-        self._level = self._flags = 0
     if GRAPH.nodes is not None:
         GRAPH.store(self)
     return self

@@ -491,3 +491,32 @@ def test_annotated_and_chained_assignments(tmp_path: Path) -> None:
 
 def test_plain_value() -> None:
     assert plain_value(node({"a": (node(1), [node(2)])}, name="x")) == {"a": (1, [2])}
+
+
+def test_methods_stand_at_the_depth_of_their_class() -> None:
+    @model
+    class Speaker:
+        def __init__(self) -> None:
+            self.word = node("hey", trainable=True)
+
+        @bundle(trainable=True)
+        def loud(self, text):
+            """Say it.
+
+            Loudly.
+            """
+            if text:
+                return f"""
+    {text}
+"""
+            return ""
+
+        @bundle()
+        def quiet(self, text):
+            # softly
+            return text.lower()
+
+    text = export_source(Speaker())
+    assert '\n    def loud(self, text):\n        """Say it.\n' in text
+    assert '        if text:\n            return f"""\n    {text}\n"""\n        return ""' in text
+    assert "\n    def quiet(self, text):\n        # softly\n        return text.lower()" in text

@@ -14,7 +14,7 @@ from typing import Any
 
 from opto.trace.containers import Map, ParameterContainer, Seq, is_bundled, own_attributes
 from opto.trace.export_names import Names, is_ours
-from opto.trace.export_text import edited, literal, reindented, unbundled
+from opto.trace.export_text import edited, literal, reindented, straightened, unbundled
 from opto.trace.nodes import AbstractNode, MessageNode
 
 __all__ = ["export_source", "plain_value"]
@@ -113,7 +113,7 @@ class _Member:
     def _bundle(self, bundle: Any) -> str:
         bound = bundle if self.instance is None or not bundle.trainable else bundle.__get__(self.instance, self.cls)
         text = bound.parameter._data if bound.trainable else bound.info["source"]
-        text = reindented(text)
+        text = reindented(straightened(text))
         where = f"{self.cls.__name__}.{self.name}"
         try:
             statements = ast.parse(text).body

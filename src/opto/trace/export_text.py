@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from itertools import accumulate
 from typing import Any
 
-__all__ = ["edited", "literal", "reindented", "unbundled"]
+__all__ = ["edited", "literal", "reindented", "straightened", "unbundled"]
 
 
 def literal(value: Any) -> str | None:
@@ -31,6 +31,24 @@ def reindented(text: str, indent: str = "") -> str:
         if number not in inside:
             kept = line[len(margin) :] if line.startswith(margin) else line.lstrip()
             lines[number - 1] = indent + kept if kept.strip() else ""
+    return "\n".join(lines)
+
+
+def straightened(text: str) -> str:
+    """A method as parameters hold it, its body moved back: the first line lost its indentation, the others did not."""
+    try:
+        [statement] = ast.parse(text).body
+    except (SyntaxError, ValueError):
+        return text
+    body = getattr(statement, "body", None)
+    excess = body[0].col_offset - 4 if isinstance(body, list) and body[0].lineno > statement.lineno else 0
+    if excess <= 0:
+        return text
+    lines = text.split("\n")
+    inside = _lines_inside_strings(text + "\n")
+    for number, line in enumerate(lines, start=1):
+        if number not in inside:
+            lines[number - 1] = line[min(excess, len(line) - len(line.lstrip(" "))) :]
     return "\n".join(lines)
 
 

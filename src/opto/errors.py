@@ -1,22 +1,24 @@
 """The one exception tree of the project. A leaf: it imports nothing of ours.
 
-    OptoError
-    ├── ExecutionError            a traced function raised; carries the exception node
-    ├── TraceMissingInputsError   a traced body read a node that it was not given
-    ├── MissingExtraError         an optional package is not installed (also an ImportError)
-    ├── LoadError                 a saved file is damaged, foreign or unsafe
-    ├── OptimizerError            an optimizer cannot go on
-    │   └── ReplyError            a model's reply could not be used (says which part and why)
-    └── LLMError                  a language model did not answer
-        ├── LLMConfigError        settings are missing or contradict each other
-        │   └── ModelFileError    the local model's weights cannot be found, fetched or trusted
-        ├── LLMConnectionError    nobody answers at the address
-        ├── LLMTimeoutError       the answer took too long
-        ├── LLMAuthError          the key was refused (401, 403)
-        ├── LLMRateLimitError     too many requests (429); has `retry_after` in seconds or None
-        ├── LLMServerError        the server failed (5xx)
-        ├── LLMRequestError       the server refuses this request (other 4xx)
-        └── LLMResponseError      the answer is not what the protocol promises
+OptoError
+├── ExecutionError            a traced function raised; carries the exception node
+├── TraceMissingInputsError   a traced body read a node that it was not given
+├── MissingExtraError         an optional package is not installed (also an ImportError)
+├── LoadError                 a saved file is damaged, foreign or unsafe
+├── OptimizerError            an optimizer cannot go on
+│   └── ReplyError            a model's reply could not be used (says which part and why)
+└── LLMError                  a language model did not answer
+    ├── LLMConfigError        settings are missing or contradict each other
+    │   └── ModelFileError    the local model's weights cannot be found, fetched or trusted
+    ├── LLMConnectionError    nobody answers at the address
+    ├── LLMTimeoutError       the answer took too long
+    ├── LLMAuthError          the key was refused (401, 403)
+    ├── LLMRateLimitError     too many requests (429); has `retry_after` in seconds or None
+    ├── LLMServerError        the server failed (5xx)
+    ├── LLMRequestError       the server refuses this request (other 4xx)
+    ├── LLMResponseError      the answer is not what the protocol promises
+    ├── BudgetExceeded        the next call could exceed what the run may spend; it was not sent
+    └── ReplayMissError       a recording has no (more) answer to this request
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ from __future__ import annotations
 from typing import Any
 
 __all__ = [
+    "BudgetExceeded",
     "ExecutionError",
     "LLMAuthError",
     "LLMConfigError",
@@ -39,6 +42,7 @@ __all__ = [
     "ModelFileError",
     "OptimizerError",
     "OptoError",
+    "ReplayMissError",
     "ReplyError",
     "TraceMissingInputsError",
 ]
@@ -121,7 +125,9 @@ class ModelFileError(LLMConfigError):
 
 
 class LLMConnectionError(LLMError):
-    """Nobody answers at the address."""
+    """Nobody answers at the address, or the connection broke; `sent` is False if the request never left."""
+
+    sent: bool = True
 
 
 class LLMTimeoutError(LLMError):
@@ -150,3 +156,36 @@ class LLMRequestError(LLMError):
 
 class LLMResponseError(LLMError):
     """The answer is not what the protocol promises."""
+
+
+class BudgetExceeded(LLMError):
+    """The next call could exceed the limit `name` ("calls", "tokens", "money", "seconds"), so it was not sent.
+
+    `spent` was taken before, `held` is set aside for calls under way, `needed` is what this call could take.
+    """
+
+    def __init__(self, name: str, limit: float, spent: float, held: float, needed: float) -> None:
+        self.name, self.limit, self.spent, self.held, self.needed = name, limit, spent, held, needed
+        super().__init__(self._message())
+
+    def _message(self) -> str:
+        if self.name == "seconds":
+            return f"The budget of {self.limit:g} seconds is used up: {self.spent:.1f} passed since the first call."
+        unit = "dollars" if self.name == "money" else self.name
+        spent, held, needed = (
+            f"{x:.6g}" if isinstance(x, float) else str(x) for x in (self.spent, self.held, self.needed)
+        )
+        return (
+            f"The budget of {self.limit:g} {unit} does not allow one more: "
+            f"{spent} spent, {held} under way, {needed} needed."
+            if self.name == "calls"
+            else f"The budget of {self.limit:g} {unit} does not allow this call: "
+            f"{spent} spent, {held} under way, up to {needed} needed; a smaller max_tokens needs less."
+        )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.name, self.limit, self.spent, self.held, self.needed)
+
+
+class ReplayMissError(LLMError):
+    """A recording has no (more) answer to this request; the message names the nearest request that it has."""

@@ -245,11 +245,6 @@ def test_a_request_that_is_no_request_is_refused_before_it_is_sent(server: Any, 
     assert not server.requests
 
 
-def test_streams_are_refused_clearly(server: Any) -> None:
-    with pytest.raises(LLMConfigError, match="stream"):
-        OpenAICompatible(server.url, "m")(ASK, stream=True)
-
-
 def test_connections_are_kept_and_closed(server: Any) -> None:
     llm = OpenAICompatible(server.url, "m")
     assert llm(ASK).text == llm(ASK).text == "hello"

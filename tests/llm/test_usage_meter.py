@@ -25,7 +25,7 @@ def test_sums_and_events() -> None:
     with listen(seen.append):
         llm(ASK)
         asyncio.run(llm.acall(ASK))
-    assert llm.spent == Spent(calls=2, prompt_tokens=5, completion_tokens=2, uncounted=1, seconds=5.0)
+    assert llm.spent == Spent(calls=2, prompt_tokens=5, completion_tokens=2, uncounted=1, seconds=5.0, unpriced=2)
     assert seen == [Answered("scripted", 5, 2, 2.0), Answered("scripted", None, None, 3.0)]
     with pytest.raises(LLMServerError):
         llm(ASK)

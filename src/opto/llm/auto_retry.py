@@ -20,6 +20,8 @@ from opto.errors import (
     LLMServerError,
     LLMTimeoutError,
 )
+from opto.events import emit
+from opto.llm.retry import Retried
 
 __all__ = ["retry_with_exponential_backoff"]
 
@@ -52,6 +54,7 @@ def retry_with_exponential_backoff(
             if attempt == tries - 1:
                 raise RuntimeError(f"{operation_name} failed after {tries} attempts: {error}") from error
             _log.info("%s: attempt %d failed, next in %.1f s: %s", operation_name, attempt + 1, wait, error)
+            emit(Retried(attempt + 1, wait, error))
             time.sleep(wait)
     raise AssertionError("unreachable: the last attempt returns or raises")
 

@@ -12,7 +12,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
-__all__ = ["LLM", "ChatMessage", "Choice", "Message", "Messages", "Options", "Response", "Usage", "identity_of"]
+__all__ = [
+    "LLM",
+    "ChatMessage",
+    "Choice",
+    "Chunk",
+    "ChunkChoice",
+    "Delta",
+    "Message",
+    "Messages",
+    "Options",
+    "Response",
+    "Usage",
+    "identity_of",
+]
 
 ChatMessage = Mapping[str, Any]
 """One message as sent: `role` and `content`, plus whatever the server knows."""
@@ -73,6 +86,37 @@ class Response:
     def text(self) -> str:
         """The content of the first choice."""
         return self.choices[0].message.content
+
+
+@dataclass(frozen=True, slots=True)
+class Delta:
+    """What a chunk adds to a message."""
+
+    content: str
+    role: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkChoice:
+    """A chunk's part of the answer number `index`."""
+
+    delta: Delta
+    index: int = 0
+    finish_reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """A piece of a streamed answer, in the shape that users of OpenAI-like libraries know."""
+
+    choices: tuple[ChunkChoice, ...]
+    usage: Usage | None = None
+    model: str | None = None
+
+    @property
+    def text(self) -> str:
+        """What it adds to the first answer."""
+        return "".join(choice.delta.content for choice in self.choices if choice.index == 0)
 
 
 @runtime_checkable

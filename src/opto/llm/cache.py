@@ -12,8 +12,9 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from opto.errors import LLMConfigError
 from opto.llm.base import LLM, Messages, Response
-from opto.llm.flow import Effect, Flow, Wrapper, ask
+from opto.llm.flow import Effect, Flow, Wrapper, ask, running_loop
 
 __all__ = ["CacheStats", "CachedLLM", "MemoryStore", "Store", "request_key"]
 
@@ -95,14 +96,15 @@ class _Flight:
 
     def __init__(self) -> None:
         self.landed: Future[Response | None] = Future()
-        self.loop = _running_loop()
+        self.loop = running_loop()
 
 
 class CachedLLM(Wrapper):
     """Wrap a model so that a request equal in messages, options and model is asked once.
 
     Equal requests made at the same time wait for the first one; errors are not kept. A sampled
-    reply is kept like any other: ask for another with another `seed`.
+    reply is kept like any other: ask for another with another `seed`. Answers are kept in memory, or
+    with `SQLiteStore` on disk. Streams are refused: what is kept must be whole.
 
     >>> from opto.llm.fakes import ScriptedLLM
     >>> llm = CachedLLM(ScriptedLLM(["only once"]))
@@ -123,6 +125,10 @@ class CachedLLM(Wrapper):
             return CacheStats(*self._counts)
 
     def flow(self, messages: Messages, options: dict[str, Any]) -> Flow[Response]:
+        if options.get("stream"):
+            raise LLMConfigError(
+                "CachedLLM keeps whole replies: leave out stream=True, or stream from the model inside."
+            )
         key = request_key(self.identity, messages, options)
         if key is None:
             self._count(unkeyed=1)
@@ -197,7 +203,7 @@ class CachedLLM(Wrapper):
 
 def _wait(flight: _Flight) -> Effect:
     def now() -> Response | None:
-        if flight.loop is not None and flight.loop is _running_loop():
+        if flight.loop is not None and flight.loop is running_loop():
             return None  # blocking the loop that must land the flight would wait for ever: ask alone
         return flight.landed.result()
 
@@ -206,10 +212,3 @@ def _wait(flight: _Flight) -> Effect:
         return await asyncio.shield(asyncio.wrap_future(flight.landed))
 
     return Effect(now, later)
-
-
-def _running_loop() -> asyncio.AbstractEventLoop | None:
-    try:
-        return asyncio.get_running_loop()
-    except RuntimeError:
-        return None

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, cast
 
 from opto.errors import LLMError
 from opto.llm.abstract import AbstractModel
 from opto.llm.base import Messages, Response
+from opto.llm.stream import Stream
 
 __all__ = ["DummyLLM", "ScriptedLLM"]
 
@@ -40,7 +41,7 @@ class DummyLLM(AbstractModel):
         said = self.callable(*args, **kwargs)
         texts = _texts(said)
         if texts:
-            return Response.of(*texts)
+            return Stream.of(Response.of(*texts)) if kwargs.get("stream") else Response.of(*texts)
         return said if hasattr(said, "choices") else Response.of(said)
 
 
@@ -76,7 +77,8 @@ class ScriptedLLM:
         reply = self._replies[turn]
         if isinstance(reply, Exception):
             raise reply
-        return Response.of(reply) if isinstance(reply, str) else reply
+        response = Response.of(reply) if isinstance(reply, str) else reply
+        return cast(Response, Stream.of(response)) if options.get("stream") else response
 
     async def acall(self, messages: Messages, **options: Any) -> Response:
         return self(messages, **options)

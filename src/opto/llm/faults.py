@@ -55,9 +55,11 @@ def from_exception(error: Exception, url: str, timeout: float) -> LLMError:
             f"{where} did not answer within {timeout:g} s: raise `timeout`, ask for fewer tokens, or check the server."
         )
     if isinstance(error, httpx.ConnectError):
-        return LLMConnectionError(
+        nobody = LLMConnectionError(
             f"Nobody answers at {where} ({quote(_reason(error))}): check the base URL, and that the server runs."
         )
+        nobody.sent = False
+        return nobody
     if isinstance(error, (httpx.UnsupportedProtocol, httpx.InvalidURL)):
         return LLMRequestError(f"{where} is no address ({quote(str(error))}): give a base URL such as https://host/v1.")
     what = quote(str(error)).rstrip(".") or type(error).__name__

@@ -27,7 +27,7 @@ from typing import Any, TypeVar
 from opto.llm.base import LLM, Messages, Options, Response, identity_of
 from opto.llm.profile import ModelProfile, profile_of
 
-__all__ = ["Effect", "Flow", "FlowLLM", "Wrapper", "arun", "ask", "blocking", "run", "sleep"]
+__all__ = ["Effect", "Flow", "FlowLLM", "Wrapper", "arun", "ask", "blocking", "run", "running_loop", "sleep"]
 
 T = TypeVar("T")
 
@@ -94,6 +94,14 @@ def blocking(function: Callable[[], Any]) -> Effect:
     return Effect(function, lambda: asyncio.to_thread(function))
 
 
+def running_loop() -> asyncio.AbstractEventLoop | None:
+    """The event loop of this thread, if one runs."""
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
+
+
 class FlowLLM(ABC):
     """A model written as one flow; both calls of the `LLM` protocol follow from it."""
 
@@ -121,6 +129,11 @@ class Wrapper(FlowLLM):
     @property
     def identity(self) -> str:
         return identity_of(self.llm)
+
+    @property
+    def price(self) -> Any:
+        """The inner model's own price, if it has one; most are priced by their name."""
+        return getattr(self.llm, "price", None)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.llm!r})"

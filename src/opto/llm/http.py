@@ -7,7 +7,7 @@ import os
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import httpx
 
@@ -18,6 +18,7 @@ from opto.llm.faults import from_exception, from_status, quote, shown_url
 from opto.llm.flow import Effect, Flow, FlowLLM, arun, run
 from opto.llm.profile import ModelProfile, known_profile
 from opto.llm.replies import parse_completion, parse_embedding
+from opto.llm.stream import Stream
 
 __all__ = ["ApiKey", "EnvKey", "OpenAICompatible", "Wire"]
 
@@ -64,13 +65,16 @@ class OpenAICompatible(FlowLLM):
     """A model behind an OpenAI-compatible server: OpenAI, Azure, vLLM, Ollama, llama.cpp …
 
     `timeout` bounds a whole call in seconds, reply included. `defaults` are completion options used
-    unless a call says otherwise. Safe to share between threads and event loops; copies and pickles
-    drop live connections. Raises the `LLM…Error` classes of `opto.errors`, never httpx's.
+    unless a call says otherwise; `stream=True` gives a `Stream` of chunks. Safe to share between threads
+    and event loops; copies and pickles drop live connections. Raises the `LLM…Error` classes of `opto.errors`,
+    never httpx's.
 
     >>> llm = OpenAICompatible("http://127.0.0.1:8080/v1", "qwen", defaults={"temperature": 0})
     >>> llm
     OpenAICompatible('http://127.0.0.1:8080/v1', 'qwen')
     """
+
+    keeps_timeout = True
 
     def __init__(
         self,
@@ -107,6 +111,8 @@ class OpenAICompatible(FlowLLM):
 
     def flow(self, messages: Messages, options: dict[str, Any]) -> Flow[Response]:
         call = self._call("chat/completions", self._completion(messages, options), options.get("timeout"))
+        if options.get("stream"):
+            return cast(Response, (yield from self._open(call)))
         body = yield from self._exchange(call)
         return parse_completion(body, str(call.request.url))
 
@@ -135,10 +141,10 @@ class OpenAICompatible(FlowLLM):
         return parse_embedding(body, str(call.request.url))
 
     def _completion(self, messages: Messages, options: Mapping[str, Any]) -> dict[str, Any]:
-        if options.get("stream"):
-            raise LLMConfigError("OpenAICompatible returns whole replies: leave out stream=True.")
         given = {"model": self.model_name, **self.defaults, **options, "messages": _plain(messages)}
         given.pop("timeout", None)
+        if given.get("stream"):
+            given.setdefault("stream_options", {"include_usage": True})
         payload = {name: value for name, value in given.items() if value is not None}
         if "max_tokens" in payload:
             payload.setdefault(self.profile.limit_option, payload["max_tokens"])
@@ -189,21 +195,23 @@ class OpenAICompatible(FlowLLM):
         return body
 
     def _read(self, call: _Call) -> Flow[tuple[httpx.Response, bytes]]:
-        deadline = self.wire.clock() + call.timeout
-        reply: httpx.Response = yield self._send(call.request)
+        body = _Body(call, self.wire)
+        body.reply = yield self._send(call.request)
+        return body.reply, (yield from body.rest())
+
+    def _open(self, call: _Call) -> Flow[Any]:
+        """Send one request and give its reply as a `Stream`, or the error that its status is."""
+        url, body = str(call.request.url), _Body(call, self.wire)
         try:
-            next_chunk, chunks, size = _chunks(reply), list[bytes](), 0
-            while chunk := (yield next_chunk):
-                chunks.append(chunk)
-                size += len(chunk)
-                if size > self.wire.max_reply_bytes:
-                    limit = self.wire.max_reply_bytes
-                    raise LLMResponseError(f"{shown_url(str(call.request.url))} sent more than {limit} bytes: refused.")
-                if self.wire.clock() > deadline:  # a server that drips would pass every timeout between bytes
-                    raise httpx.ReadTimeout("the reply as a whole took too long", request=call.request)
-        finally:
-            yield Effect(reply.close, reply.aclose)
-        return reply, b"".join(chunks)
+            body.reply = yield self._send(call.request)
+            if body.reply.status_code == 200 and "json" not in body.reply.headers.get("content-type", ""):
+                return Stream(body.piece, Effect(body.reply.close, body.reply.aclose), url)
+            whole = yield from body.rest()
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise from_exception(error, url, call.timeout) from error
+        if body.reply.status_code != 200:
+            raise from_status(body.reply.status_code, body.reply.headers, whole, url, call.secret)
+        return Stream.of(parse_completion(whole, url))  # a server that does not stream
 
     def _send(self, request: httpx.Request) -> Effect:
         async def later() -> httpx.Response:
@@ -211,6 +219,48 @@ class OpenAICompatible(FlowLLM):
             return await client.send(request, stream=True)
 
         return Effect(lambda: self._clients.sync(request.url).send(request, stream=True), later)
+
+
+class _Body:
+    """The body of a reply, read piece by piece within the limits of its call."""
+
+    def __init__(self, call: _Call, wire: Wire) -> None:
+        self.call, self.wire = call, wire
+        self.reply: httpx.Response
+        self._size = 0
+        self._deadline = wire.clock() + call.timeout
+        self._next: Effect | None = None
+
+    def piece(self) -> Flow[bytes | None]:
+        """The next bytes or None, for a stream: errors are ours."""
+        try:
+            return (yield from self._piece())
+        except httpx.HTTPError as error:
+            raise from_exception(error, str(self.call.request.url), self.call.timeout) from error
+
+    def rest(self) -> Flow[bytes]:
+        """All that is left, and the connection free."""
+        pieces = list[bytes]()
+        try:
+            while piece := (yield from self._piece()):
+                pieces.append(piece)
+        finally:
+            yield Effect(self.reply.close, self.reply.aclose)
+        return b"".join(pieces)
+
+    def _piece(self) -> Flow[bytes | None]:
+        if self._next is None:
+            self._next = _chunks(self.reply)
+        piece: bytes | None = yield self._next
+        if piece is None:
+            return None
+        self._size += len(piece)
+        if self._size > self.wire.max_reply_bytes:
+            where = shown_url(str(self.call.request.url))
+            raise LLMResponseError(f"{where} sent more than {self.wire.max_reply_bytes} bytes: refused.")
+        if self.wire.clock() > self._deadline:  # a server that drips would pass every timeout between bytes
+            raise httpx.ReadTimeout("the reply as a whole took too long", request=self.call.request)
+        return piece
 
 
 def _chunks(reply: httpx.Response) -> Effect:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from opto.errors import LLMResponseError
-from opto.llm.base import Choice, Message, Response, Usage
+from opto.errors import LLMResponseError, LLMServerError
+from opto.llm.base import Choice, Chunk, ChunkChoice, Delta, Message, Response, Usage
 from opto.llm.faults import quote, shown_url
 
-__all__ = ["parse_completion", "parse_embedding", "parse_json"]
+__all__ = ["parse_chunk", "parse_completion", "parse_embedding", "parse_json"]
 
 
 def parse_json(body: bytes, url: str) -> dict[str, Any]:
@@ -38,6 +38,22 @@ def parse_completion(body: bytes, url: str) -> Response:
     )
 
 
+def parse_chunk(data: str, url: str) -> Chunk:
+    """Read one event of a streamed completion."""
+    fields = parse_json(data.encode("utf-8", "surrogatepass"), url)
+    if fields.get("error"):
+        raise LLMServerError(f"{shown_url(url)} broke its stream off, it says: {quote(str(fields['error']))}")
+    choices = fields.get("choices")
+    if not isinstance(choices, list):
+        raise _bad(url, f"an event of the stream has no list of `choices` ({_glimpse(data.encode())})")
+    usage, model = fields.get("usage"), fields.get("model")
+    return Chunk(
+        tuple(_chunk_choice(choice, i, url) for i, choice in enumerate(choices)),
+        _usage(usage) if isinstance(usage, dict) else None,
+        model if isinstance(model, str) else None,
+    )
+
+
 def parse_embedding(body: bytes, url: str) -> tuple[float, ...]:
     """Read the first vector of an embeddings reply."""
     rows = parse_json(body, url).get("data")
@@ -59,6 +75,21 @@ def _choice(choice: Any, index: int, url: str) -> Choice:
     role, reason = message.get("role"), choice.get("finish_reason")
     return Choice(
         Message(content, role if isinstance(role, str) else "assistant"), reason if isinstance(reason, str) else None
+    )
+
+
+def _chunk_choice(choice: Any, place: int, url: str) -> ChunkChoice:
+    delta = choice.get("delta") if isinstance(choice, dict) else None
+    if not isinstance(delta, dict):
+        raise _bad(url, f"`choices[{place}].delta` is missing")
+    content = _content(delta.get("content"))
+    if content is None:
+        raise _bad(url, f"`choices[{place}].delta.content` is a {type(delta['content']).__name__}, not text")
+    index, role, reason = choice.get("index"), delta.get("role"), choice.get("finish_reason")
+    return ChunkChoice(
+        Delta(content, role if isinstance(role, str) else None),
+        index if isinstance(index, int) else place,
+        reason if isinstance(reason, str) else None,
     )
 
 

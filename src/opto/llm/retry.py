@@ -15,18 +15,24 @@ from opto.events import Event, emit
 from opto.llm.base import LLM, Messages, Response
 from opto.llm.flow import Flow, Wrapper, ask, sleep
 
-__all__ = ["Retried", "Retry", "RetryPolicy"]
+__all__ = ["CalledAgain", "Retried", "Retry", "RetryPolicy"]
 
 _log = logging.getLogger(__name__)
 
 
+class CalledAgain(Event):
+    """A call failed with `error` and another will be made in its place: a budget around both pays both."""
+
+    error: Exception
+
+
 @dataclass(frozen=True)
-class Retried(Event):
+class Retried(CalledAgain):
     """A call failed and will be made again after `wait` seconds."""
 
     attempt: int
     wait: float
-    error: LLMError
+    error: Exception
 
 
 @dataclass(frozen=True, slots=True)

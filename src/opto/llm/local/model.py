@@ -18,6 +18,7 @@ from opto.llm.local.models import DEFAULT_MODEL, KNOWN_MODELS, KnownModel, known
 from opto.llm.local.process import LocalServer, ServerConfig, require_extra, server_for
 from opto.llm.local.progress import Report, watch
 from opto.llm.local.weights import Sources, check_gguf, find_weights
+from opto.llm.prices import FREE
 from opto.llm.profile import ModelProfile
 
 __all__ = ["LocalLLM"]
@@ -32,6 +33,8 @@ class LocalLLM(FlowLLM):
     all `slots` (answers worked on at a time) share. A final assistant message is continued, and the
     reply holds the continuation only. `n` answers are drawn from one reading of the prompt.
     """
+
+    price = FREE
 
     def __init__(
         self,

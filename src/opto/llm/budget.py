@@ -1,0 +1,287 @@
+"""A limit for all models of a run: calls, tokens, money, seconds. What would exceed it is not sent."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from opto.errors import (
+    BudgetExceeded,
+    LLMAuthError,
+    LLMConfigError,
+    LLMConnectionError,
+    LLMError,
+    LLMRateLimitError,
+    LLMRequestError,
+    LLMServerError,
+)
+from opto.events import Event, listen
+from opto.llm.base import LLM, Messages, Response
+from opto.llm.flow import Flow, Wrapper, ask
+from opto.llm.prices import Price, PriceSource, PriceTable, price_of
+from opto.llm.profile import profile_of
+from opto.llm.retry import CalledAgain
+from opto.llm.shared import Shared
+from opto.llm.spending import Forecast, Need, Spending, likely_tokens, longest_reply, most_prompt_tokens
+from opto.llm.stream import Stream
+from opto.llm.usage import told
+
+__all__ = ["Budget", "Budgeted"]
+
+# The server answered and did not work: a call that counts, tokens that do not.
+_REFUSED = (LLMRateLimitError, LLMAuthError, LLMRequestError, LLMServerError)
+_SLACK = 1e-9  # dollars are added as floats
+
+
+class Budget(Shared):
+    """Limits over all models that are wrapped with it; a copy of it is it.
+
+    Before a call its upper bound is set aside (one call; a token for every byte of the prompt and
+    `max_tokens` for the reply; what these cost) and settled when the reply is there. A call whose bound does not fit
+    raises `BudgetExceeded` and is not sent. So no limit is exceeded however many calls run at once, and what
+    was paid for is always given. A repeated or redirected call (`Retry`, `Fallback` inside) is a call.
+
+    A call without `max_tokens` is taken to fill the model's window; `reply_tokens` is sent as `max_tokens` with
+    such calls instead. `count(messages, options)` replaces the byte count of prompts by that of a tokenizer. `seconds`
+    run from the first call on. With `money`, each model needs a known price (`prices`, see `PriceTable`).
+    What a cache outside of the wrapped model answers costs nothing.
+
+    >>> from opto.llm.fakes import ScriptedLLM
+    >>> budget = Budget(calls=2)
+    >>> agent, judge = budget.wrap(ScriptedLLM(["a", "b"])), budget.wrap(ScriptedLLM(["fine"]))
+    >>> ask = [{"role": "user", "content": "?"}]
+    >>> agent(ask).text, judge(ask).text
+    ('a', 'fine')
+    >>> agent(ask)
+    Traceback (most recent call last):
+        ...
+    opto.errors.BudgetExceeded: The budget of 2 calls does not allow one more: 2 spent, 0 under way, 1 needed.
+    """
+
+    def __init__(
+        self,
+        *,
+        calls: int | None = None,
+        tokens: int | None = None,
+        money: float | None = None,
+        seconds: float | None = None,
+        prices: PriceSource | PriceTable | None = None,
+        reply_tokens: int | None = None,
+        count: Callable[[Messages, Mapping[str, Any]], int] = most_prompt_tokens,
+    ) -> None:
+        super().__init__()
+        self.limits: dict[str, float | None] = {"calls": calls, "tokens": tokens, "money": money, "seconds": seconds}
+        for name, limit in self.limits.items():
+            if limit is not None and not limit >= 0:
+                raise LLMConfigError(f"Budget({name}={limit!r}): give a number that is not negative, or None.")
+        self.prices = PriceTable.of(prices)
+        self.reply_tokens, self.count = reply_tokens, count
+        self.clock: Callable[[], float] = time.monotonic
+        self._spent, self._held = Spending(), Need(0)
+        self._lock = threading.Lock()
+        self._begin: float | None = None
+
+    @property
+    def counts_tokens(self) -> bool:
+        """Whether a limit depends on tokens, so that each call needs a bound for them."""
+        return self.limits["tokens"] is not None or self.limits["money"] is not None
+
+    def wrap(self, llm: LLM) -> Budgeted:
+        """`llm` under this budget."""
+        return Budgeted(llm, self)
+
+    @property
+    def spent(self) -> Spending:
+        """What answered calls took, and the seconds since the first one began."""
+        with self._lock:
+            return replace(self._spent, seconds=self._elapsed())
+
+    @property
+    def left(self) -> dict[str, float | None]:
+        """What the limits leave to calls that begin now; None without a limit."""
+        with self._lock:
+            used, held = replace(self._spent, seconds=self._elapsed()), self._held
+        taken: dict[str, float] = {
+            "calls": used.calls + held.calls,
+            "tokens": used.tokens + held.tokens,
+            "seconds": used.seconds,
+        }
+        taken["money"] = (used.money or 0.0) + held.money
+        return {name: None if limit is None else max(0, limit - taken[name]) for name, limit in self.limits.items()}
+
+    def forecast(self, times: float = 1, *, dry: Spending | None = None, model: str | None = None) -> Forecast:
+        """What `times` runs such as `dry` (by default: such as all so far) will take, and which limits they break.
+
+        A dry run is a part of the run under a budget of its own, with a fake model if it shall cost nothing:
+        tokens are then guessed from the texts; `model` names the one whose price counts.
+        """
+        price = None if model is None else self.prices.price(model)
+        if model is not None and price is None:
+            raise _no_price(model)
+        return Forecast.of(dry or self.spent, times, price, self.limits)
+
+    def hold(self, need: Need) -> None:
+        """Set aside what a call may take, or raise `BudgetExceeded`."""
+        with self._lock:
+            if self._begin is None:
+                self._begin = self.clock()
+            elapsed, seconds = self._elapsed(), self.limits["seconds"]
+            if seconds is not None and elapsed >= seconds:
+                raise BudgetExceeded("seconds", seconds, elapsed, 0, 0)
+            for name in ("calls", "tokens", "money"):
+                limit, needed = self.limits[name], getattr(need, name)
+                spent, held = getattr(self._spent, name) or 0, getattr(self._held, name)
+                if limit is not None and spent + held + needed > limit + _SLACK:
+                    raise BudgetExceeded(name, limit, spent, held, needed)
+            self._held = _plus(self._held, need, 1)
+
+    def settle(self, need: Need, took: Spending) -> None:
+        """Replace what was set aside by what was taken."""
+        with self._lock:
+            self._held = _plus(self._held, need, -1)
+            self._spent = _sum(self._spent, took)
+
+    def _elapsed(self) -> float:
+        """Seconds before a pickle and since the first call; the caller holds the lock."""
+        return self._spent.seconds + (0.0 if self._begin is None else self.clock() - self._begin)
+
+    def _state(self) -> dict[str, Any]:
+        names = ("limits", "prices", "reply_tokens", "count")
+        return {**{name: getattr(self, name) for name in names}, "_spent": self.spent}
+
+    def _restore(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self.clock = time.monotonic
+        self._held, self._lock, self._begin = Need(0), threading.Lock(), None
+
+
+class Budgeted(Wrapper):
+    """Wrap a model so that its calls are paid from `budget`; usually made by `budget.wrap(llm)`."""
+
+    def __init__(self, llm: LLM, budget: Budget) -> None:
+        super().__init__(llm)
+        self.budget = budget
+
+    def flow(self, messages: Messages, options: dict[str, Any]) -> Flow[Response]:
+        budget = self.budget
+        if budget.counts_tokens and budget.reply_tokens is not None and longest_reply(options) is None:
+            options = {**options, "max_tokens": budget.reply_tokens}
+        charge = _Charge(budget, self.llm, messages, options)
+        try:
+            with listen(charge.heard):
+                response: Response = yield ask(self.llm, messages, options)
+        except BaseException as error:
+            charge.failed(error)
+            raise
+        if isinstance(response, Stream):
+            return response.when_done(charge.answered, charge.failed)
+        charge.answered(response)
+        return response
+
+
+class _Charge:
+    """One call's way through the budget: held, then answered or failed; once more for each further attempt."""
+
+    def __init__(self, budget: Budget, llm: LLM, messages: Messages, options: Mapping[str, Any]) -> None:
+        self.budget, self.llm, self.messages = budget, llm, messages
+        self.price: Price | None = price_of(llm, budget.prices)
+        self.prompt, self.reply = self._most(options)
+        self.need = self._need()
+        self.open = False
+        self._hold()
+
+    def heard(self, event: Event) -> None:
+        """A wrapper inside is about to call again: that is another call to pay."""
+        if isinstance(event, CalledAgain) and self.open:
+            self.failed(event.error)
+            self._hold()
+
+    def answered(self, response: object) -> None:
+        prompt, completion = told(response)
+        known = prompt is not None and completion is not None
+        likely = (likely_tokens(most_prompt_tokens(self.messages, {})), likely_tokens(_said(response)))
+        took = Spending(
+            1,
+            (prompt or 0) + (completion or 0) if known else self.prompt + self.reply or sum(likely),
+            likely[0] if prompt is None else prompt,
+            likely[1] if completion is None else completion,
+            0 if known else 1,
+            self._cost(prompt, completion),
+        )
+        self._settle(took)
+
+    def failed(self, error: BaseException) -> None:
+        """Give back what the failure did not cost; what it may have cost stays spent."""
+        if not self.open:
+            return
+        if isinstance(error, (BudgetExceeded, LLMConfigError)) or _unsent(error):
+            self._settle(Spending())
+        elif isinstance(error, _REFUSED):
+            self._settle(Spending(1))
+        else:
+            self._settle(Spending(1, self.prompt + self.reply, self.prompt, self.reply, 1, self._cost(None, None)))
+
+    def _most(self, options: Mapping[str, Any]) -> tuple[int, int]:
+        if not self.budget.counts_tokens:
+            return 0, 0
+        reply = longest_reply(options)
+        return self.budget.count(self.messages, options), profile_of(
+            self.llm
+        ).context_tokens if reply is None else reply
+
+    def _need(self) -> Need:
+        if self.budget.limits["money"] is None:
+            return Need(1, self.prompt + self.reply)
+        if self.price is None:
+            raise _no_price(profile_of(self.llm).name)
+        return Need(1, self.prompt + self.reply, self.price.of(self.prompt, self.reply) or 0.0)
+
+    def _cost(self, prompt: int | None, completion: int | None) -> float | None:
+        """Dollars of the tokens told; of the bound when they were not and money is limited."""
+        cost = None if self.price is None else self.price.of(prompt, completion)
+        return self.need.money if cost is None and self.budget.limits["money"] is not None else cost
+
+    def _hold(self) -> None:
+        self.budget.hold(self.need)
+        self.open = True
+
+    def _settle(self, took: Spending) -> None:
+        if self.open:
+            self.open = False
+            self.budget.settle(self.need, took)
+
+
+def _plus(held: Need, need: Need, sign: int) -> Need:
+    return Need(held.calls + sign * need.calls, held.tokens + sign * need.tokens, held.money + sign * need.money)
+
+
+def _sum(one: Spending, two: Spending) -> Spending:
+    return Spending(
+        one.calls + two.calls,
+        one.tokens + two.tokens,
+        one.prompt_tokens + two.prompt_tokens,
+        one.completion_tokens + two.completion_tokens,
+        one.guessed + two.guessed,
+        None if one.money is None or two.money is None else one.money + two.money,
+        one.seconds,
+    )
+
+
+def _said(response: object) -> int:
+    """Bytes of all answers, whatever the response is."""
+    choices = getattr(response, "choices", None) or ()
+    return sum(len(str(choice.message.content or "").encode("utf-8", "surrogatepass")) for choice in choices)
+
+
+def _unsent(error: BaseException) -> bool:
+    return isinstance(error, LLMConnectionError) and not error.sent
+
+
+def _no_price(model: str) -> LLMError:
+    return LLMConfigError(
+        f"The price of '{model}' is not known, so money cannot be limited: "
+        f"give prices={{'{model}': (prompt, completion)}} in dollars per million tokens."
+    )

@@ -1,0 +1,67 @@
+"""A response as plain JSON data and back, for what is kept on disk. Pure."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from opto.llm.base import Choice, Message, Response, Usage
+
+__all__ = ["dump", "from_plain", "load", "to_plain"]
+
+
+def to_plain(response: Any) -> dict[str, Any]:
+    """Plain data of a response, ours or one of the same shape; TypeError if a choice holds no text.
+
+    >>> to_plain(Response.of("hi"))
+    {'choices': [{'content': 'hi', 'role': 'assistant', 'finish_reason': 'stop'}], 'usage': {}, 'model': None}
+    """
+    model = getattr(response, "model", None)
+    return {
+        "choices": [_choice(choice) for choice in response.choices],
+        "usage": _usage(getattr(response, "usage", None)),
+        "model": model if isinstance(model, str) else None,
+    }
+
+
+def from_plain(data: Mapping[str, Any]) -> Response:
+    """The response that `to_plain` wrote; KeyError, TypeError or ValueError if the data is something else."""
+    choices = tuple(
+        Choice(Message(_text(choice["content"]), _text(choice["role"])), choice.get("finish_reason"))
+        for choice in data["choices"]
+    )
+    if not choices:
+        raise ValueError("no choices")
+    usage = data["usage"]
+    return Response(choices, Usage(usage.get("prompt_tokens"), usage.get("completion_tokens")), data.get("model"))
+
+
+def dump(response: Any) -> bytes:
+    """`to_plain` as bytes; every string survives, lone surrogates included."""
+    return json.dumps(to_plain(response), ensure_ascii=False).encode("utf-8", "surrogatepass")
+
+
+def load(data: bytes) -> Response:
+    """What `dump` wrote."""
+    return from_plain(json.loads(data.decode("utf-8", "surrogatepass")))
+
+
+def _choice(choice: Any) -> dict[str, Any]:
+    role, reason = getattr(choice.message, "role", None), getattr(choice, "finish_reason", None)
+    return {
+        "content": _text(choice.message.content),
+        "role": role if isinstance(role, str) else "assistant",
+        "finish_reason": reason if isinstance(reason, str) else None,
+    }
+
+
+def _usage(usage: Any) -> dict[str, int]:
+    counts = {name: getattr(usage, name, None) for name in ("prompt_tokens", "completion_tokens")}
+    return {name: count for name, count in counts.items() if isinstance(count, int)}
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"expected text, not {type(value).__name__}")
+    return value

@@ -1,0 +1,212 @@
+"""Write down what models were asked and what they said, and play it back without them."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from difflib import SequenceMatcher
+from pathlib import Path
+from typing import Any
+
+from opto.errors import LLMConfigError, LLMRequestError, LoadError, ReplayMissError
+from opto.llm import codec
+from opto.llm.base import LLM, Messages, Response
+from opto.llm.flow import Flow, FlowLLM, Wrapper, ask
+from opto.llm.profile import ModelProfile
+from opto.llm.shared import Shared
+from opto.llm.tapes import append, lines
+
+__all__ = ["RecordLLM", "ReplayLLM", "Tape"]
+
+_FORMAT = 1
+_SHOWN = 40  # characters of a difference that an error shows
+_COMPARED = 4000  # characters at the end of a request that are compared to find the nearest
+
+
+class RecordLLM(Wrapper):
+    """Wrap a model so that each request and its answer become one line of JSON in the file `path`.
+
+    Lines are added to what the file holds, and are in it before the answer is used; several models,
+    threads and processes may write to one file. A line `{"model": …}` introduces each model, so that a replay has
+    its profile, hence gets the same prompts. Errors are not recorded; streams are refused.
+    """
+
+    def __init__(self, llm: LLM, path: str | os.PathLike[str]) -> None:
+        super().__init__(llm)
+        self.path = Path(path).expanduser().absolute()
+        self._introduced = False
+
+    def flow(self, messages: Messages, options: dict[str, Any]) -> Flow[Response]:
+        if options.get("stream"):
+            raise LLMConfigError("RecordLLM writes whole replies: leave out stream=True.")
+        request = _request(messages, options)
+        response: Response = yield ask(self.llm, messages, options)
+        entry = {"model": self.identity, **request, "response": codec.to_plain(response)}
+        append(self.path, [*self._introduction(), entry])
+        return response
+
+    def _introduction(self) -> list[dict[str, Any]]:
+        if self._introduced:
+            return []
+        self._introduced = True
+        return [{"model": self.identity, "profile": asdict(self.profile), "format": _FORMAT}]
+
+
+class ReplayLLM(FlowLLM):
+    """Answer from a file that `RecordLLM` wrote; a request that is not in it raises `ReplayMissError`.
+
+    Requests are equal when messages and options are. Equal requests get their answers in the order of the
+    file, and an error when these are used up. `model` is the identity of one of several models recorded there.
+
+    >>> import tempfile
+    >>> from opto.llm.fakes import ScriptedLLM
+    >>> ask = [{"role": "user", "content": "?"}]
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     text = RecordLLM(ScriptedLLM(["yes"]), folder + "/run.jsonl")(ask).text
+    ...     replay = ReplayLLM(folder + "/run.jsonl")
+    >>> replay(ask).text
+    'yes'
+    """
+
+    def __init__(self, path: str | os.PathLike[str], model: str | None = None) -> None:
+        self.tape = Tape(Path(path).expanduser().absolute(), model)
+
+    @property
+    def profile(self) -> ModelProfile:
+        return self.tape.profile
+
+    @property
+    def identity(self) -> str:
+        return self.tape.identity
+
+    def flow(self, messages: Messages, options: dict[str, Any]) -> Flow[Response]:
+        if options.get("stream"):
+            raise LLMConfigError("ReplayLLM gives whole replies: leave out stream=True.")
+        return self.tape.next(_request(messages, options))
+        yield  # makes this a flow
+
+    def __repr__(self) -> str:
+        return f"ReplayLLM({str(self.tape.path)!r})"
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    line: int
+    request: Mapping[str, Any]
+    response: Response
+
+
+class Tape(Shared):
+    """A recording and how far each of its requests has been answered; a copy is the same tape."""
+
+    def __init__(self, path: Path, model: str | None) -> None:
+        super().__init__()
+        self._restore({"path": path, "model": model, "_turns": {}})
+
+    def next(self, request: Mapping[str, Any]) -> Response:
+        """The next answer to `request`."""
+        key = _key(request)
+        entries = self._entries.get(key, [])
+        with self._lock:
+            turn = self._turns.get(key, 0)
+            if turn < len(entries):
+                self._turns[key] = turn + 1
+                return entries[turn].response
+        if entries:
+            places = ", ".join(str(entry.line) for entry in entries)
+            raise ReplayMissError(
+                f"{self.path} answers this request {len(entries)} times (line {places}), and this is call {turn + 1}: "
+                "record the run again."
+            )
+        raise ReplayMissError(f"{self.path} has no answer to this request. {self._nearest(request)}")
+
+    def _nearest(self, request: Mapping[str, Any]) -> str:
+        entries = [entries[0] for entries in self._entries.values()]
+        if not entries:
+            return "It holds no answer at all: record a run with RecordLLM first."
+        asked = _key(request)[-_COMPARED:]
+        matcher = SequenceMatcher(None, "", asked, autojunk=False)
+
+        def likeness(entry: _Entry) -> float:
+            matcher.set_seq1(_key(entry.request)[-_COMPARED:])
+            return matcher.quick_ratio()
+
+        nearest = max(entries, key=likeness)
+        return f"The nearest is in line {nearest.line}: {_difference(nearest.request, request)}."
+
+    def _state(self) -> dict[str, Any]:
+        return {"path": self.path, "model": self.model, "_turns": dict(self._turns)}
+
+    def _restore(self, state: dict[str, Any]) -> None:
+        self.path: Path = state["path"]
+        self.model: str | None = state["model"]
+        self._turns: dict[str, int] = state["_turns"]
+        self._lock = threading.Lock()
+        self._entries: dict[str, list[_Entry]] = {}
+        self.profile = ModelProfile("replay")
+        self.identity = self.model or ""
+        for line, data in lines(self.path):
+            self._add(line, data)
+
+    def _add(self, line: int, data: Mapping[str, Any]) -> None:
+        try:
+            if self.model not in (None, data["model"]):
+                return
+            if not self.identity or ("profile" in data and self.identity == data["model"]):
+                self.identity = data["model"]
+                self.profile = ModelProfile(**data["profile"]) if "profile" in data else self.profile
+            if "response" not in data:
+                return
+            request = {"messages": data["messages"], "options": data["options"]}
+            entry = _Entry(line, request, codec.from_plain(data["response"]))
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise LoadError(f"{self.path}, line {line}, is no line of a recording ({error!r}).") from error
+        self._entries.setdefault(_key(request), []).append(entry)
+
+
+def _request(messages: Messages, options: Mapping[str, Any]) -> dict[str, Any]:
+    """The request as it is recorded: what is None is not sent, `timeout` is not part of what is asked."""
+    given = {name: value for name, value in options.items() if value is not None and name != "timeout"}
+    request = {"messages": [dict(message) for message in messages], "options": given}
+    try:
+        _key(request)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise LLMRequestError(
+            f"A request must have a JSON form to be recorded ({error}): pass plain values."
+        ) from error
+    return request
+
+
+def _key(request: Mapping[str, Any]) -> str:
+    return json.dumps([request["options"], request["messages"]], sort_keys=True, ensure_ascii=False)
+
+
+def _difference(recorded: Mapping[str, Any], asked: Mapping[str, Any]) -> str:
+    """The first thing in which two requests differ, in words."""
+    ours, theirs = _flat(asked), _flat(recorded)
+    for place in [*theirs, *(place for place in ours if place not in theirs)]:
+        old, new = theirs.get(place), ours.get(place)
+        if old != new:
+            at = next((k for k, (a, b) in enumerate(zip(old or "", new or "", strict=False)) if a != b), None)
+            at = min(len(old or ""), len(new or "")) if at is None else at
+            return f"its {place} differs at character {at}: recorded {_shown(old, at)}, asked {_shown(new, at)}"
+    return "it differs in the order of its parts"
+
+
+def _flat(request: Mapping[str, Any]) -> dict[str, str]:
+    parts = {f"option {name}": value for name, value in sorted(request["options"].items())}
+    for k, message in enumerate(request["messages"]):
+        parts.update({f"messages[{k}].{name}": value for name, value in message.items()})
+    return {
+        name: value if isinstance(value, str) else json.dumps(value, sort_keys=True) for name, value in parts.items()
+    }
+
+
+def _shown(text: str | None, at: int) -> str:
+    if text is None:
+        return "nothing"
+    begin = max(0, at - _SHOWN // 2)
+    return repr(("…" if begin else "") + text[begin : begin + _SHOWN] + ("…" if len(text) > begin + _SHOWN else ""))

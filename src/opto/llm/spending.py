@@ -1,0 +1,106 @@
+"""Sums of a budget: what was spent, what a call can cost at most, what a run will cost. Pure."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from opto.llm.base import Messages
+from opto.llm.prices import Price
+
+__all__ = ["Forecast", "Need", "Spending", "likely_tokens", "longest_reply", "most_prompt_tokens"]
+
+_TEMPLATE, _PER_MESSAGE = 64, 16  # what a server's chat template may add, in tokens
+_BYTES_PER_TOKEN = 4  # of English text and code, roughly
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """What one call may take at most; dollars are 0 where money is not limited."""
+
+    calls: int = 1
+    tokens: int = 0
+    money: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Spending:
+    """What calls took. Tokens that a server did not tell are guessed in `prompt_tokens` and `completion_tokens`
+    (then `guessed` counts the call) and taken at their upper bound in `tokens`, which the limit is compared with.
+    `money` is None when the price of a call is unknown.
+    """
+
+    calls: int = 0
+    tokens: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    guessed: int = 0
+    money: float | None = 0.0
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """What a run is likely to take, and the limits that it would break."""
+
+    calls: int
+    tokens: int
+    money: float | None
+    seconds: float
+    breaks: tuple[str, ...] = ()
+
+    @property
+    def fits(self) -> bool:
+        return not self.breaks
+
+    @classmethod
+    def of(cls, dry: Spending, times: float, price: Price | None, limits: Mapping[str, float | None]) -> Forecast:
+        """`dry` so many times over, at `price` if one is given."""
+        money = dry.money if price is None else price.of(dry.prompt_tokens, dry.completion_tokens)
+        values: dict[str, Any] = {
+            "calls": round(dry.calls * times),
+            "tokens": round((dry.prompt_tokens + dry.completion_tokens) * times),
+            "money": None if money is None else money * times,
+            "seconds": dry.seconds * times,
+        }
+        breaks = [
+            name
+            for name, limit in limits.items()
+            if limit is not None and (values[name] is None or values[name] > limit)
+        ]
+        return cls(**values, breaks=tuple(breaks))
+
+
+def most_prompt_tokens(messages: Messages, options: Mapping[str, Any]) -> int:
+    """No fewer tokens than the prompt has: a token stands for at least one byte.
+
+    >>> most_prompt_tokens([{"role": "user", "content": "four"}], {})
+    84
+    """
+    extra = {name: options[name] for name in ("tools", "functions", "response_format") if options.get(name)}
+    size = sum(_size(message.get("content")) for message in messages)
+    return _TEMPLATE + _PER_MESSAGE * len(messages) + size + (_size(extra) if extra else 0)
+
+
+def likely_tokens(text_bytes: int) -> int:
+    """About how many tokens so many bytes are."""
+    return -(-text_bytes // _BYTES_PER_TOKEN)
+
+
+def longest_reply(options: Mapping[str, Any]) -> int | None:
+    """How many tokens all choices together may have; None when the request does not bound them."""
+    limits = (options.get(name) for name in ("max_tokens", "max_completion_tokens"))
+    given = [limit for limit in limits if isinstance(limit, int)]
+    return min(given) * _choices(options) if given else None
+
+
+def _choices(options: Mapping[str, Any]) -> int:
+    wanted = options.get("n")
+    return wanted if isinstance(wanted, int) and wanted > 0 else 1
+
+
+def _size(content: Any) -> int:
+    text = content if isinstance(content, str) else json.dumps(content, default=repr, ensure_ascii=False)
+    return len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))

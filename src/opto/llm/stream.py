@@ -1,0 +1,211 @@
+"""Answers that arrive in pieces: an iterator of chunks, blocking or awaited, over one implementation."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+from opto.errors import LLMError, LLMResponseError
+from opto.llm.base import Choice, Chunk, ChunkChoice, Delta, Message, Response, Usage
+from opto.llm.faults import shown_url
+from opto.llm.flow import Effect, Flow, arun, run
+from opto.llm.replies import parse_chunk
+
+__all__ = ["EventLines", "Stream"]
+
+Source = Callable[[], Flow[bytes | None]]
+"""A flow that gives the next bytes of the body, None at its end; errors are those of `opto.errors`."""
+
+
+class EventLines:
+    """Server-sent events out of bytes that are cut anywhere. Pure.
+
+    >>> lines = EventLines()
+    >>> lines.feed(b"data: on"), lines.feed(b"e\\r\\n\\r\\n: a comment\\n\\ndata: two\\n\\n")
+    ([], ['one', 'two'])
+    """
+
+    def __init__(self) -> None:
+        self._rest = bytearray()
+        self._data: list[str] = []
+
+    def feed(self, piece: bytes) -> list[str]:
+        """The data of the events that `piece` completes."""
+        begin = len(self._rest)
+        self._rest += piece
+        if self._rest.find(b"\n", begin) < 0:
+            return []
+        *lines, rest = bytes(self._rest).split(b"\n")
+        self._rest = bytearray(rest)
+        events = list[str]()
+        for line in lines:
+            text = line.rstrip(b"\r").decode("utf-8", "replace")
+            if text.startswith("data:"):
+                self._data.append(text[5:].removeprefix(" "))
+            elif not text and self._data:
+                events.append("\n".join(self._data))
+                self._data = []
+        return events
+
+
+class Stream:
+    """What a model gives for `stream=True`: iterate with `for` or `async for`, as the call was made.
+
+    `whole` is the response so far, in one piece; close a stream that is left before its end (it is
+    a context manager). An error on the way is raised where the next chunk was asked for.
+
+    >>> stream = Stream.of(Response.of("hello"))
+    >>> [chunk.text for chunk in stream], stream.whole.text
+    (['hello'], 'hello')
+    """
+
+    def __init__(self, read: Source, close: Effect, url: str = "") -> None:
+        self._read, self._close, self._url = read, close, url
+        self._lines = EventLines()
+        self._ready: deque[Chunk] = deque()
+        self._told: list[Chunk] = []
+        self._watchers: list[tuple[Callable[[Response], None], Callable[[BaseException], None] | None]] = []
+        self._complete = self._over = False
+
+    @classmethod
+    def of(cls, response: Response) -> Stream:
+        """A response that is there already, as one chunk."""
+        stream = cls(_nothing, Effect(lambda: None, _no_wait))
+        choices = (
+            ChunkChoice(Delta(choice.message.content, choice.message.role), k, choice.finish_reason or "stop")
+            for k, choice in enumerate(response.choices)
+        )
+        stream._ready.append(Chunk(tuple(choices), response.usage, response.model))
+        stream._complete = True
+        return stream
+
+    def when_done(self, done: Callable[[Response], None], failed: Callable[[BaseException], None] | None = None) -> Any:
+        """Call `done` with the whole response at the end, `failed` if it does not come; returns the stream."""
+        self._watchers.append((done, failed))
+        return self
+
+    @property
+    def whole(self) -> Response:
+        """All chunks given so far as one response."""
+        texts: dict[int, list[str]] = {}
+        reasons: dict[int, str | None] = {}
+        for choice in (choice for chunk in self._told for choice in chunk.choices):
+            texts.setdefault(choice.index, []).append(choice.delta.content)
+            reasons[choice.index] = choice.finish_reason or reasons.get(choice.index)
+        choices = (Choice(Message("".join(texts[k])), reasons[k]) for k in sorted(texts))
+        usage = next((chunk.usage for chunk in reversed(self._told) if chunk.usage), Usage())
+        model = next((chunk.model for chunk in self._told if chunk.model), None)
+        return Response(tuple(choices), usage, model)
+
+    def close(self) -> None:
+        """Leave the stream: the server need not go on."""
+        run(self._leave())
+
+    async def aclose(self) -> None:
+        """`close` for a stream that is awaited."""
+        await arun(self._leave())
+
+    def __iter__(self) -> Stream:
+        return self
+
+    def __next__(self) -> Chunk:
+        chunk = run(self._next())
+        if chunk is None:
+            raise StopIteration
+        return chunk
+
+    def __aiter__(self) -> Stream:
+        return self
+
+    async def __anext__(self) -> Chunk:
+        chunk = await arun(self._next())
+        if chunk is None:
+            raise StopAsyncIteration
+        return chunk
+
+    def __enter__(self) -> Stream:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    async def __aenter__(self) -> Stream:
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        await self.aclose()
+
+    def __del__(self) -> None:
+        if not self._over:
+            with suppress(Exception):  # an awaited connection cannot be closed here; its loop will
+                self._close.now()
+            self._end(_left())
+
+    def _next(self) -> Flow[Chunk | None]:
+        try:
+            while not self._ready and not self._over:
+                piece = yield from self._more()
+                if piece is None:
+                    yield from self._finish()
+                elif not self._complete:
+                    self._take(piece)
+        except BaseException as error:
+            if not self._over:
+                yield self._close
+                self._end(error)
+            raise
+        if not self._ready:
+            return None
+        chunk = self._ready.popleft()
+        self._told.append(chunk)
+        return chunk
+
+    def _more(self) -> Flow[bytes | None]:
+        try:
+            return (yield from self._read())
+        except LLMError:
+            if self._complete:
+                return None  # the answer is whole; how the connection ends does not matter
+            raise
+
+    def _take(self, piece: bytes) -> None:
+        for data in self._lines.feed(piece):
+            if data.strip() == "[DONE]":
+                self._complete = True
+                return
+            self._ready.append(parse_chunk(data, self._url))
+
+    def _finish(self) -> Flow[None]:
+        yield self._close
+        if not self._complete and not any(choice.finish_reason for choice in self.whole.choices):
+            raise LLMResponseError(f"The stream of {shown_url(self._url)} ended before the answer did: ask again.")
+        self._end(None)
+
+    def _leave(self) -> Flow[None]:
+        if not self._over:
+            yield self._close
+            self._end(_left())
+
+    def _end(self, error: BaseException | None) -> None:
+        self._over = True
+        watchers, self._watchers = self._watchers, []
+        for done, failed in watchers:
+            if error is None:
+                done(self.whole)
+            elif failed is not None:
+                failed(error)
+
+
+def _left() -> LLMResponseError:
+    return LLMResponseError("The stream was left before its end.")
+
+
+def _nothing() -> Flow[bytes | None]:
+    return None
+    yield  # makes this a flow
+
+
+async def _no_wait() -> None:
+    return None

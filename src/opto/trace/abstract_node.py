@@ -95,6 +95,13 @@ class AbstractNode(Generic[T]):
             used.add(self)
         return self._data
 
+    @data.setter
+    def data(self, value: object) -> None:
+        raise AttributeError(
+            f"The value of {self.name} is read-only, as other nodes were made from it: make a new node, "
+            "or, for a parameter, call its _set(value) as optimizers do."
+        )
+
     @property
     def name(self) -> str:
         """`base:number`, unique until `GRAPH.clear()`."""

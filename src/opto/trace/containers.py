@@ -103,7 +103,7 @@ class ParameterContainer(NodeContainer):
             if name in current:
                 assign(current[name], value)
             else:
-                setattr(self, str(name), value)
+                self._attach_member(name, value)
 
     # What files hold: keys that are the same in another process, and only models add their other attributes.
 
@@ -276,16 +276,6 @@ class Map(ParameterContainer, UserDict[Any, Any]):
             if isinstance(key, ParameterNode):
                 _put(members, str(key), key)
         return members
-
-    def _set(self, new: Mapping[Any, Any] | ParameterContainer) -> None:
-        values = _mapping_of(new)
-        current = self.parameters_dict()
-        _demand(current, values)
-        for name, value in values.items():
-            if name in current:
-                assign(current[name], value)
-            else:
-                self.data[name] = value
 
     def _stored_members(self) -> dict[Any, Member]:
         """Parameters that are keys, or whose key is one, are told by their place: their text is not the same later."""

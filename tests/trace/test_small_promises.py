@@ -1,0 +1,61 @@
+"""Promises that no other test asks for: what a user meets at the edges of nodes, operators and rewritten code."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+from typing import Any
+
+import numpy as np
+import pytest
+
+from opto.errors import LoadError
+from opto.trace import node, operators, stop_tracing
+from opto.trace.nodes import Node, ParameterNode
+from opto.trace.safe_pickle import loads
+
+
+def test_stop_tracing_decorates_functions() -> None:
+    @stop_tracing()
+    def quiet(x: Any, *, by: int) -> Any:
+        """Doc."""
+        return x + by
+
+    x = node(1)
+    assert quiet(x, by=2).data == 3 and not quiet(x, by=2).parents
+    assert quiet.__doc__ == "Doc." and (x + 1).parents
+
+
+def test_operators_are_one_of_a_kind() -> None:
+    add: Any = operators.add
+    for twin in (copy.copy(add), copy.deepcopy([add])[0], pickle.loads(pickle.dumps(add))):
+        assert twin is add
+    assert repr(add) == "<operator add>"
+
+
+class Noted(Node[Any]):
+    """A node of a user, with attributes of its own."""
+
+
+def test_copies_of_nodes_with_attributes() -> None:
+    noted = Noted([1])
+    noted.remark = ["why"]  # type: ignore[attr-defined]
+    near, far, sent = copy.copy(noted), copy.deepcopy(noted), pickle.loads(pickle.dumps(noted))
+    assert near.remark is noted.remark and near.data is noted.data
+    assert far.remark == sent.remark == ["why"] and far.remark is not noted.remark
+    assert {type(twin) for twin in (near, far, sent)} == {Noted}
+
+
+def test_the_value_of_a_node_is_not_assigned() -> None:
+    x = ParameterNode(1, name="x")
+    with pytest.raises(AttributeError, match=r"x:0 is read-only.*make a new node.*_set\(value\)"):
+        x.data = 2
+    assert x.data == 1
+
+
+def test_damaged_types_of_arrays_are_refused() -> None:
+    dtype = b"\x8c\x05numpy\x8c\x05dtype\x93\x8c\x02V8\x89\x88\x87R"
+    for state in (b"K\x03", b"(K\x03\x8c\x01|NNNK\x04K\x01K\x00t"):
+        with pytest.raises(LoadError, match="type"):
+            loads(b"\x80\x04" + dtype + state + b"b.")
+    assert np.dtype("V8").itemsize == 8

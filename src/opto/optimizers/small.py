@@ -91,7 +91,19 @@ class FocusPrompt:
         said, unsaid = repeated(use.call.value, str(use.outcome.feedback))
         if not said or not unsaid:
             return ""
-        return f"\n  The feedback repeats {_listed(said)}, but not {_listed(unsaid)}."
+        where = _place(use.call.value, said)
+        return f"\n  Wanted of this result, by the feedback: {where}{_listed(said)}. Not wanted: {_listed(unsaid)}."
+
+
+def _place(text: str, said: tuple[str, ...]) -> str:
+    """Where in the text the one wanted piece stands, in words."""
+    if len(said) != 1:
+        return ""
+    words, wanted = re.findall(r"[^\W_]+", text), re.findall(r"[^\W_]+", said[0])
+    count = "word" if len(wanted) == 1 else f"{len(wanted)} words"
+    if words[: len(wanted)] == wanted:
+        return f"only its first {count}, "
+    return f"only its last {count}, " if words[-len(wanted) :] == wanted else f"only {len(wanted)} of its words, "
 
 
 def _listed(words: tuple[str, ...]) -> str:

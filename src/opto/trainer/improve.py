@@ -284,7 +284,7 @@ class _Improver:
         self.present = list(accepted.verdict.rollouts)
         self.tested.clear()
         for name in self.tries:
-            self.tries[name] = 0 if name in accepted.values else max(0, self.tries[name] - 1)
+            self.tries[name] = 1 if name in accepted.values else max(0, self.tries[name] - 1)  # others have a turn
         return [accepted]
 
     def _second_chances(self, number: int) -> list[Candidate]:

@@ -90,7 +90,8 @@ def test_uses_pair_arguments_values_and_what_became_of_them() -> None:
 
 def test_the_prompt_says_which_words_the_feedback_repeats() -> None:
     agent, subject, _ = optimizer()
-    assert "Wanted of this result, by the feedback: only its last word, 'Sam'. Not wanted: 'It is'." in shown(subject, Focus(names(agent)[1]))
+    remark = "Wanted of this result, by the feedback: only its last word, 'Sam'. Not wanted: 'It is'."
+    assert remark in shown(subject, Focus(names(agent)[1]))
 
 
 def test_a_server_that_continues_nothing_is_told_how_to_begin() -> None:

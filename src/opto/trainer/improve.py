@@ -187,6 +187,8 @@ class _Improver:
             candidate = self._try(number, update)
             _add(spent, getattr(self.optimizer, "spent", None))
             candidates.append(candidate)
+            if all(map(_ordered, candidate.values.values())):
+                self._remember(candidate)  # at once: the next candidate can already use what was said of this number
             if candidate.verdict.better and self._all_solved(candidate.verdict.rollouts):
                 break
         self.tries[part] += 1

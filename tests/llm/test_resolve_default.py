@@ -81,6 +81,13 @@ def test_half_a_configuration_is_one_sentence(environment: dict[str, str], what:
         default_llm(environment)
 
 
+def test_what_was_taken_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("INFO", "opto.llm"):
+        default_llm({"TRACE_CUSTOMLLM_URL": "http://me:secret@127.0.0.1:1/v1", "OPENAI_API_KEY": "sk-secret"})
+    [said] = caplog.messages
+    assert "127.0.0.1:1/v1" in said and "because TRACE_CUSTOMLLM_URL is set" in said and "secret" not in said
+
+
 def test_nothing_configured_is_the_local_model_and_says_so_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(resolve, "require_extra", lambda: None)
     monkeypatch.setattr(resolve, "_said", set())

@@ -46,8 +46,11 @@ def configured_llm(environment: Mapping[str, str]) -> LLM | None:
             )
         return make(environment)
     for variables, make in _SIGNS:
-        if any(environment.get(name) for name in variables):
-            return make(environment)
+        sign = next((name for name in variables if environment.get(name)), None)
+        if sign is not None:
+            llm = make(environment)
+            _log.info("%r answers, because %s is set", llm, sign)
+            return llm
     return None
 
 

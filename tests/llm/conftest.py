@@ -51,6 +51,11 @@ def hang_up(handler: BaseHTTPRequestHandler) -> None:
     handler.close_connection = True
 
 
+class _Listener(ThreadingHTTPServer):
+    request_queue_size = 256  # a hundred callers at once are all heard
+    daemon_threads = True
+
+
 class Server:
     """`script` is used up in order, its last entry for ever; `requests` holds (path, headers, JSON body)."""
 
@@ -71,8 +76,7 @@ class Server:
             def log_message(self, format: str, *args: object) -> None:
                 pass
 
-        self._http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._http.daemon_threads = True
+        self._http = _Listener(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self._http.server_address[1]}/v1"
         self._thread = threading.Thread(target=self._http.serve_forever, args=(0.01,), daemon=True)
         self._thread.start()

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import os
 import pickle
 import socket
+import warnings
 from typing import Any
 
 import pytest
@@ -280,3 +282,15 @@ def test_the_profile_is_the_users_or_known_or_careful() -> None:
     assert OpenAICompatible("http://h/v1", "m", profile=own).profile is own
     assert OpenAICompatible("http://h/v1", "gpt-4o-mini").profile.reply == "json_schema"
     assert OpenAICompatible("http://h/v1", "mine").profile == ModelProfile("mine", "json_object", 8192)
+
+
+def test_a_model_dropped_as_its_loop_ends_closes_all_its_connections(server: Any) -> None:
+    async def work() -> None:
+        llm = OpenAICompatible(server.url, "m")
+        await asyncio.gather(*(llm.acall(ASK) for _ in range(8)))
+
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        asyncio.run(work())
+        gc.collect()
+    assert not [str(warning.message) for warning in caught]

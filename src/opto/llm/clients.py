@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from collections.abc import AsyncGenerator
-from contextlib import AbstractContextManager
+from collections.abc import AsyncGenerator, Coroutine, Generator
+from contextlib import AbstractContextManager, suppress
+from typing import Any
 from weakref import WeakKeyDictionary, finalize
 
 import httpx
@@ -72,24 +73,72 @@ def _close_all(clients: dict[bool, httpx.Client]) -> None:
 
 
 class _LoopClient:
-    """An async client that closes with its event loop.
+    """An async client that closes with its event loop, or when it is dropped while the loop runs.
 
     An async generator that has been started is closed by the loop's `shutdown_asyncgens`,
-    which `asyncio.run` calls before the loop ends: the one moment when sockets can still be closed.
+    which `asyncio.run` calls before the loop ends: the last moment when sockets can still be closed.
+    `_keepers` holds it until then, since the task that closes a dropped generator may be cancelled unstarted.
     """
 
     def __init__(self, client: httpx.AsyncClient) -> None:
         self.client = client
+        self._loop = asyncio.get_running_loop()
         self._keeper: AsyncGenerator[None, None] | None = None
 
     async def start(self) -> None:
         if self._keeper is None:
-            self._keeper = _closing(self.client)
-            await self._keeper.__anext__()
+            self._keeper = keeper = _closing(self.client)
+            for loop in [loop for loop in list(_keepers) if loop.is_closed()]:
+                _keepers.pop(loop, None)
+            _keepers.setdefault(self._loop, set()).add(keeper)
+            await keeper.__anext__()
+
+    def __del__(self) -> None:
+        if self._keeper is not None and not self._loop.is_closed():
+            with suppress(RuntimeError):  # closed in the same moment
+                self._loop.call_soon_threadsafe(_begin_closing, self._loop, self._keeper)
+
+
+_keepers: dict[asyncio.AbstractEventLoop, set[AsyncGenerator[None, None]]] = {}
 
 
 async def _closing(client: httpx.AsyncClient) -> AsyncGenerator[None, None]:
     try:
         yield
     finally:
-        await client.aclose()
+        await _Uninterrupted(client.aclose())
+
+
+def _begin_closing(loop: asyncio.AbstractEventLoop, keeper: AsyncGenerator[None, None]) -> None:
+    async def close() -> None:
+        await keeper.aclose()
+        _keepers.get(loop, set()).discard(keeper)
+
+    task = loop.create_task(close())
+    _tasks.add(task)
+    task.add_done_callback(_tasks.discard)
+
+
+_tasks: set[asyncio.Task[None]] = set()  # a loop holds its tasks weakly
+
+
+class _Uninterrupted:
+    """Await to the end although the task is cancelled.
+
+    A model that is dropped as its loop ends is closed by a task that `asyncio.run` cancels; half its
+    connections would stay open.
+    """
+
+    def __init__(self, work: Coroutine[Any, Any, None]) -> None:
+        self.work = work
+
+    def __await__(self) -> Generator[Any, Any, None]:
+        while True:
+            try:
+                waiting = self.work.send(None)
+            except StopIteration:
+                return
+            try:
+                yield waiting
+            except asyncio.CancelledError:
+                continue

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import threading
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -22,8 +23,10 @@ from opto.llm.tapes import append, lines
 __all__ = ["RecordLLM", "ReplayLLM", "Tape"]
 
 _FORMAT = 1
+_WORD = re.compile(r"\w+|[^\w\s]")
 _SHOWN = 40  # characters of a difference that an error shows
-_COMPARED = 4000  # characters at the end of a request that are compared to find the nearest
+_COMPARED = 1000  # words at the end of a request that are compared to find the nearest
+_CLOSER = 5  # requests that are looked at closer for it
 
 
 class RecordLLM(Wrapper):
@@ -127,14 +130,15 @@ class Tape(Shared):
         entries = [entries[0] for entries in self._entries.values()]
         if not entries:
             return "It holds no answer at all: record a run with RecordLLM first."
-        asked = _key(request)[-_COMPARED:]
-        matcher = SequenceMatcher(None, "", asked, autojunk=False)
+        matcher = SequenceMatcher(None, "", _words(request), autojunk=False)
 
-        def likeness(entry: _Entry) -> float:
-            matcher.set_seq1(_key(entry.request)[-_COMPARED:])
-            return matcher.quick_ratio()
+        def likeness(entry: _Entry, how: str) -> float:
+            matcher.set_seq1(_words(entry.request))
+            ratio: float = getattr(matcher, how)()
+            return ratio
 
-        nearest = max(entries, key=likeness)
+        near = sorted(entries, key=lambda entry: -likeness(entry, "quick_ratio"))[:_CLOSER]
+        nearest = max(near, key=lambda entry: likeness(entry, "ratio"))
         return f"The nearest is in line {nearest.line}: {_difference(nearest.request, request)}."
 
     def _state(self) -> dict[str, Any]:
@@ -182,6 +186,10 @@ def _request(messages: Messages, options: Mapping[str, Any]) -> dict[str, Any]:
 
 def _key(request: Mapping[str, Any]) -> str:
     return json.dumps([request["options"], request["messages"]], sort_keys=True, ensure_ascii=False)
+
+
+def _words(request: Mapping[str, Any]) -> list[str]:
+    return _WORD.findall(_key(request))[-_COMPARED:]
 
 
 def _difference(recorded: Mapping[str, Any], asked: Mapping[str, Any]) -> str:

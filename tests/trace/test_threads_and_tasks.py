@@ -107,6 +107,25 @@ def test_children_of_one_parent_are_swept_while_others_come() -> None:
     assert all(child.data == 1 for child in parent.children)
 
 
+class Twofold:
+    @bundle(trainable=True)
+    def one(self, x):
+        """One."""
+        return x
+
+    @bundle()
+    def two(self, x):
+        return x
+
+
+def test_the_first_use_of_methods_of_one_object() -> None:
+    for _ in range(20):
+        both = Twofold()
+        made = at_once(lambda k, both=both: (both.one if k % 2 else both.two)(k), 10)
+        assert len({id(result.inputs["self"]) for result in made}) == 1
+        assert {result.inputs.get("__code") for result in made[1::2]} == {both.one.parameter}
+
+
 def test_code_is_rewritten_while_threads_call_it() -> None:
     agent = Agent()
     texts = [agent.shout.parameter.data, 'def shout(self, text):\n    return text.upper() + "!"']

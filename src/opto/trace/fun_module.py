@@ -294,7 +294,9 @@ class FunModule(Module):
     def _bind(self, instance: Any, attributes: dict[str, Any], key: str, model: FunModule) -> FunModule:
         """Stores the instance's own copy; its code starts as that of `model`."""
         node = attributes.get(_SELF_NODE)
-        if node is None or node._data is not instance:
+        if node is None:
+            node = attributes.setdefault(_SELF_NODE, _self_node(instance))
+        if node._data is not instance:
             node = attributes[_SELF_NODE] = _self_node(instance)
         own = None if model.parameter is None else model.parameter.detach()
         bound = self._twin(_receiver=node, parameter=own)

@@ -261,9 +261,9 @@ def watch(event: Event) -> None:
     """Progress for people, on standard error."""
     if isinstance(event, StepBegun):
         print(f"  step {event.step} {event.part}", file=sys.stderr)
-    elif isinstance(event, CandidateTried):
+    elif isinstance(event, CandidateTried) and (event.better or not event.again):
         shown = str(list(event.values.values()))[:300]
-        print(f"    {event.score} {event.accepted} {event.reason}: {shown}", file=sys.stderr)
+        print(f"    {event.score} {event.better} {event.reason}: {shown}", file=sys.stderr)
     elif isinstance(event, StepEnded):
         print(
             f"    -> {event.score:.2f} {event.prompt_tokens} tokens {event.seconds:.0f} s", file=sys.stderr, flush=True

@@ -50,12 +50,11 @@ def test_a_hopeless_candidate_never_runs_on_what_already_works() -> None:
     assert not verdict.better and verdict.rollouts == ()
 
 
-def test_fewer_faults_pass_at_an_equal_score_and_a_little_alignment_does_not() -> None:
-    assert Standing(1, -1).beats(Standing(1, -2))
-    assert not Standing(1, -1).beats(Standing(1, -1))
-    assert not Standing(1, -1, 0.05).beats(Standing(1, -1, 0.0))
-    assert Standing(1, -1, 0.5).beats(Standing(1, -1, 0.0))
-    assert not Standing(1, -2, 0.9).beats(Standing(1, -1, 0.0))
+def test_clearly_more_promise_passes_at_an_equal_score_and_a_little_does_not() -> None:
+    assert Standing(1, 0.5).beats(Standing(1, 0.0))
+    assert not Standing(1, 0.05).beats(Standing(1, 0.0))
+    assert not Standing(1, 0.9).beats(Standing(2, 0.0))
+    assert Standing(2, -3.0).beats(Standing(1, 1.0))
 
 
 def test_of_equal_candidates_the_shorter_is_kept() -> None:

@@ -131,7 +131,7 @@ def test_code_that_raises_is_repaired_from_its_error() -> None:
     assert "division by zero" in first.feedback and first.score == 0
     assert next(e for e in seen if isinstance(e, StepBegun)).part == divide.parameter.py_name
     assert [type(e) for e in seen[-2:]] == [StepEnded, ImproveEnded]
-    assert next(e for e in seen if isinstance(e, CandidateTried)).accepted
+    assert next(e for e in seen if isinstance(e, CandidateTried)).better
 
 
 def test_drawing_stops_early_when_a_candidate_solves_everything() -> None:

@@ -64,10 +64,14 @@ class Watcher:
         self.example = None
 
     def tried(self, event: CandidateTried) -> None:
+        if event.again and not event.better:
+            self.example = None
+            return
         score = "     " if event.score is None else f"{event.score:5.0%}"
-        mark = "+" if event.accepted else "-"
+        mark = "+" if event.better else "-"
         for value in event.values.values() or ["nothing"]:
-            self.line(f"  {mark} {score}  {event.reason}: {_one_line(value)}")
+            chance = "second chance, " if event.again else ""
+            self.line(f"  {mark} {score}  {chance}{event.reason}: {_one_line(value)}")
         best = self.example
         if best is not None:
             self.write(f"                     {best.example} -> {_short(best.value)}  {best.feedback[:_WIDE]}")

@@ -1,9 +1,9 @@
 """The gate: a candidate stays only if it does better on the examples at hand. Pure.
 
-Better means a greater total score, or an equal one with fewer faults (parts that raise, give nothing, never vary or
-quote the examples), or else a clearly better fit to the feedback: values that sort the failing runs by what is said
-about them (`alignment`), outputs nearer to the words of their feedback (`closeness`). So a part that was made right
-before its neighbour survives.
+Better means a greater total score or, at the same score, clearly greater promise: fewer faults (parts that raise, give
+nothing, never vary, or quote the examples) and a better fit to the feedback (values that sort the failing runs by what
+is said about them, outputs nearer to the words of their feedback). So a part that was made right before its neighbour
+survives.
 """
 
 from __future__ import annotations
@@ -25,28 +25,27 @@ class Standing(NamedTuple):
     """What candidates are compared by, in this order; the greater is better."""
 
     score: float
-    soundness: int
-    fit: float = 0.0
+    promise: float = 0.0
 
     def beats(self, other: Standing) -> bool:
-        """Whether this one is better beyond chance: a slightly better fit alone is not enough."""
-        if self[:2] != other[:2]:
-            return self[:2] > other[:2]
-        return self.fit >= other.fit + _CLEARLY
+        """Whether this one is better beyond chance: slightly more promise alone is not enough."""
+        return self.score > other.score or (self.score == other.score and self.promise >= other.promise + _CLEARLY)
 
 
 def standing(rollouts: Sequence[Rollout], values: Mapping[str, Any] | None = None, perfect: float = 1.0) -> Standing:
     """How the values in force during these rollouts stand, with an eye on the parts in `values`.
 
-    Their text counts against them where it quotes examples, for them where what they make fits the feedback.
+    Promise is the fit (the `alignment` of those parts, the `closeness` of outputs) less the faults for each run, where
+    a quoted example counts as a fault.
 
     >>> standing([])
-    Standing(score=0, soundness=0, fit=1.0)
+    Standing(score=0, promise=1.0)
     """
     values = values or {}
-    learned_by_heart = sum(quoted(rollouts, name, value) for name, value in values.items())
+    faulty = faults(rollouts) + sum(quoted(rollouts, name, value) for name, value in values.items())
     fit = sum(alignment(rollouts, name, perfect) for name in values) + closeness(rollouts, perfect)
-    return Standing(round(sum(r.score for r in rollouts), _ROUND), -faults(rollouts) - learned_by_heart, fit)
+    promise = round(fit - faulty / max(1, len(rollouts)), _ROUND)
+    return Standing(round(sum(r.score for r in rollouts), _ROUND), promise)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,12 +101,10 @@ def judge_candidate(
 def _reason(now: Standing, then: Standing) -> str:
     if now.score != then.score:
         return "a greater score" if now.score > then.score else "a smaller score"
-    if now.soundness != then.soundness:
-        return "fewer faults at the same score" if now.soundness > then.soundness else "more faults at the same score"
-    return "a better fit to the feedback" if now.beats(then) else "no better"
+    return "more promise at the same score" if now.beats(then) else "no better"
 
 
 def best_of(candidates: Sequence[Candidate]) -> Candidate | None:
     """The best candidate that passed; of equals the shorter, then the earlier."""
     passed = [c for c in candidates if c.verdict.better and c.verdict.standing is not None]
-    return max(passed, key=lambda c: (c.verdict.standing or Standing(0, 0), -c.size), default=None)
+    return max(passed, key=lambda c: (c.verdict.standing or Standing(0), -c.size), default=None)

@@ -234,7 +234,7 @@ class _Improver:
             else:
                 yield optimizer.step(bypassing=True)
 
-    def _try(self, number: int, update: Mapping[ParameterNode[Any], Any]) -> Candidate:
+    def _try(self, number: int, update: Mapping[ParameterNode[Any], Any], again: bool = False) -> Candidate:
         """Run a proposal behind the gate; the values in force are put back whatever happens."""
         fresh = {p: v for p, v in update.items() if p.trainable and not same_value(v, p.data)}
         values = {p.py_name: v for p, v in fresh.items()}
@@ -258,7 +258,7 @@ class _Improver:
             candidate = Candidate(values, verdict)
         verdict = candidate.verdict
         score = verdict.standing.score / len(self.present) if verdict.standing else None
-        emit(CandidateTried(self.step, number, values, score, verdict.better, verdict.reason))
+        emit(CandidateTried(self.step, number, values, score, verdict.better, verdict.reason, again))
         return candidate
 
     def _refusal(self, update: Any, values: Mapping[str, Any]) -> str | None:
@@ -294,7 +294,7 @@ class _Improver:
         by_name = self._by_name()
         pool = [(name, value) for name, values in self.refused.items() for value in values.values()]
         updates = [{by_name[name]: value} for name, value in pool]
-        return [self._try(number + i, update) for i, update in enumerate(updates, 1)]
+        return [self._try(number + i, update, again=True) for i, update in enumerate(updates, 1)]
 
     def _by_name(self) -> dict[str, ParameterNode[Any]]:
         return {p.py_name: p for p in self.optimizer.parameters}

@@ -34,14 +34,18 @@ class StepBegun(Event):
 
 @dataclass(frozen=True)
 class CandidateTried(Event):
-    """A candidate was accepted or refused; `reason` says why. `score` is None if it never ran on all examples."""
+    """A candidate was tried; `better` says whether it may be kept (the best one is), `reason` why.
+
+    `score` is None if it never ran on all examples. `again` marks the second chance of one that was refused before.
+    """
 
     step: int
     candidate: int
     values: Mapping[str, Any]
     score: float | None
-    accepted: bool
+    better: bool
     reason: str
+    again: bool = False
 
 
 @dataclass(frozen=True)

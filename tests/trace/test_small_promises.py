@@ -53,6 +53,17 @@ def test_the_value_of_a_node_is_not_assigned() -> None:
     assert x.data == 1
 
 
+def test_unpickled_nodes_share_what_made_them() -> None:
+    end = node(0, name="x", trainable=True)
+    for _ in range(3):
+        end = end + 1
+    last = pickle.loads(pickle.dumps(end))
+    before = last.parents[0]
+    assert last._op is before._op and last._op is not end._op
+    before._description = "[add] Another."
+    assert last.description == end.description and before.description == "Another."
+
+
 def test_damaged_types_of_arrays_are_refused() -> None:
     dtype = b"\x8c\x05numpy\x8c\x05dtype\x93\x8c\x02V8\x89\x88\x87R"
     for state in (b"K\x03", b"(K\x03\x8c\x01|NNNK\x04K\x01K\x00t"):

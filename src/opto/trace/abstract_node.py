@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
+from functools import lru_cache
 from threading import RLock
 from typing import Any, Generic, TypeVar
 from weakref import ref
@@ -208,8 +209,7 @@ class AbstractNode(Generic[T]):
     def _unpickled(cls, state: dict[str, Any]) -> Any:
         """The node that `flat_pickle` wrote, under its old name."""
         self = _new(cls)
-        base, description, keys, fun_name = state.pop("op")
-        self._op = Operation("unpickled", description, keys=keys, fun_name=fun_name).renamed(base)
+        self._op = _operation_again(*state.pop("op"))
         self._children = self._more = None
         for key, value in state.pop("more", {}).items():
             setattr(self._extras(), key, value)
@@ -219,6 +219,12 @@ class AbstractNode(Generic[T]):
         for key, value in state.items():
             setattr(self, key, value)
         return self
+
+
+@lru_cache(maxsize=1_024)
+def _operation_again(base: str, description: str, keys: tuple[str, ...], fun_name: str) -> Operation:
+    """The operation of unpickled nodes, shared as it was before; its name may be one that programs cannot give."""
+    return Operation("unpickled", description, keys=keys, fun_name=fun_name).renamed(base)
 
 
 def named_inputs(inputs: Any) -> dict[str, Any]:

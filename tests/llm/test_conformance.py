@@ -4,32 +4,54 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import importlib.machinery
+import importlib.util
 import pickle
+import sys
 import threading
-from collections.abc import Callable
+import types
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from opto.errors import LLMServerError
 from opto.llm import (
     LLM,
+    Budget,
     CachedLLM,
     DummyLLM,
+    Fallback,
+    Limited,
     Metered,
     OpenAICompatible,
+    Pace,
+    Paced,
+    RecordLLM,
+    ReplayLLM,
     Response,
     Retry,
     RetryPolicy,
     ScriptedLLM,
+    SQLiteStore,
+    Timeout,
+    Wrapper,
+    ask,
     identity_of,
     profile_of,
 )
+from opto.llm.backends import AutoGenLLM, CustomLLM, LiteLLM
 
 ASK = [{"role": "user", "content": "hi"}]
 
 
 def greet(messages: Any, **options: Any) -> Any:
     return ["hello"] * (options.get("n") or 1)
+
+
+def down(messages: Any, **options: Any) -> Any:
+    raise LLMServerError("down")
 
 
 def no_wait(seconds: float) -> None:
@@ -41,20 +63,123 @@ async def no_wait_later(seconds: float) -> None:
 
 
 QUICK = RetryPolicy(now=no_wait, later=no_wait_later)
-MAKERS: dict[str, Callable[[Any], LLM]] = {
-    "dummy": lambda server: DummyLLM(greet),
-    "scripted": lambda server: ScriptedLLM(["hello"] * 50),
-    "http": lambda server: OpenAICompatible(server.url, "m", api_key="k"),
-    "retry": lambda server: Retry(DummyLLM(greet), QUICK),
-    "metered": lambda server: Metered(DummyLLM(greet)),
-    "cache": lambda server: CachedLLM(DummyLLM(greet)),
-    "stack": lambda server: CachedLLM(Metered(Retry(OpenAICompatible(server.url, "m"), QUICK))),
+PRICES = {"DummyLLM": (1, 1), "m": (1, 1)}
+
+
+def budget() -> Budget:
+    return Budget(calls=10_000, tokens=10**9, money=10**6, seconds=10**6, prices=PRICES)
+
+
+def custom(server: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> LLM:
+    monkeypatch.setenv("TRACE_CUSTOMLLM_URL", server.url)
+    return CustomLLM("m").with_defaults({"top_p": 0.5})
+
+
+def litellm(server: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> LLM:
+    """LiteLLM's names without its package: the OpenAI protocol."""
+    monkeypatch.setenv("OPENAI_BASE_URL", server.url)
+    find = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name, *rest: None if name == "litellm" else find(name, *rest)
+    )
+    return LiteLLM("gpt-4o")
+
+
+def litellm_package(server: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> LLM:
+    fake = types.ModuleType("litellm")
+    fake.completion = lambda model, *args, **options: OpenAICompatible(server.url, model)(*args, **options)  # type: ignore[attr-defined]
+    fake.__spec__ = importlib.machinery.ModuleSpec("litellm", None)
+    monkeypatch.setitem(sys.modules, "litellm", fake)
+    return LiteLLM("gpt-4o")
+
+
+class OpenAIWrapper:
+    """AutoGen's client, as far as `AutoGenLLM` knows it."""
+
+    def __init__(self, config_list: list[dict[str, Any]]) -> None:
+        self.config = config_list[0]
+
+    def create(self, **config: Any) -> Response:
+        return OpenAICompatible(self.config["base_url"], self.config["model"])(**config)
+
+
+def autogen(server: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> LLM:
+    fake = types.ModuleType("autogen")
+    fake.OpenAIWrapper = OpenAIWrapper  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "autogen", fake)
+    return KeywordOnly(AutoGenLLM([{"model": "m", "base_url": server.url}]))
+
+
+class KeywordOnly(Wrapper):
+    """AutoGen's client knows keywords only; a wrapper always asks with keywords."""
+
+    def flow(self, messages: Any, options: dict[str, Any]) -> Any:
+        return (yield ask(self.llm, messages, options))
+
+
+def http(server: Any) -> LLM:
+    return OpenAICompatible(server.url, "m", api_key="k")
+
+
+def on_disk(llm: LLM, tmp_path: Path) -> LLM:
+    return CachedLLM(llm, SQLiteStore(tmp_path / "answers.db"))
+
+
+def recorded(tmp_path: Path) -> LLM:
+    """A replay of a recording that has every request of this suite often enough."""
+    llm = RecordLLM(DummyLLM(greet), tmp_path / "run.jsonl")
+    contract = {
+        "max_tokens": 5,
+        "temperature": 0.5,
+        "response_format": {"type": "json_object"},
+        "stop": ["x"],
+        "seed": 1,
+    }
+    for options in ({}, {"temperature": 0}, contract, *({"seed": k} for k in range(12))):
+        for _ in range(6):
+            llm(ASK, **options)
+    return ReplayLLM(tmp_path / "run.jsonl")
+
+
+Maker = Callable[[Any, Path, pytest.MonkeyPatch], LLM]
+MAKERS: dict[str, Maker] = {
+    "autogen": autogen,
+    "budget": lambda server, path, patch: budget().wrap(DummyLLM(greet)),
+    "cache": lambda server, path, patch: CachedLLM(DummyLLM(greet)),
+    "cache on disk": lambda server, path, patch: on_disk(DummyLLM(greet), path),
+    "custom": custom,
+    "dummy": lambda server, path, patch: DummyLLM(greet),
+    "fallback": lambda server, path, patch: Fallback([DummyLLM(down), DummyLLM(greet)]),
+    "http": lambda server, path, patch: http(server),
+    "limited": lambda server, path, patch: Limited(DummyLLM(greet), 2),
+    "litellm": litellm,
+    "litellm package": litellm_package,
+    "metered": lambda server, path, patch: Metered(DummyLLM(greet)),
+    "paced": lambda server, path, patch: Paced(DummyLLM(greet), Pace(requests=10**6, tokens=10**9)),
+    "record": lambda server, path, patch: RecordLLM(DummyLLM(greet), path / "run.jsonl"),
+    "replay": lambda server, path, patch: recorded(path),
+    "retry": lambda server, path, patch: Retry(DummyLLM(greet), QUICK),
+    "scripted": lambda server, path, patch: ScriptedLLM(["hello"] * 50),
+    "stack": lambda server, path, patch: stack(server, path),
+    "timeout": lambda server, path, patch: Timeout(DummyLLM(greet), 30),
 }
 
 
+def stack(server: Any, path: Path) -> LLM:
+    """All wrappers over one another."""
+    paid = Metered(Timeout(http(server), 30))
+    paced = Paced(Limited(paid, 4), Pace(requests=10**6, tokens=10**9))
+    careful = Retry(Fallback([budget().wrap(paced)]), QUICK)
+    return on_disk(RecordLLM(careful, path / "run.jsonl"), path)
+
+
 @pytest.fixture(params=sorted(MAKERS))
-def llm(request: pytest.FixtureRequest, server: Any) -> LLM:
-    return MAKERS[request.param](server)
+def llm(request: pytest.FixtureRequest, server: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[LLM]:
+    made = MAKERS[request.param](server, tmp_path, monkeypatch)
+    yield made
+    store = getattr(made, "store", None)
+    if isinstance(store, SQLiteStore):
+        store.close()
 
 
 def test_it_is_a_model(llm: LLM) -> None:

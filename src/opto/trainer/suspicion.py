@@ -48,7 +48,7 @@ def _extra(name: str, rollouts: Iterable[Rollout]) -> float:
     """What speaks against a part by itself: it raised or gave nothing, or did no work."""
     used = [u for r in rollouts for u in r.usages.get(name, ())]
     if any(u.broken for u in used):
-        return 1.0
+        return sum(u.broken for u in used) / len(used)
     return 0.5 if _is_constant(used, 2) or _only_echoes(used) else 0.0
 
 

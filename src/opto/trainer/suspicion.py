@@ -32,7 +32,7 @@ def suspects(rollouts: Sequence[Rollout], tries: Mapping[str, int], perfect: flo
     found: dict[str, float] = {}
     for name in names:
         share, extra = _share(name, failing, passing), _extra(name, rollouts)
-        guilt = share * 2 + extra if extra else share
+        guilt = share * (1 + extra) + extra
         found[name] = guilt - _TRY * tries.get(name, 0) + _DEPTH * depth[level[name]]
     return dict(sorted(found.items(), key=lambda item: -item[1]))
 

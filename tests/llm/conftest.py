@@ -55,6 +55,9 @@ class _Listener(ThreadingHTTPServer):
     request_queue_size = 256  # a hundred callers at once are all heard
     daemon_threads = True
 
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A caller that hangs up is part of the game."""
+
 
 class Server:
     """`script` is used up in order, its last entry for ever; `requests` holds (path, headers, JSON body)."""

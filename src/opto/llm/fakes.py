@@ -40,9 +40,10 @@ class DummyLLM(AbstractModel):
     def _answer(self, *args: Any, **kwargs: Any) -> Any:
         said = self.callable(*args, **kwargs)
         texts = _texts(said)
-        if texts:
-            return Stream.of(Response.of(*texts)) if kwargs.get("stream") else Response.of(*texts)
-        return said if hasattr(said, "choices") else Response.of(said)
+        if not texts and hasattr(said, "choices"):
+            return said
+        response = Response.of(*texts) if texts else Response.of(said)
+        return Stream.of(response) if kwargs.get("stream") else response
 
 
 def _texts(said: Any) -> list[str]:

@@ -42,7 +42,7 @@ class AutoGenLLM(Backend):
 
     def create(self, **config: Any) -> Any:
         """Complete a chat."""
-        return self._live().create(**config)
+        return self._live().create(**{**self.default_options, **config})
 
     def _build(self) -> Any:
         return self._wrapper(config_list=self.config_list)

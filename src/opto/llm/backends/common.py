@@ -30,6 +30,11 @@ class Backend(AbstractModel):
         return profile_of(self._live())
 
     @property
+    def price(self) -> Any:
+        """The live model's own price, if it has one."""
+        return getattr(self._live(), "price", None)
+
+    @property
     def identity(self) -> str:
         defaults = json.dumps(self.default_options, sort_keys=True, default=repr)
         return f"{identity_of(self._live())}|{defaults}"

@@ -5,10 +5,10 @@ from __future__ import annotations
 import functools
 import importlib
 import importlib.util
+import inspect
 import os
 from typing import Any
 
-from opto.llm.abstract import AbstractModel
 from opto.llm.auto_retry import retry_with_exponential_backoff
 from opto.llm.backends.common import Backend
 from opto.llm.base import LLM
@@ -89,28 +89,31 @@ class CustomLLM(Backend):
 
     def create(self, **config: Any) -> Any:
         """Complete a chat; the model's name is added."""
-        return self._live()(**{"model": self.model_name, **config})
+        return self._live()(**{"model": self.model_name, **self.default_options, **config})
 
     def _build(self) -> LLM:
         return Retry(custom(os.environ, self.model_name))
 
 
-class EmbeddedLLM(AbstractModel):
-    """The model on this machine (`opto.llm.local.LocalLLM`) as an AbstractModel."""
+class EmbeddedLLM(Backend):
+    """The model on this machine (`opto.llm.local.LocalLLM`) as an AbstractModel.
+
+    Settings that LocalLLM does not know (temperature, max_tokens …) are default completion options.
+    """
 
     def __init__(self, model: str | None = None, reset_freq: float | None = None, **settings: Any) -> None:
         super().__init__(self._build, reset_freq)
-        self._settings: dict[str, Any] = {"model": model, **settings}
+        known = inspect.signature(LocalLLM).parameters
+        self._settings: dict[str, Any] = {
+            "model": model,
+            **{name: value for name, value in settings.items() if name in known},
+        }
+        self.default_options = {name: value for name, value in settings.items() if name not in known}
 
     @property
     def model_name(self) -> str:
         name: str = self._live().model_name
         return name
-
-    @property
-    def profile(self) -> ModelProfile:
-        profile: ModelProfile = self._live().profile
-        return profile
 
     def _build(self) -> LocalLLM:
         return LocalLLM(**self._settings)

@@ -75,7 +75,7 @@ def test_values_that_successful_runs_share_are_shown_last() -> None:
 def test_parts_that_only_give_back_their_input_do_no_work() -> None:
     echo = [Rollout(i, node(0), 0, "", {"a": (Usage((f"'{i}'",), f"'{i}'", False, 1, True),)}) for i in "xy"]
     assert faults(echo) == 2
-    assert suspects(echo, {}, 1)["a"] > 1.5
+    assert suspects(echo, {}, 1)["a"] > 1.4
 
 
 def test_closeness_counts_the_words_that_outputs_share_with_feedback() -> None:

@@ -282,6 +282,7 @@ class _Improver:
             before = Tried(by_name[name].data, _said(self.present, self.plan.perfect))
             self.tried[name] = [before, *self.tried[name]] if _ordered(before.value) else []
             self.refused[name].pop(repr(accepted.values[name]), None)
+            self._keep(name, before.value)
         self.optimizer.update({by_name[name]: value for name, value in accepted.values.items()})
         self.present = list(accepted.verdict.rollouts)
         self.tested.clear()
@@ -306,6 +307,10 @@ class _Improver:
         tried = Tried(value, _said(candidate.verdict.seen, self.plan.perfect))
         if not any(same_value(t.value, value) for t in self.tried[name]):
             self.tried[name].append(tried)
+        self._keep(name, value)
+
+    def _keep(self, name: str, value: Any) -> None:
+        """Keep a value that is not in force for a second chance; the oldest make room."""
         pool = self.refused[name]
         pool[repr(value)] = value
         while len(pool) > self.plan.kept:

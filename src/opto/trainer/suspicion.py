@@ -18,6 +18,7 @@ __all__ = ["alignment", "closeness", "faults", "quoted", "suspects", "telling_ro
 _WORD = re.compile(r"\w+")
 _PAIRS = 2_000
 _LONG = 9
+_FLOOR = 0.5
 _TRY = 0.5
 _DEPTH = 0.01
 
@@ -31,7 +32,8 @@ def suspects(rollouts: Sequence[Rollout], tries: Mapping[str, int], perfect: flo
     depth = {value: i for i, value in enumerate(sorted(set(level.values())))}
     found: dict[str, float] = {}
     for name in names:
-        share, extra = _share(name, failing, passing), _extra(name, rollouts)
+        share = _FLOOR + (1 - _FLOOR) * _share(name, failing, passing)  # a wrong value may be right elsewhere
+        extra = _extra(name, rollouts)
         guilt = share * (1 + extra) + extra
         found[name] = guilt - _TRY * tries.get(name, 0) + _DEPTH * depth[level[name]]
     return dict(sorted(found.items(), key=lambda item: -item[1]))
@@ -49,7 +51,7 @@ def _extra(name: str, rollouts: Iterable[Rollout]) -> float:
     used = [u for r in rollouts for u in r.usages.get(name, ())]
     if any(u.broken for u in used):
         return sum(u.broken for u in used) / len(used)
-    return 0.5 if _is_constant(used, 2) or _only_echoes(used) else 0.0
+    return 0.25 if _is_constant(used, 2) or _only_echoes(used) else 0.0
 
 
 def _is_constant(used: Sequence[Usage], at_least: int) -> bool:
@@ -74,15 +76,16 @@ def faults(rollouts: Sequence[Rollout]) -> int:
 
 
 def alignment(rollouts: Sequence[Rollout], name: str, perfect: float) -> float:
-    """How well the values of a part sort failing runs by what their feedback says, from -1 to 1.
+    """How well the values of a part sort runs by what was wanted of them, from -1 to 1.
 
-    Runs in which the part made the same value should hear alike (share words), others should not: the
-    correlation of both over all pairs of runs. 0 if all values are the same, or all differ.
+    Wanted is what the feedback of a failing run says and what a successful run gave. Runs in which the part made
+    the same value should share words of that, others should not: the correlation of both over all pairs of
+    runs. 0 if all values are the same, or all differ.
     """
-    failing = [r for r in rollouts if r.score < perfect and name in r.usages]
-    values = [tuple(u.value for u in r.usages[name]) for r in failing]
-    words = [frozenset(_WORD.findall(r.feedback.lower())) for r in failing]
-    pairs = list(combinations(range(len(failing)), 2))[:_PAIRS]
+    using = [r for r in rollouts if name in r.usages]
+    values = [tuple(u.value for u in r.usages[name]) for r in using]
+    words = [frozenset(_WORD.findall((r.feedback if r.score < perfect else str(r.value)).lower())) for r in using]
+    pairs = list(combinations(range(len(using)), 2))[:_PAIRS]
     same = [float(values[i] == values[j]) for i, j in pairs]
     return _correlation(same, [_jaccard(words[i], words[j]) for i, j in pairs])
 

@@ -201,17 +201,15 @@ class _Charge:
 
     def answered(self, response: object) -> None:
         prompt, completion = told(response)
-        known = prompt is not None and completion is not None
-        likely = (likely_tokens(most_prompt_tokens(self.messages, {})), likely_tokens(_said(response)))
-        took = Spending(
-            1,
-            (prompt or 0) + (completion or 0) if known else self.prompt + self.reply or sum(likely),
-            likely[0] if prompt is None else prompt,
-            likely[1] if completion is None else completion,
-            0 if known else 1,
-            self._cost(prompt, completion),
+        cost = self._cost(prompt, completion)
+        if prompt is not None and completion is not None:
+            self._settle(Spending(1, prompt + completion, prompt, completion, 0, cost))
+            return
+        likely = (
+            likely_tokens(most_prompt_tokens(self.messages, {})) if prompt is None else prompt,
+            likely_tokens(_said(response)) if completion is None else completion,
         )
-        self._settle(took)
+        self._settle(Spending(1, self.prompt + self.reply or sum(likely), *likely, 1, cost))
 
     def failed(self, error: BaseException) -> None:
         """Give back what the failure did not cost; what it may have cost stays spent."""

@@ -7,6 +7,7 @@ import json
 import os
 from collections.abc import Mapping
 from datetime import datetime, timezone
+from functools import lru_cache
 from typing import Any
 
 import httpx
@@ -34,6 +35,7 @@ def quote(text: str, secret: str | None = None, limit: int = 200) -> str:
     return line if len(line) <= limit else line[: limit - 1] + "…"
 
 
+@lru_cache(maxsize=256)
 def shown_url(url: str) -> str:
     """The address without user, password and query, which may hold secrets.
 

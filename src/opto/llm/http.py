@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, cast
 
 import httpx
@@ -165,9 +166,7 @@ class OpenAICompatible(FlowLLM):
             headers[self.wire.key_header] = f"Bearer {secret}" if bearer else secret
         limits = httpx.Timeout(seconds).as_dict()
         try:
-            url = httpx.URL(self.base_url)
-            url = url.copy_with(path=f"{url.path.rstrip('/')}/{path}")
-            url = url.copy_merge_params(dict(self.wire.query)) if self.wire.query else url
+            url = _address(self.base_url, path, tuple(self.wire.query.items()))
             request = httpx.Request("POST", url, headers=headers, content=content, extensions={"timeout": limits})
         except (httpx.InvalidURL, ValueError) as error:
             raise LLMConfigError(
@@ -219,6 +218,13 @@ class OpenAICompatible(FlowLLM):
             return await client.send(request, stream=True)
 
         return Effect(lambda: self._clients.sync(request.url).send(request, stream=True), later)
+
+
+@lru_cache(maxsize=256)
+def _address(base_url: str, path: str, query: tuple[tuple[str, str], ...]) -> httpx.URL:
+    url = httpx.URL(base_url)
+    url = url.copy_with(path=f"{url.path.rstrip('/')}/{path}")
+    return url.copy_merge_params(dict(query)) if query else url
 
 
 class _Body:

@@ -65,7 +65,8 @@ class Spent:
 def told(response: object) -> tuple[int | None, int | None]:
     """The tokens that a response of whatever kind says it used, of prompt and completion; None where it is silent."""
     usage = getattr(response, "usage", None)
-    prompt, completion = (getattr(usage, name, None) for name in ("prompt_tokens", "completion_tokens"))
+    prompt = getattr(usage, "prompt_tokens", None)
+    completion = getattr(usage, "completion_tokens", None)
     return prompt if isinstance(prompt, int) else None, completion if isinstance(completion, int) else None
 
 

@@ -68,7 +68,9 @@ def named_parts(agent: Any) -> dict[str, ParameterNode[Any]]:
 
 
 def judge_greeting(customer: Customer, greeting: object) -> Judgement:
-    """The feedback function: right or wrong, and what was expected."""
+    """The feedback function: what was expected; half a point each for the right word of greeting and the right name."""
     if greeting == customer.greeting:
         return Judgement(1.0, "Correct")
-    return Judgement(0.0, f"Incorrect. Expected {customer.greeting!r}")
+    word, _, name = customer.greeting.partition(", ")
+    said, _, called = str(greeting).partition(", ")
+    return Judgement((said == word) / 2 + (called == name) / 2, f"Incorrect. Expected {customer.greeting!r}")

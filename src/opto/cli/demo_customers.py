@@ -69,17 +69,13 @@ _FIRST_NAMES = {
     "en": "Sam Emily Laura Oliver Tom George Grace Henry Alice Jack Sophie Daniel Megan Peter Nora Lucas Chloe Ethan",
     "es": "Juan Lucía Carlos Marta Pedro Elena Diego Ana Pablo Carmen Javier Rosa Miguel Sofía Andrés Pilar Jorge Inés",
 }
-_LAST_NAMES = {
-    "en": "Smith Brown Taylor Wilson Clark Wright Hill Cooper Ward Turner Parker Bennett",
-    "es": "Ruiz García López Pérez Moreno Navarro Romero Torres Vargas Castro Ortega Molina",
-}
 _GREETINGS = {"en": "Hello", "es": "Hola"}
 
 
 def draw_customers(seed: int, *, train: int = 10, unseen: int = 24) -> tuple[list[Customer], list[Customer]]:
-    """(customers to train on, customers never shown), half of each in each language, every second with a last name.
+    """(customers to train on, customers never shown), half of each in each language.
 
-    No person and no sentence of one group is in the other. They are greeted by their first names.
+    No person and no sentence of one group is in the other. They are greeted by the names that they give.
 
     >>> known, unseen = draw_customers(0)
     >>> len(known), len(unseen), {c.greeting for c in known} & {c.greeting for c in unseen}
@@ -88,22 +84,15 @@ def draw_customers(seed: int, *, train: int = 10, unseen: int = 24) -> tuple[lis
     rng = random.Random(seed)
     groups: tuple[list[Customer], list[Customer]] = ([], [])
     for language, sentences in _SENTENCES.items():
-        people = _people(language, rng)
+        people = _FIRST_NAMES[language].split()
+        rng.shuffle(people)
         mixed = rng.sample(sentences, len(sentences))
         cut = train // 2
         for index in range((train + unseen) // 2):
-            first, name = people[index]
+            name = people[index]
             sentence = mixed[index] if index < cut else mixed[cut + (index - cut) % (len(mixed) - cut)]
-            customer = Customer(sentence.format(name=name), language, f"{_GREETINGS[language]}, {first}!")
+            customer = Customer(sentence.format(name=name), language, f"{_GREETINGS[language]}, {name}!")
             groups[index >= cut].append(customer)
     for group in groups:
         rng.shuffle(group)
     return groups
-
-
-def _people(language: str, rng: random.Random) -> list[tuple[str, str]]:
-    """(first name, name given) of everybody; every second gives a last name, too."""
-    first = _FIRST_NAMES[language].split()
-    rng.shuffle(first)
-    last = _LAST_NAMES[language].split()
-    return [(name, f"{name} {rng.choice(last)}" if i % 2 else name) for i, name in enumerate(first)]

@@ -54,7 +54,7 @@ class Watcher:
 
     def rollout(self, event: RolloutDone) -> None:
         if event.step == 0:
-            self.line(f"{event.score:.0f}  {event.example} -> {_short(event.value)}  {event.feedback[:_WIDE]}")
+            self.line(f"{event.score:.1f}  {event.example} -> {_short(event.value)}  {event.feedback[:_WIDE]}")
         elif self.example is None or event.score > self.example.score:
             self.example = event  # the best shows what a candidate is good for
 

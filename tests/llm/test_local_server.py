@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib.util
 import json
 import os
@@ -16,8 +17,21 @@ from typing import Any
 
 import pytest
 
-from opto.errors import LLMServerError, LLMTimeoutError, MissingExtraError
-from opto.llm import LocalLLM, ModelProfile, identity_of
+from opto.errors import LLMConfigError, LLMServerError, LLMTimeoutError, MissingExtraError
+from opto.llm import (
+    Budget,
+    CachedLLM,
+    Limited,
+    LocalLLM,
+    Metered,
+    ModelProfile,
+    RecordLLM,
+    ReplayLLM,
+    Retry,
+    SQLiteStore,
+    Timeout,
+    identity_of,
+)
 from opto.llm.local import close_servers, process
 from opto.llm.local import model as model_module
 from opto.llm.local.cores import usable_cores
@@ -202,7 +216,7 @@ def test_the_profile_asks_nothing_of_the_network() -> None:
 @pytest.mark.server
 @pytest.mark.skipif(os.environ.get("OPTO_TEST_LOCAL_SERVER") != "1", reason="set OPTO_TEST_LOCAL_SERVER=1 to run it")
 @pytest.mark.skipif(importlib.util.find_spec("xllamacpp") is None, reason="needs the extra 'local'")
-def test_the_real_server_on_small_weights() -> None:
+def test_the_real_server_on_small_weights(tmp_path: Path) -> None:
     llm = LocalLLM("smollm2-135m-instruct", context=2048, slots=2)
     schema = {"type": "object", "properties": {"part": {"enum": ["alpha", "beta"]}}, "required": ["part"]}
     shaped = llm(
@@ -215,4 +229,21 @@ def test_the_real_server_on_small_weights() -> None:
     begun = [{"role": "user", "content": "Count to ten"}, {"role": "assistant", "content": "1 2 3"}]
     drawn = llm(begun, max_tokens=6, n=3, temperature=1.0, seed=1)
     assert len(drawn.choices) == 3 and not drawn.text.startswith("1 2 3")
+    budget = Budget(calls=2, money=0.0)
+    paid = Metered(Timeout(Retry(llm), 300))
+    guarded = CachedLLM(
+        RecordLLM(budget.wrap(Limited(paid, 2)), tmp_path / "run.jsonl"), SQLiteStore(tmp_path / "a.db")
+    )
+    short: dict[str, Any] = {"max_tokens": 5, "temperature": 0}
+    said = [guarded(ASK, **short).text, asyncio.run(guarded.acall(ASK, **short)).text]
+    assert said[0] == said[1] == ReplayLLM(tmp_path / "run.jsonl")(ASK, **short).text
+    assert budget.spent.calls == paid.spent.calls == 1 and paid.spent.cost == budget.spent.money == 0.0
+    with pytest.raises(LLMTimeoutError):
+        Timeout(llm, 0.001)([{"role": "user", "content": "Tell a long story"}], max_tokens=200)
+    guarded.store.close()  # type: ignore[attr-defined]
     close_servers()
+
+
+def test_streams_are_refused_clearly(weights: Path, fake: None) -> None:
+    with pytest.raises(LLMConfigError, match="stream"):
+        LocalLLM(weights)(ASK, stream=True)

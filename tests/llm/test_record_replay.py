@@ -159,6 +159,13 @@ def test_what_is_not_recorded(path: Path, server: Any) -> None:
         ReplayLLM(path)(ASK, stream=True)
 
 
+def test_a_reply_that_cannot_be_recorded_is_still_given(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "file").write_text("")
+    with caplog.at_level(logging.WARNING):
+        assert record(tmp_path / "file" / "run.jsonl", "paid")(ASK).text == "paid"
+    assert "not recorded" in caplog.text
+
+
 def test_many_threads_write_whole_lines(path: Path) -> None:
     llm = RecordLLM(DummyLLM(lambda messages, seed: "x" * 5000), path)
     threads = [threading.Thread(target=lambda k=k: [llm(ASK, seed=10 * k + i) for i in range(10)]) for k in range(5)]

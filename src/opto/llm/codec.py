@@ -12,7 +12,7 @@ __all__ = ["dump", "from_plain", "load", "to_plain"]
 
 
 def to_plain(response: Any) -> dict[str, Any]:
-    """Plain data of a response, ours or one of the same shape; TypeError if a choice holds no text.
+    """Plain data of a response, ours or one of the same shape; TypeError if a choice holds no text. None is no words.
 
     >>> to_plain(Response.of("hi"))
     {'choices': [{'content': 'hi', 'role': 'assistant', 'finish_reason': 'stop'}], 'usage': {}, 'model': None}
@@ -50,7 +50,7 @@ def load(data: bytes) -> Response:
 def _choice(choice: Any) -> dict[str, Any]:
     role, reason = getattr(choice.message, "role", None), getattr(choice, "finish_reason", None)
     return {
-        "content": _text(choice.message.content),
+        "content": _text("" if choice.message.content is None else choice.message.content),
         "role": role if isinstance(role, str) else "assistant",
         "finish_reason": reason if isinstance(reason, str) else None,
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import re
 import threading
@@ -22,6 +23,7 @@ from opto.llm.tapes import append, lines
 
 __all__ = ["RecordLLM", "ReplayLLM", "Tape"]
 
+_log = logging.getLogger(__name__)
 _FORMAT = 1
 _WORD = re.compile(r"\w+|[^\w\s]")
 _SHOWN = 40  # characters of a difference that an error shows
@@ -34,7 +36,8 @@ class RecordLLM(Wrapper):
 
     Lines are added to what the file holds, and are in it before the answer is used; several models,
     threads and processes may write to one file. A line `{"model": …}` introduces each model, so that a replay has
-    its profile, hence gets the same prompts. Errors are not recorded; streams are refused.
+    its profile, hence gets the same prompts. Errors are not recorded; streams are refused; a disk that is full is
+    a warning in the log, as the answer has been paid for.
     """
 
     def __init__(self, llm: LLM, path: str | os.PathLike[str]) -> None:
@@ -48,7 +51,11 @@ class RecordLLM(Wrapper):
         request = _request(messages, options)
         response: Response = yield ask(self.llm, messages, options)
         entry = {"model": self.identity, **request, "response": codec.to_plain(response)}
-        append(self.path, [*self._introduction(), entry])
+        try:
+            append(self.path, [*self._introduction(), entry])
+        except OSError as error:
+            self._introduced = False
+            _log.warning("a reply is not recorded in %s (%s): a replay will miss it", self.path, error)
         return response
 
     def _introduction(self) -> list[dict[str, Any]]:

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from opto.errors import LLMConnectionError, LLMServerError
+from opto.errors import LLMConfigError, LLMConnectionError, LLMServerError
 from opto.llm.base import Choice, Message, Messages, Response, Usage
 from opto.llm.flow import Flow, FlowLLM, ask, blocking
 from opto.llm.http import OpenAICompatible
@@ -70,6 +70,8 @@ class LocalLLM(FlowLLM):
         return self._connect().base_url
 
     def flow(self, messages: Messages, options: dict[str, Any]) -> Flow[Response]:
+        if options.get("stream"):
+            raise LLMConfigError("LocalLLM gives whole replies: leave out stream=True.")
         wanted = options.get("n") or 1
         responses: list[Response] = []
         while (have := sum(len(response.choices) for response in responses)) < wanted:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from opto.errors import (
@@ -342,6 +342,7 @@ def test_a_dry_run_foretells_a_run() -> None:
 # Laws
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 300), st.integers(0, 60), st.sampled_from(["ok", "refused", "unclear"]))))
 def test_limits_hold_and_nothing_stays_held(calls: list[tuple[int, int, str]]) -> None:
     outcomes: dict[str, Callable[[tuple[int, int]], Any]] = {

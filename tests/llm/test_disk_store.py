@@ -11,11 +11,12 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from opto.errors import LLMConfigError, LoadError
@@ -39,6 +40,7 @@ def store(tmp_path: Path) -> Iterator[SQLiteStore]:
     made.close()
 
 
+@settings(deadline=None)
 @given(responses)
 def test_every_response_comes_back(response: Response) -> None:
     assert codec.load(codec.dump(response)) == response
@@ -156,10 +158,9 @@ def test_a_kill_in_mid_write_loses_nothing_that_was_kept(store: SQLiteStore) -> 
         process.kill()
         process.communicate()
         assert all(store.get(str(k)) == Response.of("x" * 20_000) for k in range(last + 1))
-    answers, size = (
-        sqlite3.connect(store.path).execute("SELECT count(*), sum(length(response)) FROM answers").fetchone()
-    )
-    assert store._open().execute("SELECT answers, bytes FROM totals").fetchone() == (answers, size)
+    with closing(sqlite3.connect(store.path)) as other:
+        sums = other.execute("SELECT count(*), sum(length(response)) FROM answers").fetchone()
+    assert store._open().execute("SELECT answers, bytes FROM totals").fetchone() == sums
     assert store._open().execute("PRAGMA integrity_check").fetchone() == ("ok",)
 
 

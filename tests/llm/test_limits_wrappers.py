@@ -9,7 +9,7 @@ import threading
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from opto.errors import LLMAuthError, LLMConfigError, LLMRateLimitError, LLMServerError, LLMTimeoutError
@@ -172,6 +172,7 @@ class Time:
         self.wait(seconds)
 
 
+@settings(deadline=None)
 @given(
     gaps=st.lists(st.floats(0, 40), min_size=1, max_size=40),
     requests=st.integers(1, 6),

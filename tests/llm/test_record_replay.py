@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from opto.errors import LLMConfigError, LLMRequestError, LLMServerError, LoadError, ReplayMissError
@@ -177,6 +177,7 @@ def test_many_threads_write_whole_lines(path: Path) -> None:
     assert all(ReplayLLM(path)(ASK, seed=k).text == "x" * 5000 for k in range(3))
 
 
+@settings(deadline=None)
 @given(st.text(st.characters(exclude_categories=())), st.text(st.characters(exclude_categories=())))
 def test_any_text_comes_back(tmp_path_factory: pytest.TempPathFactory, question: str, answer: str) -> None:
     path = tmp_path_factory.mktemp("tape") / "t.jsonl"

@@ -8,7 +8,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from opto.errors import (
@@ -198,6 +198,7 @@ def test_fakes_stream_too() -> None:
     assert next(Stream.of(Response.of("a", "b"))).choices[1].delta.content == "b"
 
 
+@settings(deadline=None)
 @given(st.lists(st.text(st.characters(exclude_categories=("Cs",))), max_size=8), st.data())
 def test_events_come_out_however_the_bytes_are_cut(texts: list[str], data: st.DataObject) -> None:
     body = b"".join(event(text) for text in texts).replace(b"\n", data.draw(st.sampled_from([b"\n", b"\r\n"])))

@@ -36,9 +36,11 @@ test: wheel  ## all tests against the built wheel, with the coverage that we pro
 	@$(WHEEL_BIN)/python -m coverage report --include='*/opto/trace/*,*/opto/optimizers/*' --fail-under=95 \
 		--skip-covered --format=text | tail -n 12
 
-bench: setup  ## the benchmarks of the tape; prints ratios against a floor measured in the same run
+bench: setup  ## the benchmarks that need no model: ratios against a floor measured in the same run
 	$(BIN)/python bench/tape.py
 	$(BIN)/python bench/growth.py
+	$(BIN)/python bench/llm_overhead.py
+	$(BIN)/python bench/resume_after_kill.py
 
 docs: setup  ## run the examples of the documentation
 	$(BIN)/python docs/from_scratch.py

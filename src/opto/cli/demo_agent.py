@@ -31,7 +31,7 @@ def ask_model(llm: Any, system_prompt: str, instruction: str, query: str) -> str
 
 @model
 class Agent:
-    """Greets a customer by first name, in the customer's language."""
+    """Greets a customer by name, in the customer's language."""
 
     def __init__(self, llm: LLM, system_prompt: str = SYSTEM_PROMPT) -> None:
         self.llm = llm

@@ -1,8 +1,7 @@
 """Prompts for small models: one part, how it was used, and a reply that is already begun.
 
 What a model of one or two billion parameters needs: no names to learn, no JSON, nothing about other parts, and
-a beginning that leaves it only the value to write. Such prompts follow a `Focus`; see `experiments` in the docs
-for what each piece is worth.
+a beginning that leaves it only the value to write. Such prompts follow a `Focus`.
 """
 
 from __future__ import annotations

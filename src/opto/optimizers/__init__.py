@@ -6,8 +6,10 @@ text), `prompts_lean.py` (text → messages), `replies.py` and `repair.py` (repl
 `check.py` (suggestion → values), `llm_optimizer.py` (the step), then `optoprime.py`, the one to use.
 """
 
+from opto.optimizers.opro import OPRO
+from opto.optimizers.opro_v2 import OPROv2
 from opto.optimizers.optoprime import OptoPrime
 from opto.optimizers.optoprime_v1 import OptoPrimeV1
 from opto.optimizers.optoprime_v2 import OptoPrimeV2
 
-__all__ = ["OptoPrime", "OptoPrimeV1", "OptoPrimeV2"]
+__all__ = ["OPRO", "OPROv2", "OptoPrime", "OptoPrimeV1", "OptoPrimeV2"]

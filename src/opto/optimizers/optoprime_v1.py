@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from opto.optimizers.collect import FunctionFeedback
 from opto.optimizers.llm_optimizer import LLMOptimizer
@@ -20,8 +20,6 @@ from opto.optimizers.utils import print_color
 from opto.trace.nodes import ParameterNode
 
 __all__ = ["OptoPrimeV1"]
-
-_KEYS: dict[str, str | None] = {"reasoning": "reasoning", "answer": "answer", "suggestion": "suggestion"}
 
 
 class OptoPrimeV1(LLMOptimizer):
@@ -58,6 +56,11 @@ class OptoPrimeV1(LLMOptimizer):
     example_response_template = PromptText("classic_example_response")
     final_prompt = PromptText("classic_final")
     default_prompt_symbols = DEFAULT_SYMBOLS
+    default_json_keys: ClassVar[Mapping[str, str | None]] = {
+        "reasoning": "reasoning",
+        "answer": "answer",
+        "suggestion": "suggestion",
+    }
 
     def __init__(
         self,
@@ -69,7 +72,7 @@ class OptoPrimeV1(LLMOptimizer):
         **kwargs: Any,
     ) -> None:
         super().__init__(parameters, llm, *args, **kwargs)
-        self.json_keys: dict[str, str | None] = {**_KEYS, **(json_keys or {})}
+        self.json_keys: dict[str, str | None] = {**self.default_json_keys, **(json_keys or {})}
         self.highlight_variables = highlight_variables
         self.output_format_prompt = self._with_keys(self.output_format_prompt_template, "classic_answer_line")
 
@@ -95,19 +98,29 @@ class OptoPrimeV1(LLMOptimizer):
         return problem_instance(summary, self.objective, mask)
 
     def _compose(self, summary: FunctionFeedback, mask: list[str] | None) -> tuple[str, str]:
-        problem = OptoPrimeV1.problem_instance(self, summary, mask)
         pieces = [self._example()] if self.include_example else []
-        pieces.append(self.user_prompt_template.replace("{problem_instance}", str(problem)))
+        pieces.append(self._shown(summary, mask))
         if self.context:
             pieces.append(prompt_text("context").replace("{context}", self.context) + "\n\n")
-        past = memory_text(self.memory)
+        past = self._past()
         if past:
             pieces.append(past + "\n\n")
         if self.highlight_variables:
             names = ", ".join(summary.variables)
             pieces.append(prompt_text("classic_highlight").replace("{names}", names) + "\n\n")
-        system = f"{self.representation_prompt}\n\n{self.output_format_prompt}"
-        return system, "".join([*pieces, self.final_prompt])
+        return self._system(), "".join([*pieces, self.final_prompt])
+
+    def _system(self) -> str:
+        return f"{self.representation_prompt}\n\n{self.output_format_prompt}"
+
+    def _shown(self, summary: FunctionFeedback, mask: list[str] | None) -> str:
+        """The part of the user prompt that shows the problem."""
+        problem = OptoPrimeV1.problem_instance(self, summary, mask)
+        return self.user_prompt_template.replace("{problem_instance}", str(problem))
+
+    def _past(self) -> str:
+        """The part of the user prompt that shows earlier attempts; empty if there are none."""
+        return memory_text(self.memory)
 
     def _example(self) -> str:
         problem = self.example_problem_template.replace("{objective}", self.default_objective)

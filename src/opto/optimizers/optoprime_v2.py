@@ -73,7 +73,9 @@ class OptoPrimeV2(LLMOptimizer):
     default_objective = PromptText("tags_objective")
     user_prompt_template = PromptText("classic_user")
     example_prompt = PromptText("classic_example")
+    example_reasoning = PromptText("tags_example_reasoning")
     final_prompt = PromptText("tags_final")
+    default_symbol_set: type[OptimizerPromptSymbolSet] = OptimizerPromptSymbolSet
 
     def __init__(
         self,
@@ -86,7 +88,7 @@ class OptoPrimeV2(LLMOptimizer):
         truncate_expression: Callable[[Any, int], str] = truncate_expression,
         **kwargs: Any,
     ) -> None:
-        self.optimizer_prompt_symbol_set = optimizer_prompt_symbol_set or OptimizerPromptSymbolSet()
+        self.optimizer_prompt_symbol_set = optimizer_prompt_symbol_set or self.default_symbol_set()
         self.default_prompt_symbols = self.optimizer_prompt_symbol_set.default_prompt_symbols
         super().__init__(parameters, llm, *args, max_tokens=max_tokens, **kwargs)
         self.initial_var_char_limit = initial_var_char_limit
@@ -174,7 +176,7 @@ class OptoPrimeV2(LLMOptimizer):
         shown = type(self).problem_instance(self, summary)
         shown.instruction = self._fill(self.default_objective)
         symbols = self.optimizer_prompt_symbol_set
-        reply = symbols.example_output(prompt_text("tags_example_reasoning"), {"price0": 9})
+        reply = symbols.example_output(self.example_reasoning, {"price0": 9})
         text = self.example_prompt.replace("{example_problem}", str(shown)).replace("{example_response}", reply)
         return text + "\n"
 

@@ -11,7 +11,15 @@ from opto.optimizers.collect import FunctionFeedback
 from opto.optimizers.problem import is_code, kind_of
 from opto.optimizers.texts import prompt_text
 
-__all__ = ["DEFAULT_SYMBOLS", "ProblemInstance", "constraint_lines", "memory_text", "problem_instance", "value_lines"]
+__all__ = [
+    "DEFAULT_SYMBOLS",
+    "ProblemInstance",
+    "attempts_text",
+    "constraint_lines",
+    "memory_text",
+    "problem_instance",
+    "value_lines",
+]
 
 DEFAULT_SYMBOLS = {
     "variables": "#Variables",
@@ -94,10 +102,16 @@ def problem_instance(summary: FunctionFeedback, objective: str, mask: Iterable[s
     )
 
 
-def memory_text(memory: Iterable[tuple[Mapping[str, tuple[Any, Any]], Any]]) -> str:
-    """Earlier values and the feedback they got, one JSON object an attempt, under a line of introduction."""
+def attempts_text(memory: Iterable[tuple[Mapping[str, tuple[Any, Any]], Any]]) -> str:
+    """Values and the feedback they got, one JSON object an attempt."""
     attempts = [
         json.dumps({"variables": {k: v[0] for k, v in variables.items()}, "feedback": feedback}, indent=4, default=str)
         for variables, feedback in memory
     ]
-    return prompt_text("classic_memory") + "\n\n" + "\n\n".join(attempts) if attempts else ""
+    return "\n\n".join(attempts)
+
+
+def memory_text(memory: Iterable[tuple[Mapping[str, tuple[Any, Any]], Any]]) -> str:
+    """`attempts_text` under a line of introduction; empty if nothing is remembered."""
+    attempts = attempts_text(memory)
+    return f"{prompt_text('classic_memory')}\n\n{attempts}" if attempts else ""

@@ -11,10 +11,31 @@ from opto.optimizers.problem import is_code, kind_of
 from opto.optimizers.symbols import OptimizerPromptSymbolSet
 from opto.optimizers.utils import truncate_expression
 
-__all__ = ["MemoryInstance", "ProblemInstance", "Tags", "problem_instance", "tagged_values"]
+__all__ = [
+    "MemoryInstance",
+    "ProblemInstance",
+    "Tags",
+    "masked_titles",
+    "problem_instance",
+    "sections",
+    "tagged_values",
+]
 
 _CODE_PREFIX = "The code should start with:\n"
 _ORDER = ("instruction", "code", "documentation", "variables", "inputs", "others", "outputs", "feedback")
+
+
+def sections(problem: Any, keys: Iterable[str]) -> str:
+    """The fields `keys` of a problem, each under the title that its symbol set gives it."""
+    titles = problem.optimizer_prompt_symbol_set.default_prompt_symbols
+    return "\n\n".join(f"{titles[key]}\n{getattr(problem, key)}" for key in keys) + "\n"
+
+
+def masked_titles(mask: Iterable[str] | None, titles: Mapping[str, str]) -> frozenset[str]:
+    """The keys of the sections whose body is left empty; titles in `mask` may lack the blank after `#`."""
+    masked = {title.replace("# ", "#") for title in mask or ()}
+    keys = {key for key, title in titles.items() if title.replace("# ", "#") in masked}
+    return frozenset(keys | ({"instruction"} if "#Instruction" in masked else set()))
 
 
 @dataclass
@@ -32,8 +53,7 @@ class ProblemInstance:
     optimizer_prompt_symbol_set: OptimizerPromptSymbolSet
 
     def __str__(self) -> str:
-        titles = self.optimizer_prompt_symbol_set.default_prompt_symbols
-        return "\n\n".join(f"{titles[key]}\n{getattr(self, key)}" for key in _ORDER) + "\n"
+        return sections(self, _ORDER)
 
     __repr__ = __str__
 
@@ -111,15 +131,14 @@ def problem_instance(
     show: Callable[[Mapping[str, tuple[Any, Any]]], str],
 ) -> ProblemInstance:
     """The problem of a summary; `show` writes the values that may not change, `mask` lists titles to leave empty."""
-    masked = {title.replace("# ", "#") for title in mask or ()}
-    titles = symbols.default_prompt_symbols
+    masked = masked_titles(mask, symbols.default_prompt_symbols)
 
     def body(key: str, text: Any) -> Any:
-        return "" if titles[key].replace("# ", "#") in masked else text
+        return "" if key in masked else text
 
     tags = Tags(symbols.variable_tag, symbols.value_tag, symbols.constraint_tag)
     return ProblemInstance(
-        instruction=body("instruction", objective) if "#Instruction" not in masked else "",
+        instruction=body("instruction", objective),
         code=body("code", "\n".join(text for _, text in sorted(summary.graph))),
         documentation=body("documentation", "\n".join(f"[{k}] {v}" for k, v in summary.documentation.items())),
         variables=body("variables", tagged_values(summary.variables, tags)),

@@ -231,7 +231,7 @@ class OptoPrime(OptoPrimeV1):
         except Exception as error:
             if "response_format" not in options or (isinstance(error, LLMError) and not _is_refusal(error)):
                 raise
-            _log.warning("The model refused response_format and is asked without it: %s", error)
+            _log.warning("The question with response_format failed and is asked once more without it: %s", error)
         del options["response_format"]
         return self._ask(messages, verbose, **options)
 

@@ -35,11 +35,13 @@ class Focus:
     """What the next proposals are about: the part of that name, and what was tried for it.
 
     `tried` is in order, the latest last. `seed` makes sampling repeatable where the server honours seeds.
+    `start` is shown instead of the part's present value: a fresh start where the present one leads nowhere.
     """
 
     part: str
     tried: tuple[Tried, ...] = ()
     seed: int | None = None
+    start: Any = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import re
 import textwrap
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -38,7 +39,7 @@ class FocusPrompt:
     limit = 100
 
     def __init__(self, problem: Problem, part: Part, focus: Focus, *, budget: int, prefill: bool) -> None:
-        self.part = part
+        self.part = part if focus.start is None else replace(part, value=focus.start)
         self.focus = focus
         self.uses = uses_of(problem, part.name)
         self.budget = budget

@@ -142,6 +142,7 @@ class _Improver:
         self.tries: dict[str, int] = defaultdict(int)
         self.tried: dict[str, list[Tried]] = defaultdict(list)
         self.tested: set[str] = set()
+        self.originals = {p.py_name: p.data for p in optimizer.parameters}
         self.refused: dict[str, dict[str, Any]] = defaultdict(dict)
         self.step = 0
 
@@ -225,10 +226,12 @@ class _Improver:
         optimizer: Any = self.optimizer
         seed = self.rng.randrange(2**31)
         warmer = self.plan.warmer * self.tries[part]
+        # every second visit starts afresh: what is there now may have learned the wrong thing, and leads astray
+        start = self.originals[part] if self.tries[part] % 2 and not _ordered(self.originals[part]) else None
         temperatures = [max(t, min(t + warmer, _HOTTEST)) for t in self.plan.temperatures]
         for i in range(self.plan.candidates):
             if hasattr(optimizer, "focus"):
-                optimizer.focus = Focus(part, tuple(self.tried[part]), seed + i)
+                optimizer.focus = Focus(part, tuple(self.tried[part]), seed + i, start)
             if hasattr(optimizer, "propose_each"):
                 yield from optimizer.propose_each(1, [temperatures[i % len(temperatures)]])
             else:

@@ -134,13 +134,13 @@ def _jaccard(a: frozenset[str], b: frozenset[str]) -> float:
 def telling_rollouts(
     rollouts: Sequence[Rollout], part: str, *, failing: int, passing: int, perfect: float
 ) -> list[Rollout]:
-    """The runs to show about a part: failing ones with differing odd values first, then successful ones."""
+    """The runs to show about a part: failing ones with differing odd values, near misses first, then successful ones."""
     using = [r for r in rollouts if part in r.usages]
     good = [r for r in using if r.score >= perfect]
     known = {used.value for r in good for used in r.usages[part]}
     bad = sorted(
         (r for r in using if r.score < perfect),
-        key=lambda r: all(u.value in known and not u.broken for u in r.usages[part]),
+        key=lambda r: (all(u.value in known and not u.broken for u in r.usages[part]), -r.score),
     )
     fresh: dict[tuple[str, ...], Rollout] = {}
     for r in bad:

@@ -134,7 +134,7 @@ def _jaccard(a: frozenset[str], b: frozenset[str]) -> float:
 def telling_rollouts(
     rollouts: Sequence[Rollout], part: str, *, failing: int, passing: int, perfect: float
 ) -> list[Rollout]:
-    """The runs to show about a part: failing ones with differing odd values, near misses first, then successful ones."""
+    """The runs to show about a part: failing ones that differ, near misses first, then successful ones."""
     using = [r for r in rollouts if part in r.usages]
     good = [r for r in using if r.score >= perfect]
     known = {used.value for r in good for used in r.usages[part]}

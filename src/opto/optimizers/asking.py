@@ -11,7 +11,7 @@ from typing import Any
 from opto import llm as models
 from opto.errors import LLMResponseError
 
-__all__ = ["Tally", "ask", "default_model_maker"]
+__all__ = ["Tally", "ask", "default_model_maker", "send_by_name", "send_first"]
 
 
 @dataclass
@@ -39,17 +39,29 @@ def _field(usage: Any, name: str) -> Any:
     return usage.get(name) if isinstance(usage, dict) else getattr(usage, name, None)
 
 
+def send_by_name(llm: Any, messages: list[dict[str, str]], **options: Any) -> Any:
+    """Call the model with everything by name."""
+    return llm(messages=messages, **options)
+
+
+def send_first(llm: Any, messages: list[dict[str, str]], **options: Any) -> Any:
+    """Call `create` of a client that has one, any other model with the messages as the first argument."""
+    create = getattr(llm, "create", None)
+    return create(messages=messages, **options) if callable(create) else llm(messages, **options)
+
+
 def ask(
     llm: Any,
     messages: list[dict[str, str]],
     tally: Tally,
     *,
+    send: Callable[..., Any] = send_by_name,
     clock: Callable[[], float] = time.perf_counter,
     **options: Any,
 ) -> str:
     """The text of the first choice; LLMResponseError if the response has none."""
     start = clock()
-    response = llm(messages=messages, **options)
+    response = send(llm, messages, **options)
     tally.add(getattr(response, "usage", None), clock() - start)
     try:
         text = response.choices[0].message.content

@@ -110,9 +110,9 @@ class LLMOptimizer(Optimizer):
 
     # --- the step ---
 
-    @abstractmethod
     def _compose(self, summary: FunctionFeedback, mask: list[str] | None) -> tuple[str, str]:
         """(system prompt, user prompt) for a summary, with the default headings."""
+        raise NotImplementedError
 
     def construct_prompt(
         self, summary: FunctionFeedback, mask: list[str] | None = None, *args: Any, **kwargs: Any

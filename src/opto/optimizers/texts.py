@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-__all__ = ["PromptText", "prompt_text"]
+__all__ = ["PromptText", "fill", "prompt_text"]
 
 _FOLDER = Path(__file__).parent / "prompts"
 
@@ -15,6 +16,11 @@ _FOLDER = Path(__file__).parent / "prompts"
 def prompt_text(name: str) -> str:
     """The text of `prompts/<name>.txt` without its last newline."""
     return (_FOLDER / f"{name}.txt").read_text(encoding="utf-8").removesuffix("\n")
+
+
+def fill(name: str, /, **values: object) -> str:
+    """The prompt text `name` with each `{key}` replaced; what a value itself contains is left alone."""
+    return re.sub(r"\{(\w+)\}", lambda found: str(values.get(found[1], found[0])), prompt_text(name))
 
 
 class PromptText:

@@ -11,6 +11,7 @@ from opto.optimizers.opro_v2 import OPROv2
 from opto.optimizers.optoprime import OptoPrime
 from opto.optimizers.optoprime_v1 import OptoPrimeV1
 from opto.optimizers.optoprime_v2 import OptoPrimeV2
+from opto.optimizers.optoprimemulti import OptoPrimeMulti
 from opto.optimizers.textgrad import TextGrad
 
-__all__ = ["OPRO", "OPROv2", "OptoPrime", "OptoPrimeV1", "OptoPrimeV2", "TextGrad"]
+__all__ = ["OPRO", "OPROv2", "OptoPrime", "OptoPrimeMulti", "OptoPrimeV1", "OptoPrimeV2", "TextGrad"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,7 +12,10 @@ from typing import Any
 from opto import llm as models
 from opto.errors import LLMResponseError
 
-__all__ = ["Tally", "ask", "default_model_maker", "send_by_name", "send_first"]
+__all__ = ["Tally", "ask", "ask_all", "default_model_maker", "send_by_name", "send_first"]
+
+
+_COUNTING = threading.Lock()  # candidates are drawn in threads; a lock of one's own would not be copied or pickled
 
 
 @dataclass
@@ -25,10 +29,11 @@ class Tally:
 
     def add(self, usage: Any, seconds: float) -> None:
         """Count one answered call."""
-        self.calls += 1
-        self.seconds += seconds
-        self.prompt_tokens = _plus(self.prompt_tokens, _field(usage, "prompt_tokens"))
-        self.completion_tokens = _plus(self.completion_tokens, _field(usage, "completion_tokens"))
+        with _COUNTING:
+            self.calls += 1
+            self.seconds += seconds
+            self.prompt_tokens = _plus(self.prompt_tokens, _field(usage, "prompt_tokens"))
+            self.completion_tokens = _plus(self.completion_tokens, _field(usage, "completion_tokens"))
 
 
 def _plus(total: int | None, more: Any) -> int | None:
@@ -50,7 +55,7 @@ def send_first(llm: Any, messages: list[dict[str, str]], **options: Any) -> Any:
     return create(messages=messages, **options) if callable(create) else llm(messages, **options)
 
 
-def ask(
+def ask_all(
     llm: Any,
     messages: list[dict[str, str]],
     tally: Tally,
@@ -58,17 +63,27 @@ def ask(
     send: Callable[..., Any] = send_by_name,
     clock: Callable[[], float] = time.perf_counter,
     **options: Any,
-) -> str:
-    """The text of the first choice; LLMResponseError if the response has none."""
+) -> list[str]:
+    """The texts of all choices; LLMResponseError if the response has none."""
     start = clock()
     response = send(llm, messages, **options)
     tally.add(getattr(response, "usage", None), clock() - start)
     try:
-        text = response.choices[0].message.content
-    except (AttributeError, IndexError, TypeError) as error:
-        kind = type(response).__name__
-        raise LLMResponseError(f"The model's response (a {kind}) has no choices[0].message.content.") from error
-    return "" if text is None else str(text)
+        texts = [choice.message.content for choice in response.choices]
+    except (AttributeError, TypeError) as error:
+        raise _without_choices(response) from error
+    if not texts:
+        raise _without_choices(response)
+    return ["" if text is None else str(text) for text in texts]
+
+
+def _without_choices(response: Any) -> LLMResponseError:
+    return LLMResponseError(f"The model's response (a {type(response).__name__}) has no choices[0].message.content.")
+
+
+def ask(llm: Any, messages: list[dict[str, str]], tally: Tally, **options: Any) -> str:
+    """The text of the first choice, otherwise as `ask_all`."""
+    return ask_all(llm, messages, tally, **options)[0]
 
 
 def default_model_maker() -> Callable[[], Any]:

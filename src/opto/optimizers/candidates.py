@@ -1,0 +1,151 @@
+"""Several models, several replies: calls that run at the same time, and ways to choose among their replies."""
+
+from __future__ import annotations
+
+import contextvars
+import importlib
+import json
+import logging
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from opto.optimizers.asking import ask_all, send_first
+from opto.optimizers.drawing import answers_text
+from opto.optimizers.majority import majority
+from opto.optimizers.optoprime_v1 import OptoPrimeV1
+from opto.optimizers.problem import Problem
+from opto.optimizers.replies import Suggestion, clean_name
+from opto.optimizers.texts import fill, prompt_text
+from opto.optimizers.utils import print_color
+from opto.trace.nodes import ParameterNode
+
+__all__ = ["CandidateOptimizer"]
+
+_log = logging.getLogger(__name__)
+_MOST_THREADS = 16
+_SELECTIONS = {
+    "moa": "_select_moa",
+    "mixture_of_agents": "_select_moa",
+    "best_of_n": "_select_bestofn",
+    "bestofn": "_select_bestofn",
+    "majority": "_select_majority",
+}
+
+
+class CandidateOptimizer(OptoPrimeV1):
+    """What an optimizer needs that draws several replies, from one model or one by profile, and chooses."""
+
+    def __init__(
+        self,
+        parameters: list[ParameterNode[Any]],
+        llm: Any = None,
+        *args: Any,
+        llm_profiles: list[str | None] | None = None,
+        llm_weights: list[float] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(parameters, llm, *args, **kwargs)
+        self.llm_profiles = llm_profiles
+        self.llm_weights = llm_weights or ([1.0] * len(llm_profiles) if llm_profiles else None)
+        self._llm_instances: dict[str, Any] = {}
+
+    # --- calls ---
+
+    def call_llm(  # type: ignore[override]
+        self,
+        system_prompt: str,
+        user_prompt: str,
+        verbose: bool | str = False,
+        max_tokens: int = 4096,
+        num_responses: int = 1,
+        temperature: float = 0.0,
+        llm: Any = None,
+    ) -> list[str]:
+        """The replies of one call; [] if it fails."""
+        messages = [{"role": "system", "content": system_prompt}, {"role": "user", "content": user_prompt}]
+        if verbose not in (False, "output"):
+            print_color(f"Prompt\n{system_prompt}\n{user_prompt}", "green")
+        options: dict[str, Any] = {"max_tokens": max_tokens, "n": num_responses, "temperature": temperature}
+        options["response_format"] = {"type": "json_object"} if self.use_json_object_format else None
+        try:
+            model = self.llm if llm is None else llm
+            replies = ask_all(model, messages, self.spent, send=send_first, **options)
+        except Exception as error:  # noqa: BLE001 - one candidate less, whatever went wrong with its call
+            _log.warning("A call for a candidate failed: %s: %s", type(error).__name__, error)
+            return []
+        if verbose:
+            print_color("LLM response:\n" + "\n".join(replies), "green")
+        return replies
+
+    def _parallel_call_llm(self, arg_dicts: list[dict[str, Any]]) -> list[str]:
+        """The replies of several calls of `call_llm` at the same time, in the order of the calls."""
+        if len(arg_dicts) < 2:
+            return [reply for arguments in arg_dicts for reply in self.call_llm(**arguments)]
+        _ = self.llm if any(arguments.get("llm") is None for arguments in arg_dicts) else None  # made once, not by each
+        with ThreadPoolExecutor(min(len(arg_dicts), _MOST_THREADS)) as pool:
+            waiting = [
+                pool.submit(contextvars.copy_context().run, lambda a=arguments: self.call_llm(**a))
+                for arguments in arg_dicts
+            ]
+            return [reply for future in waiting for reply in future.result()]
+
+    def _get_llm_for_profile(self, profile: str | None = None) -> Any:
+        """The model of a profile, made once; the optimizer's own without a profile or if it cannot be made."""
+        if profile is None:
+            return self.llm
+        if profile not in self._llm_instances:
+            try:
+                self._llm_instances[profile] = _factory().get_llm(profile)
+            except Exception as error:  # noqa: BLE001 - any backend may refuse in its own way
+                _log.warning("No model for the profile %r, the default one is used: %s", profile, error)
+                return self.llm
+        return self._llm_instances[profile]
+
+    def _get_llms_for_generation(self, num_responses: int) -> list[Any]:
+        """A model for each reply, the profiles in rotation."""
+        profiles = self.llm_profiles or [None]
+        return [self._get_llm_for_profile(profiles[i % len(profiles)]) for i in range(num_responses)]
+
+    # --- choices ---
+
+    def select_candidate(
+        self, candidates: list[Any], selection_technique: str = "moa", problem_summary: str = ""
+    ) -> Any:
+        """The chosen reply; {} if there are no candidates."""
+        if len(candidates) < 2:
+            return candidates[0] if candidates else {}
+        texts = [c if isinstance(c, str) else json.dumps(c, default=str) for c in candidates]
+        select = _SELECTIONS.get(selection_technique.lower())
+        return getattr(self, select)(candidates, texts, problem_summary) if select else candidates[-1]
+
+    def _select_moa(self, candidates: list[Any], texts: list[str], summary: str = "") -> Any:
+        """A new reply that unites the candidates, by one call."""
+        return self._asked("multi_mix", candidates, texts, summary)
+
+    def _select_bestofn(self, candidates: list[Any], texts: list[str], summary: str = "") -> Any:
+        """The candidate that the model calls the best, by one call."""
+        return self._asked("multi_choose", candidates, texts, summary)
+
+    def _select_majority(self, candidates: list[Any], texts: list[str], summary: str = "") -> Any:
+        """The candidate in the middle of the biggest group of similar ones."""
+        return candidates[majority(texts)]
+
+    def _suggested(self, picked: Any, problem: Problem) -> Suggestion:
+        """What the chosen reply, or ready values by name, suggest."""
+        if isinstance(picked, str):
+            return self._read(picked, problem)
+        if not picked:
+            return Suggestion(fault="there is no candidate: every call of the model failed, or the selector chose none")
+        return Suggestion({clean_name(str(name)): value for name, value in picked.items()})
+
+    def _asked(self, system: str, candidates: list[Any], texts: list[str], summary: str) -> Any:
+        user = fill("multi_select", problem=summary, answers=answers_text(texts))
+        replies = self.call_llm(prompt_text(system), user, max_tokens=self.max_tokens, temperature=0.0)
+        return replies[0] if replies else candidates[-1]
+
+
+def _factory() -> Any:
+    """`LLMFactory` where programs see and patch it, else where it lives; models are made only on demand."""
+    facade = sys.modules.get("opto.utils.llm") or importlib.import_module("opto.llm.backends")
+    return facade.LLMFactory

@@ -292,7 +292,7 @@ def _tried_values(tried: tuple[Tried, ...]) -> str:
     numbers = [t for t in tried if isinstance(t.value, (int, float)) and not isinstance(t.value, bool)]
     if len(numbers) < len(tried):
         return _attempts(tried[-_SHOWN_VALUES:], lambda value: f"- {show(value, 200)}")
-    latest = sorted({t.value: t for t in tried[-_SHOWN_VALUES:]}.values(), key=lambda t: t.value)
+    latest = _around_turn(sorted({t.value: t for t in tried}.values(), key=lambda t: t.value))
     if len(latest) < 2:
         return ""
     lines = [f"- {show(t.value, 60)}: {cut_middle(t.feedback, 160)}" for t in latest]
@@ -303,6 +303,15 @@ def _tried_values(tried: tuple[Tried, ...]) -> str:
     elif not turns:
         lines.append("The feedback was the same for all of them: choose a value farther away, on the side it asks for.")
     return "\nTried so far, in order of size:\n" + "\n".join(lines) + "\n"
+
+
+def _around_turn(tried: list[Tried]) -> list[Tried]:
+    """The values next to where the feedback turns, which say most; without a turn, the outermost."""
+    half = _SHOWN_VALUES // 4
+    turn = next((i for i, (a, b) in enumerate(pairwise(tried), 1) if a.feedback != b.feedback), None)
+    if turn is None:
+        return tried if len(tried) <= 2 * half else [*tried[:half], *tried[-half:]]
+    return tried[max(0, turn - half) : turn + half]
 
 
 def focus_prompt(problem: Problem, budget: int, turn: int, *, focus: Focus | None, prefill: bool) -> FocusPrompt:

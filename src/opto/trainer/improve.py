@@ -225,7 +225,7 @@ class _Improver:
         """Candidates one by one, none written."""
         optimizer: Any = self.optimizer
         seed = self.rng.randrange(2**31)
-        warmer = self.plan.warmer * self.tries[part]
+        warmer = 0.0 if _ordered(self.originals[part]) else self.plan.warmer * self.tries[part]
         # every second visit starts afresh: what is there now may have learned the wrong thing, and leads astray
         start = self.originals[part] if self.tries[part] % 2 and not _ordered(self.originals[part]) else None
         temperatures = [max(t, min(t + warmer, _HOTTEST)) for t in self.plan.temperatures]

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any
 
 from opto.optimizers.problem import Call, Given, Outcome, Part, Problem
-from opto.trace.nodes import ExceptionNode, MessageNode, Node
+from opto.trace.nodes import ExceptionNode, MessageNode, Node, Operation
 from opto.trace.operator_table import TABLE
 from opto.trace.propagators.graph_propagator import TraceGraph
 
@@ -85,15 +85,15 @@ def get_fun_name(node: Node[Any]) -> str:
 
 def repr_function_call(child: MessageNode[Any]) -> str:
     """The call that made a node, as text: `add0 = add(x=x0, y=int0)`."""
-    refs = [parent.py_name for parent in child._inputs]
-    return _Collector().call(child, child.py_name, refs).text
+    inputs = tuple([(key, parent.py_name) for key, parent in child.inputs.items()])
+    return _Collector().call(child, child.py_name, inputs).text
 
 
 class _Collector:
     """Makes records of calls; remembers what the many nodes of one operation have in common."""
 
     def __init__(self) -> None:
-        self.known: dict[int, tuple[str, str | None, bool]] = {}
+        self.known: dict[Operation, tuple[str, str | None, bool]] = {}
 
     def facts(self, node: Any) -> tuple[str, str | None, bool]:
         """(function, description, whether it is an operator of the language, whose arguments need no names)."""
@@ -101,14 +101,13 @@ class _Collector:
         plain = operator is not None and operator.description == node._op.description
         return get_fun_name(node), node.description, plain and node._op.base not in _NAMED_ARGUMENTS
 
-    def call(self, node: Any, name: str, refs: list[str]) -> Call:
-        key = id(node._op)
-        facts = self.known.get(key)
-        if facts is None or node._more is not None:
-            facts = self.known[key] = self.facts(node)
+    def call(self, node: Any, name: str, inputs: tuple[tuple[str, str], ...]) -> Call:
+        op = node._op
+        facts = self.known.get(op) if node._more is None else self.facts(node)
+        if facts is None:
+            facts = self.known[op] = self.facts(node)
         function, description, is_operator = facts
-        failed = isinstance(node, ExceptionNode)
-        inputs = tuple(zip(node._op.keys, refs, strict=False))
+        failed = type(node) is not MessageNode and isinstance(node, ExceptionNode)
         return Call(name, function, inputs, node._data, description, node._level, is_operator, failed)
 
 
@@ -122,23 +121,27 @@ def collect(graph: TraceGraph, parameters: Iterable[Any] = ()) -> Problem:
 
     A node some of whose parents are outside the graph counts as given, too.
     """
-    mine = {id(p) for p in parameters if p.trainable}
-    names: dict[int, str] = {}
+    mine = {p for p in parameters if p.trainable}
+    names: dict[Any, str] = {}
     parts: list[Part] = []
     given: dict[str, Given] = {}
     calls: list[Call] = []
     reader = _Collector()
     for _, node in graph:
+        op, more, inputs = node._op, node._more, node._inputs
         # as node.py_name, which this loop cannot afford
-        name = f"{node._op.base}{node._index}" if node._more is None else node.py_name
-        refs = [names.get(id(parent)) for parent in node._inputs]
-        if refs and None not in refs:
-            calls.append(reader.call(node, name, cast("list[str]", refs)))
-        elif id(node) in mine:
+        name = f"{op.base}{node._index}" if more is None or more.name is None else node.py_name
+        try:
+            inputs = inputs and tuple([(key, names[parent]) for key, parent in zip(op.keys, inputs)])  # noqa: B905
+        except KeyError:
+            inputs = ()  # some of its parents are outside
+        if inputs:
+            calls.append(reader.call(node, name, inputs))
+        elif node in mine:
             parts.append(Part(name, node._data, node.description))
         else:
             given[name] = Given(name, node._data, node.description if node._op.description != "[Node]" else None)
-        names[id(node)] = name
+        names[node] = name
     outcomes = tuple([Outcome(output.py_name, output._data, feedback) for output, feedback in graph.outputs])
     return Problem(tuple(parts), given, tuple(calls), outcomes, graph.user_feedback)
 

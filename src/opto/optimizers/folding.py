@@ -8,15 +8,16 @@ only the calls nearest to the outputs are looked at, with those that failed or u
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from opto.optimizers.problem import Call, Problem
+from opto.optimizers.problem import Call, Given, Problem
 
 __all__ = ["Line", "Story", "fold", "identity"]
 
 _CHAIN = 4  # shorter chains are as short when written out
+_PREVIOUS = True  # stands for the call before in a chain; names are texts and values are pairs
 _HASHED = (str, int, float, bool, type(None))
 
 
@@ -25,25 +26,27 @@ class Line:
     """One line to show: a call, or several that were folded into it.
 
     `rank` is lowest for what should be kept first; `chain` holds the calls of a chain (else empty);
-    `count` is how many calls the line stands for.
+    `count` is how many calls the line stands for, `inputs` what makes the inputs of two calls equal.
     """
 
     call: Call
     rank: int
     count: int = 1
     chain: tuple[Call, ...] = ()
+    inputs: tuple[tuple[str, Hashable], ...] = ()
 
 
 @dataclass(slots=True)
 class Story:
     """The lines of a run in reading order; `alias` is the name under which a folded call is shown.
 
-    `left_out` counts, by function, the calls that were not looked at.
+    `left_out` counts, by function, the calls that were not looked at; `calls` are all, by name.
     """
 
     lines: list[Line]
     alias: dict[str, str]
     left_out: Counter[str]
+    calls: dict[str, Call]
 
 
 def fold(problem: Problem, limit: int) -> Story:
@@ -56,24 +59,23 @@ def fold(problem: Problem, limit: int) -> Story:
     ranks = {name: rank for rank, name in enumerate([*urgent, *(name for name in near if name not in urgent)])}
     ordered = _inputs_first(near, urgent, by_name)
     alias: dict[str, str] = {}
-    signatures = _Signatures(problem, alias)
     alone = {o.name: str(o.feedback) for o in problem.outcomes} if len(problem.outcomes) > 1 else dict[str, str]()
-    lines = _fold_chains(_fold_equal(ordered, ranks, signatures, alone), signatures, alone)
-    left_out = Counter(call.function for call in problem.calls if call.name not in ranks)
-    return Story(lines, alias, left_out)
+    lines = _fold_chains(_fold_equal(ordered, ranks, alias, problem.given, alone), alone)
+    left_out = Counter([call.function for call in problem.calls if call.name not in ranks])
+    return Story(lines, alias, left_out, by_name)
 
 
 def _urgent(problem: Problem, limit: int) -> dict[str, None]:
-    """Calls that failed, and the last call of each function that uses each part."""
-    names = set(problem.names)
+    """Calls that failed, and the last call of each function that uses each part; the first `limit` of them."""
+    names = set(problem.names[:limit])
     failed: dict[str, None] = {}
     users: dict[tuple[str, str], str] = {}
-    for call in problem.calls:
-        if call.is_error:
-            failed[call.name] = None
-        for _, ref in call.inputs:
+    for name, function, inputs, _, _, _, _, is_error in problem.calls:
+        if is_error:
+            failed[name] = None
+        for _, ref in inputs:
             if ref in names:
-                users[call.function, ref] = call.name
+                users[function, ref] = name
     return dict.fromkeys([*failed, *users.values()][:limit])
 
 
@@ -114,44 +116,34 @@ def identity(value: Any) -> Hashable:
     return (type(value), value) if isinstance(value, _HASHED) else id(value)
 
 
-class _Signatures:
-    """What makes two calls equal: the function and the inputs (values of what was given, names of the rest)."""
-
-    def __init__(self, problem: Problem, alias: dict[str, str]) -> None:
-        self.given = problem.given
-        self.alias = alias
-
-    def of(self, call: Call, previous: str | None = None) -> tuple[Hashable, ...]:
-        inputs: list[Hashable] = [call.function]
-        for key, ref in call.inputs:
-            given = self.given.get(ref)
-            ref = self.alias.get(ref, ref)
-            inputs.append((key, identity(given.value) if given is not None else True if ref == previous else ref))
-        return tuple(inputs)
-
-
 def _fold_equal(
-    ordered: list[Call], ranks: dict[str, int], signatures: _Signatures, alone: dict[str, str]
+    ordered: list[Call], ranks: dict[str, int], alias: dict[str, str], given: Mapping[str, Given], alone: dict[str, str]
 ) -> list[Line]:
-    """Outputs (those in `alone`, with their feedback) are folded only if the feedback is the same."""
+    """Fold calls of the same function on equal inputs: values of what was given, names of the rest.
+
+    Outputs (those in `alone`, with their feedback) are folded only if the feedback is the same.
+    """
     known: dict[Hashable, Line] = {}
     for call in ordered:
-        key = (*signatures.of(call), identity(call.value), alone.get(call.name))
-        first = known.get(key)
+        inputs = tuple(
+            [(key, identity(given[ref].value) if ref in given else alias.get(ref, ref)) for key, ref in call.inputs]
+        )
+        same = (call.function, inputs, identity(call.value), alone.get(call.name))
+        first = known.get(same)
         if first is None:
-            known[key] = Line(call, ranks[call.name])
+            known[same] = Line(call, ranks[call.name], inputs=inputs)
         else:
             first.count += 1
-            signatures.alias[call.name] = first.call.name
+            alias[call.name] = first.call.name
             first.rank = min(first.rank, ranks[call.name])
     return list(known.values())
 
 
-def _fold_chains(lines: list[Line], signatures: _Signatures, alone: dict[str, str]) -> list[Line]:
+def _fold_chains(lines: list[Line], alone: dict[str, str]) -> list[Line]:
     result: list[Line] = []
     at = 0
     while at < len(lines):
-        end = _chain_end(lines, at, signatures, alone)
+        end = _chain_end(lines, at, alone)
         if end - at >= _CHAIN:
             run = lines[at:end]
             calls = tuple(line.call for line in run)
@@ -162,17 +154,17 @@ def _fold_chains(lines: list[Line], signatures: _Signatures, alone: dict[str, st
     return result
 
 
-def _chain_end(lines: list[Line], at: int, signatures: _Signatures, alone: dict[str, str]) -> int:
+def _chain_end(lines: list[Line], at: int, alone: dict[str, str]) -> int:
     """The end of the chain that starts at `at`: every later call is the same but for working on the one before."""
     if lines[at].call.name in alone:
         return at + 1
     end, shape = at + 1, None
     while end < len(lines) and lines[end].count == lines[at].count == 1:
         before, call = lines[end - 1].call, lines[end].call
-        if call.function != before.function or call.name in alone or all(ref != before.name for _, ref in call.inputs):
+        if call.function != before.function or call.name in alone:
             break
-        new = signatures.of(call, before.name)
-        if shape is not None and new != shape:
+        new = [(key, _PREVIOUS if what == before.name else what) for key, what in lines[end].inputs]
+        if new == list(lines[end].inputs) or shape not in (None, new):
             break
         end, shape = end + 1, new
     return end

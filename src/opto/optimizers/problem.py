@@ -45,8 +45,7 @@ class Outcome(NamedTuple):
     feedback: Any
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
+class Part(NamedTuple):
     """A parameter that may change, under the name the model knows it by."""
 
     name: str

@@ -6,8 +6,9 @@ A `Prompt` is made for one problem. A new way to ask is a class with these three
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, Protocol
 
 from opto.optimizers.problem import Part, Problem
@@ -65,8 +66,7 @@ class JsonPrompt:
 
     def _example_name(self) -> str:
         """The likeliest part: models lean towards the name that the example of a reply uses."""
-        likely = likely_parts(self.problem)
-        return likely[0].name if likely else "name"
+        return next((part.name for part in likely_parts(self.problem)), "name")
 
     def messages(self, problem: Problem) -> list[Message]:
         system = prompt_text("lean_system")
@@ -123,7 +123,7 @@ class ContinuePrompt(JsonPrompt):
 
     def part(self) -> Part:
         """The part that this prompt is about."""
-        likely = likely_parts(self.problem)
+        likely = list(likely_parts(self.problem))
         return likely[self.turn % len(likely)]
 
     def instruction(self) -> str:
@@ -181,13 +181,16 @@ def _header(part: Part) -> str:
     return ""
 
 
-def likely_parts(problem: Problem) -> list[Part]:
-    """The parts, those first whose use failed, then those used nearest to the outputs."""
-    nearest: dict[str, tuple[bool, int]] = {}
-    for call in problem.calls:
+def likely_parts(problem: Problem) -> Iterator[Part]:
+    """The parts, those first whose use failed, then those used nearest to the outputs, then the others."""
+    parts = {part.name: part for part in problem.parts}
+    failed = [call for call in problem.calls if call.is_error]
+    for call in chain(reversed(failed), reversed(problem.calls)):
         for _, ref in call.inputs:
-            nearest[ref] = max(nearest.get(ref, (False, -1)), (call.is_error, call.level))
-    return sorted(problem.parts, key=lambda part: nearest.get(part.name, (False, -1)), reverse=True)
+            part = parts.pop(ref, None)
+            if part is not None:
+                yield part
+    yield from parts.values()
 
 
 def re_ask(messages: list[Message], reply: str, fault: str) -> list[Message]:

@@ -65,7 +65,7 @@ class CallTexts:
         self.given = problem.given
         self.outcomes = {outcome.name for outcome in problem.outcomes}
         self.feedback = _inline_feedback(problem)
-        self.values = {call.name: call for call in problem.calls}
+        self.values = story.calls
         self.alias = story.alias
         self.limit = limit
         self.crowded = len(story.lines) > _CROWD
@@ -239,7 +239,7 @@ def render_calls(problem: Problem, budget: int) -> CallsText:
 
     Kept first: failed calls, calls that use a part, then what stands nearest to the outputs.
     """
-    story = fold(problem, max(budget // 2, 100))
+    story = fold(problem, max(budget // 3, 100))
     texts = CallTexts(problem, story, max(_LONGEST - len(story.lines), _SHORTEST))
     notes = _function_notes(texts, budget // 5)
     budget -= estimate_tokens(notes)

@@ -11,7 +11,7 @@ import ast
 from collections.abc import Iterable
 from typing import Any
 
-from opto.optimizers.problem import Attempt, Outcome, Part, Problem, kind_of
+from opto.optimizers.problem import Attempt, Outcome, Part, Problem
 from opto.optimizers.render_calls import render_calls
 from opto.optimizers.show import estimate_tokens, fenced, show
 from opto.optimizers.texts import prompt_text
@@ -21,6 +21,7 @@ __all__ = ["part_text", "render_lean"]
 
 _CHARACTERS = 3  # about a token, as `estimate_tokens` counts
 _RESULT = 600
+_CUT = 80  # characters that a cut text keeps at least
 _PAST_VALUE, _PAST_FEEDBACK = 120, 200
 
 
@@ -74,10 +75,10 @@ def part_text(part: Part, limit: int | None = None) -> str:
     value = str(part.value) if exact else show(part.value, limit or 2_000)
     if limit is not None:
         value = cut_middle(value, limit)
-    kind = "text" if isinstance(part.value, str) and not part.is_code else kind_of(part.name, part.value)
     if part.is_code:
         broken = "" if _parses(str(part.value)) else f"  it is broken. {part.description or ''}".rstrip() + "\n"
         return f"{part.name} (code):\n{broken}{fenced(value, 'python')}"
+    kind = "text" if isinstance(part.value, str) else type(part.value).__name__
     plain = value == value.strip() and "\n" not in value and value
     text = f"{part.name} ({kind}): {value}" if plain else f"{part.name} ({kind}):\n{fenced(value)}"
     return f"{text}\n  must satisfy: {part.description}" if part.description else text
@@ -92,28 +93,44 @@ def _parses(code: str) -> bool:
 
 
 def _parts(parts: tuple[Part, ...], budget: int, left_out: list[str]) -> str:
-    texts = [part_text(part) for part in parts]
+    most = budget * 3 // 2
+    texts = _first_texts(parts, most)
     room = budget * _CHARACTERS
     if sum(map(len, texts)) > room:
         limit = _waterline([len(text) for text in texts], room)
-        cut = [part.name for part, text in zip(parts, texts, strict=True) if len(text) > limit]
-        texts = [part_text(part, limit) if len(text) > limit else text for part, text in zip(parts, texts, strict=True)]
-        left_out.append(f"the middle of {_some(cut)} (a new value replaces the whole)")
-    kept, missing = _fitting(texts, budget * 2)
-    if missing:
+        cut = [part.name for part, text in zip(parts, texts, strict=False) if len(text) > limit]
+        texts = [
+            part_text(part, limit) if len(text) > limit else text for part, text in zip(parts, texts, strict=False)
+        ]
+        if cut:
+            left_out.append(f"the middle of {_some(cut)} (a new value replaces the whole)")
+    kept, _ = _fitting(texts, most)
+    if len(kept) < len(parts):
         left_out.append(f"the parts {_some(part.name for part in parts[len(kept) :])}")
     return "\n".join(kept)
 
 
+def _first_texts(parts: tuple[Part, ...], budget: int) -> list[str]:
+    """The texts of the first parts: enough to fill `budget` tokens even if each were cut to the shortest length."""
+    texts: list[str] = []
+    for part in parts:
+        text = part_text(part)
+        texts.append(text)
+        budget -= min(estimate_tokens(text), _CUT // 4) + 1
+        if budget < 0:
+            break
+    return texts
+
+
 def _waterline(lengths: list[int], room: int) -> int:
-    """The greatest length at which cutting all texts makes them fit `room`, at least 80."""
+    """The greatest length at which cutting all texts makes them fit `room`, at least `_CUT`."""
     left = len(lengths)
     for length in sorted(lengths):
         if length * left > room:
-            return max(room // left, 80)
+            return max(room // left, _CUT)
         room -= length
         left -= 1
-    return max(lengths, default=80)
+    return max(lengths, default=_CUT)
 
 
 def _fitting(texts: list[str], budget: int) -> tuple[list[str], int]:

@@ -11,7 +11,8 @@ from opto.optimizers.utils import cut_middle
 __all__ = ["estimate_tokens", "fenced", "show"]
 
 _DIGITS = 12
-_ALONE = "0123456789.,()'\"=`:#{}[]@|_\n"
+_WORD = 64  # integers of fewer bits are short
+_ALONE = b"0123456789.,()'\"=`:#{}[]@|_\n"
 _ADDRESS = re.compile(r"(?: object)? at 0x[0-9a-fA-F]+")
 
 
@@ -24,9 +25,9 @@ def estimate_tokens(text: str) -> int:
     >>> estimate_tokens("add0 = add(x0, 1) -> 2")
     12
     """
-    size = len(text) if text.isascii() else len(text.encode("utf-8", "replace"))
-    alone = sum(map(text.count, _ALONE))
-    return alone + (size - alone + 3) // 4
+    encoded = text.encode("utf-8", "replace")
+    others = len(encoded.translate(None, _ALONE))
+    return len(encoded) - others + (others + 3) // 4
 
 
 def show(value: Any, limit: int) -> str:
@@ -42,7 +43,7 @@ def show(value: Any, limit: int) -> str:
         return repr(str(cut_middle(value, limit)) if len(value) > limit else str(value))
     if isinstance(value, float):
         return repr(value) if len(repr(value)) <= _DIGITS else f"{value:.9g}"
-    if value is None or isinstance(value, bool):
+    if value is None or isinstance(value, bool) or (type(value) is int and value.bit_length() < _WORD):
         return repr(value)
     try:
         text = _shortener(limit).repr(value)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import ast
 import re
 import textwrap
-from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -39,7 +38,7 @@ class FocusPrompt:
     limit = 100
 
     def __init__(self, problem: Problem, part: Part, focus: Focus, *, budget: int, prefill: bool) -> None:
-        self.part = part if focus.start is None else replace(part, value=focus.start)
+        self.part = part if focus.start is None else part._replace(value=focus.start)
         self.focus = focus
         self.uses = uses_of(problem, part.name)
         self.budget = budget
@@ -316,7 +315,7 @@ def _around_turn(tried: list[Tried]) -> list[Tried]:
 
 def focus_prompt(problem: Problem, budget: int, turn: int, *, focus: Focus | None, prefill: bool) -> FocusPrompt:
     """The prompt for the part in focus; without a focus, for the `turn`-th likely one, with the problem's history."""
-    likely = likely_parts(problem)
+    likely = list(likely_parts(problem))
     part = problem.part(focus.part) if focus is not None else None
     if part is None or focus is None:
         part = likely[turn % len(likely)]

@@ -7,6 +7,7 @@ in `nodes`. A node keeps its past alive, never its future: children are weak ref
 from __future__ import annotations
 
 import copy
+from collections import defaultdict
 from collections.abc import Mapping
 from functools import lru_cache
 from threading import RLock
@@ -87,6 +88,15 @@ class AbstractNode(Generic[T]):
                 if self._more is None:
                     self._more = Extras()
         return self._more
+
+    def _first_feedback(self) -> defaultdict[Any, list[Any]]:
+        """The place for feedback, made once: threads that share a parameter must add to the same."""
+        with _EXTRAS_LOCK:
+            if self._more is None:
+                self._more = Extras()
+            if self._more.feedback is None:
+                self._more.feedback = defaultdict(list)
+            return self._more.feedback
 
     @property
     def data(self) -> T:

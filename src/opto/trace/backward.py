@@ -83,10 +83,8 @@ def _share(order: list[MessageNode[Any]], first: TraceGraph) -> None:
 
 def _note(root: Any, child: Any, order: list[MessageNode[Any]], feedback: Any, outputs: list[Any]) -> None:
     items = root.feedback[child]
-    last = items[-1] if items else None
-    part = last._parts[0] if last is not None and last._parts else None
-    if not isinstance(part, Reach) or part.order is not order:  # x * y * x: one entry a pass
-        items.append(TraceGraph([], feedback, outputs=outputs, parts=(Reach(order, child),)))
+    if not items or not isinstance(items[-1], Reach) or items[-1].order is not order:  # x * y * x: one entry a pass
+        items.append(Reach(order, child, feedback, outputs))
 
 
 def _ask(order: list[MessageNode[Any]], first: Any, propagator: Propagator) -> None:

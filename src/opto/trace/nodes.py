@@ -24,7 +24,6 @@ from opto.trace.projections.projection import Projection
 from opto.trace.records import (
     BUILTIN_ROOTS,
     DEPENDS,
-    PREFIX,
     Extras,
     Operation,
     described,
@@ -33,6 +32,7 @@ from opto.trace.records import (
     root_operation,
     scoped,
     type_operation,
+    without_prefix,
 )
 from opto.trace.registry import COUNTERS, GRAPH, NAME_SCOPES, Graph, next_index
 from opto.trace.value_methods import ValueMethods
@@ -113,6 +113,7 @@ class Node(ValueMethods, AbstractNode[T]):
     """
 
     __slots__ = ()
+    _trainable_by_default = False
 
     def __init__(
         self,
@@ -134,11 +135,9 @@ class Node(ValueMethods, AbstractNode[T]):
     @property
     def feedback(self) -> Any:
         """What was propagated here: child node -> list of feedback objects."""
-        more = self._extras()
-        feedback = more.feedback
-        if feedback is None:
-            feedback = more.first_feedback()
-        return feedback
+        more = self._more
+        feedback = None if more is None else more.feedback
+        return self._first_feedback() if feedback is None else feedback
 
     def zero_feedback(self) -> None:
         """Forget all feedback."""
@@ -152,14 +151,11 @@ class Node(ValueMethods, AbstractNode[T]):
     def trainable(self) -> bool:
         """Whether an optimizer may change the value."""
         more = self._more
-        return self._trainable_by_default() if more is None or more.trainable is None else more.trainable
+        return self._trainable_by_default if more is None or more.trainable is None else more.trainable
 
     @trainable.setter
     def trainable(self, value: bool) -> None:
         self._extras().trainable = value
-
-    def _trainable_by_default(self) -> bool:
-        return False
 
     @property
     def info(self) -> Any:
@@ -192,7 +188,7 @@ class Node(ValueMethods, AbstractNode[T]):
     @property
     def description(self) -> str | None:
         """The description without its `[op]` prefix; None when nothing remains."""
-        return PREFIX.sub("", self._op.description, count=1).strip() or None
+        return without_prefix(self._op.description)
 
     @property
     def _constraint(self) -> str | None:
@@ -250,6 +246,7 @@ class ParameterNode(Node[T]):
 
     __slots__ = ()
     _flags = DEPENDS
+    _trainable_by_default = True
 
     def __init__(
         self,
@@ -264,9 +261,6 @@ class ParameterNode(Node[T]):
         super().__init__(value, name=name, trainable=trainable, description=description, info=info)
         if projections is not None:
             self.projections = projections
-
-    def _trainable_by_default(self) -> bool:
-        return True
 
     @property
     def projections(self) -> list[Projection]:

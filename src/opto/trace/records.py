@@ -8,8 +8,8 @@ from __future__ import annotations
 import copy
 import re
 from collections import defaultdict
-from collections.abc import Callable
-from threading import RLock
+from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Any
 from weakref import ref
 
@@ -34,6 +34,7 @@ __all__ = [
     "root_operation",
     "scoped",
     "type_operation",
+    "without_prefix",
 ]
 
 DEPENDS = 1  # a parameter is among the ancestors
@@ -53,6 +54,12 @@ def get_op_name(description: str) -> str:
     if match is None:
         raise ValueError(f"The description {description!r} does not start with an operator name such as '[add] ...'.")
     return match.group(1)
+
+
+@lru_cache(maxsize=1_024)
+def without_prefix(description: str) -> str | None:
+    """A description without its `[op]` prefix; None when nothing remains."""
+    return PREFIX.sub("", description, count=1).strip() or None
 
 
 class Operation:
@@ -89,31 +96,17 @@ class Operation:
         return twin
 
 
-_FEEDBACK_LOCK = RLock()
-
-
 class Extras:
-    """What few nodes have; made when first needed."""
+    """What few nodes have; made when first needed, and holding only what differs from these defaults."""
 
-    __slots__ = ("external", "feedback", "hidden", "info", "name", "output", "projections", "trainable")
-
-    def __init__(self) -> None:
-        self.feedback: defaultdict[Any, list[Any]] | None = None
-        self.info: Any = None
-        self.name: str | None = None
-        self.trainable: bool | None = None
-        self.projections: list[Projection] | None = None
-        self.external: list[Any] = []
-        self.output: Any = None
-        self.hidden: frozenset[Any] = frozenset()
-
-    def first_feedback(self) -> defaultdict[Any, list[Any]]:
-        """The place for feedback, made once: threads that share a parameter must add to the same."""
-        with _FEEDBACK_LOCK:
-            feedback = self.feedback
-            if feedback is None:
-                feedback = self.feedback = defaultdict(list)
-            return feedback
+    feedback: defaultdict[Any, list[Any]] | None = None
+    info: Any = None
+    name: str | None = None
+    trainable: bool | None = None
+    projections: list[Projection] | None = None
+    external: Sequence[Any] = ()
+    output: Any = None
+    hidden: frozenset[Any] = frozenset()
 
 
 class Children(list["ref[Any]"]):

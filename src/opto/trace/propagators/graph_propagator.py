@@ -23,28 +23,16 @@ Item = tuple[int, Node[Any]]
 _by_level = itemgetter(0)
 
 
-class Reach:
-    """The nodes on the ways from `start` to the output of one backward walk, and their inputs.
-
-    `order` is the walk: the visited MessageNodes, highest level first (shared by all reaches of the walk).
-    """
-
-    __slots__ = ("order", "start")
-
-    def __init__(self, order: list[MessageNode[Any]], start: Node[Any]) -> None:
-        self.order = order
-        self.start = start
-
-
-def _reached(order: list[MessageNode[Any]], starts: set[int], found: dict[int, Node[Any]]) -> None:
-    """Put into `found` all nodes of the walk that a start leads to, and their inputs."""
+def _reached(order: list[MessageNode[Any]], starts: set[Any]) -> list[Node[Any]]:
+    """The nodes of the walk that a start leads to, each after its inputs; some more than once."""
+    found: list[Node[Any]] = []
     for node in reversed(order):
         inputs = node._inputs
-        if id(node) in starts or any(id(parent) in starts for parent in inputs):
-            starts.add(id(node))
-            for parent in inputs:
-                found.setdefault(id(parent), parent)
-            found.setdefault(id(node), node)
+        if node in starts or not starts.isdisjoint(inputs):
+            starts.add(node)
+            found.extend(inputs)
+            found.append(node)
+    return found
 
 
 class TraceGraph(AbstractFeedback):
@@ -62,7 +50,7 @@ class TraceGraph(AbstractFeedback):
         user_feedback: Any,
         *,
         outputs: list[tuple[Node[Any], Any]] | None = None,
-        parts: tuple[TraceGraph | Reach, ...] = (),
+        parts: tuple[TraceGraph, ...] = (),
     ) -> None:
         self._graph: list[Item] | None = None if parts else graph
         self._parts = parts
@@ -84,21 +72,25 @@ class TraceGraph(AbstractFeedback):
         self._graph, self._parts = graph, ()
 
     def _collect(self) -> list[Item]:
-        found: dict[int, Node[Any]] = {}
-        walks: dict[int, tuple[list[MessageNode[Any]], set[int]]] = {}
-        stack: list[TraceGraph | Reach] = [self]
+        found: dict[Node[Any], None] = {}
+        walks: dict[int, tuple[list[MessageNode[Any]], set[Any]]] = {}
+        order, starts = list[MessageNode[Any]](), set[Any]()  # of the part before: as a rule the next has the same
+        stack: list[TraceGraph] = [self]
         seen: set[int] = set()
         while stack:
             part = stack.pop()
-            if isinstance(part, Reach):
-                walks.setdefault(id(part.order), (part.order, set()))[1].add(id(part.start))
+            if isinstance(part, Reach) and part._graph is None:
+                if part.order is not order:
+                    order, starts = walks.setdefault(id(part.order), (part.order, set()))
+                starts.add(part.start)
             elif id(part) not in seen:
                 seen.add(id(part))
                 stack.extend(reversed(part._parts))
-                found.update((id(node), node) for _, node in part._graph or ())
+                if part._graph:
+                    found.update((node, None) for _, node in part._graph)
         for order, starts in walks.values():
-            _reached(order, starts, found)
-        return sorted(((node._level, node) for node in found.values()), key=_by_level)
+            found.update(dict.fromkeys(_reached(order, starts)))
+        return sorted([(node._level, node) for node in found], key=_by_level)
 
     def empty(self) -> bool:
         """No nodes and no feedback."""
@@ -159,6 +151,24 @@ class TraceGraph(AbstractFeedback):
         return TraceGraph(sorted(((n._level, n) for n in found.values()), key=_by_level), "")
 
 
+class Reach(TraceGraph):
+    """What one backward walk found for a root: the nodes on the ways from `start` to the output, and their inputs.
+
+    `order` is the walk: the visited MessageNodes, highest level first (shared by all reaches of the walk).
+    """
+
+    __slots__ = ("order", "start")
+
+    def __init__(
+        self, order: list[MessageNode[Any]], start: Node[Any], user_feedback: Any, outputs: list[tuple[Node[Any], Any]]
+    ) -> None:
+        self._graph, self._parts = None, ()
+        self.order = order
+        self.start = start
+        self.user_feedback = user_feedback
+        self.outputs = outputs
+
+
 def _united(graphs: Iterable[TraceGraph]) -> list[tuple[Node[Any], Any]]:
     pairs: dict[int, tuple[Node[Any], Any]] = {}
     for graph in graphs:
@@ -193,7 +203,13 @@ class GraphPropagator(Propagator):
 
 
 def _received(nodes: Iterable[Node[Any]]) -> list[Any]:
-    return [item for node in nodes for items in node.feedback.values() for item in items]
+    found: list[Any] = []
+    for node in nodes:
+        more = node._more
+        if more is not None and more.feedback:
+            for items in more.feedback.values():
+                found.extend(items)
+    return found
 
 
 def sum_feedback(nodes: Iterable[Node[Any]]) -> Any:
@@ -222,11 +238,13 @@ def accumulate(nodes: Iterable[Node[Any]]) -> TraceGraph:
 
     `user_feedback` is the common feedback, or one line `output: feedback` an output where they differ.
     """
-    items = [item for item in _received(nodes) if isinstance(item, TraceGraph)]
+    received = _received(nodes)
+    kinds = {kind for kind in set(map(type, received)) if issubclass(kind, TraceGraph)}
+    items: list[TraceGraph] = [item for item in received if type(item) in kinds]
     pairs: list[tuple[Node[Any], Any]] = []
     seen: dict[int, list[Any]] = {}
-    for graph in items:
-        for output, feedback in graph.outputs:
+    for outputs in {id(graph.outputs): graph.outputs for graph in items}.values():
+        for output, feedback in outputs:
             known = seen.setdefault(id(output), [])
             if not any(_same(feedback, other) for other in known):
                 known.append(feedback)

@@ -40,6 +40,8 @@ class AbstractPropagator(ABC):
 class AbstractFeedback(ABC):
     """A feedback object that can be added to others of its kind, and to 0 (so that `sum` works)."""
 
+    __slots__ = ()
+
     @abstractmethod
     def __add__(self, other: Any) -> Any: ...
 

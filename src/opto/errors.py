@@ -7,6 +7,7 @@ OptoError
 ├── LoadError                 a saved file is damaged, foreign or unsafe
 ├── OptimizerError            an optimizer cannot go on
 │   └── ReplyError            a model's reply could not be used (says which part and why)
+│       └── SpaceError        a value is outside the space of its parameter (also a ValueError)
 └── LLMError                  a language model did not answer
     ├── LLMConfigError        settings are missing or contradict each other
     │   └── ModelFileError    the local model's weights cannot be found, fetched or trusted
@@ -44,6 +45,7 @@ __all__ = [
     "OptoError",
     "ReplayMissError",
     "ReplyError",
+    "SpaceError",
     "TraceMissingInputsError",
 ]
 
@@ -110,6 +112,10 @@ class OptimizerError(OptoError):
 
 class ReplyError(OptimizerError):
     """A model's reply could not be used; the message quotes the fault so that it can be re-asked."""
+
+
+class SpaceError(ReplyError, ValueError):
+    """A value is outside the space of its parameter, and no allowed one is near; the message says what is allowed."""
 
 
 class LLMError(OptoError):

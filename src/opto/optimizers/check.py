@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-import ast
-import re
-import warnings
 from typing import Any
 
-from opto.errors import ReplyError
 from opto.optimizers.convert import convert
+from opto.optimizers.problem import is_code
+from opto.optimizers.replies import unfenced
+from opto.trace.spaces.signatures import check_code, signature_of
+from opto.trace.spaces.space import space_of
 
-__all__ = ["check_code", "check_value", "signature_of"]
+__all__ = ["check_code", "check_value", "read_value", "signature_of"]
 
-_Function = ast.FunctionDef | ast.AsyncFunctionDef
-_HEADER = re.compile(r"\b(async\s+)?def\s+(\w+)")
+
+def read_value(said: Any, parameter: Any) -> Any:
+    """The value that a reply means, of the parameter's type and in its space; ReplyError if there is none."""
+    if isinstance(said, str) and is_code(parameter.py_name):
+        said = unfenced(said)
+    space = space_of(parameter)
+    if space is None:
+        return convert(said, parameter._data)
+    return space.read(said, lambda value: convert(value, parameter._data))
 
 
 def check_value(value: Any, current: Any, *, code: bool = False, description: str | None = None) -> Any:
@@ -22,88 +29,3 @@ def check_value(value: Any, current: Any, *, code: bool = False, description: st
     if code and isinstance(converted, str):
         check_code(converted, str(current), description)
     return converted
-
-
-def check_code(text: str, current: str, description: str | None = None) -> None:
-    """ReplyError unless `text` is Python that defines the function of `current` with the same signature.
-
-    The name comes from the description (which quotes the header) or the current text. Annotations
-    and the values of defaults may change; names, order and kinds of arguments may not.
-    """
-    tree = _parse(text)
-    name = _function_name(current, description)
-    if name is None:
-        return
-    new = _definition(tree, name)
-    if new is None:
-        others = [n.name for n in ast.walk(tree) if isinstance(n, _Function)]
-        found = f"it defines {', '.join(others[:3])}" if others else "it defines no function"
-        raise ReplyError(f"the code must define the function {name!r} at top level; {found}")
-    old = _old_definition(current, description, name)
-    if old is None:
-        return
-    if isinstance(old, ast.AsyncFunctionDef) is not isinstance(new, ast.AsyncFunctionDef):
-        kind = "async def" if isinstance(old, ast.AsyncFunctionDef) else "def"
-        raise ReplyError(f"the function {name!r} must stay a plain {kind!r}")
-    if _shape(old) != _shape(new):
-        raise ReplyError(f"the signature must stay {signature_of(old)!r}, not {signature_of(new)!r}")
-
-
-def signature_of(function: ast.FunctionDef | ast.AsyncFunctionDef) -> str:
-    """`def f(x, y=2)`, without annotations of the result.
-
-    >>> signature_of(ast.parse("def f(x, y=2) -> int: return x").body[0])
-    'def f(x, y=2)'
-    """
-    kind = "async def" if isinstance(function, ast.AsyncFunctionDef) else "def"
-    return f"{kind} {function.name}({ast.unparse(function.args)})"
-
-
-def _parse(text: str) -> ast.Module:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # "invalid escape sequence" is the model's style, not a fault
-            return ast.parse(text)
-    except SyntaxError as error:
-        line = (error.text or "").strip()[:80]
-        raise ReplyError(f"the code is not valid Python: {error.msg} in line {error.lineno}: {line!r}") from error
-    except (ValueError, RecursionError, MemoryError) as error:
-        raise ReplyError(f"the code is not valid Python: {error}") from error
-
-
-def _function_name(current: str, description: str | None) -> str | None:
-    match = _HEADER.search(description or "") or _HEADER.search(current)
-    return match.group(2) if match else None
-
-
-def _definition(tree: ast.Module, name: str) -> _Function | None:
-    """The last top-level definition of that name: it is the one that counts when the text is run."""
-    found = [n for n in tree.body if isinstance(n, _Function) and n.name == name]
-    return found[-1] if found else None
-
-
-def _old_definition(current: str, description: str | None, name: str) -> _Function | None:
-    """The definition now in force; when the current text is broken, the header in the description."""
-    for text in (current, _header_stub(description)):
-        try:
-            found = _definition(_parse(text), name) if text else None
-        except ReplyError:
-            continue
-        if found is not None:
-            return found
-    return None
-
-
-def _header_stub(description: str | None) -> str:
-    """A definition made of the header that a code parameter's description quotes."""
-    match = _HEADER.search(description or "")
-    return "" if match is None or description is None else f"{description[match.start() :].rstrip()}\n    pass"
-
-
-def _shape(function: _Function) -> tuple[Any, ...]:
-    """Names, order and kinds of the arguments, and which have defaults."""
-    a = function.args
-    star = (a.vararg.arg if a.vararg else None, a.kwarg.arg if a.kwarg else None)
-    keywords = tuple((k.arg, d is not None) for k, d in zip(a.kwonlyargs, a.kw_defaults, strict=True))
-    positional = (tuple(p.arg for p in a.posonlyargs), tuple(p.arg for p in a.args))
-    return positional, len(a.defaults), star, keywords

@@ -14,6 +14,7 @@ from opto.optimizers.problem import Call, Given, Outcome, Part, Problem
 from opto.trace.nodes import ExceptionNode, MessageNode, Node, Operation
 from opto.trace.operator_table import TABLE
 from opto.trace.propagators.graph_propagator import TraceGraph
+from opto.trace.spaces.space import constraints_of, plain_value
 
 __all__ = [
     "FunctionFeedback",
@@ -21,6 +22,7 @@ __all__ = [
     "function_feedback",
     "get_fun_name",
     "node_to_function_feedback",
+    "part_of",
     "repr_function_call",
     "unique_parameters",
 ]
@@ -53,7 +55,7 @@ class _LazyFeedback(FunctionFeedback):
     def __init__(self, problem: Problem) -> None:
         self.problem = problem
         self.user_feedback = problem.feedback
-        self.variables = {p.name: (p.value, p.description) for p in problem.parts}
+        self.variables = {p.name: (p.value, p.conditions) for p in problem.parts}
 
     def __getattr__(self, name: str) -> Any:
         if name not in ("graph", "documentation", "others", "roots", "output", "inputs"):
@@ -116,6 +118,14 @@ def unique_parameters(parameters: Iterable[Any]) -> list[Any]:
     return list({id(p): p for p in parameters}.values())
 
 
+def part_of(parameter: Any, name: str) -> Part:
+    """A parameter as a part, as its space shows and constrains it."""
+    more = parameter._more
+    if more is None or not more.projections:
+        return Part(name, parameter._data, parameter.description)
+    return Part(name, plain_value(parameter), parameter.description, constraints_of(parameter))
+
+
 def collect(graph: TraceGraph, parameters: Iterable[Any] = ()) -> Problem:
     """The problem of a trace graph: `parameters` that are roots of it become parts, other roots are given.
 
@@ -138,7 +148,7 @@ def collect(graph: TraceGraph, parameters: Iterable[Any] = ()) -> Problem:
         if inputs:
             calls.append(reader.call(node, name, inputs))
         elif node in mine:
-            parts.append(Part(name, node._data, node.description))
+            parts.append(part_of(node, name))
         else:
             given[name] = Given(name, node._data, node.description if node._op.description != "[Node]" else None)
         names[node] = name

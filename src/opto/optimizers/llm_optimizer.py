@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import copy
-import logging
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from opto.errors import ReplyError
-from opto.events import emit
 from opto.optimizers.asking import Tally, ask, default_model_maker
 from opto.optimizers.buffers import FIFOBuffer
-from opto.optimizers.check import check_code
-from opto.optimizers.collect import FunctionFeedback, collect, function_feedback, unique_parameters
-from opto.optimizers.convert import convert, format_code
+from opto.optimizers.check import check_code, read_value
+from opto.optimizers.collect import FunctionFeedback, collect, function_feedback, part_of, unique_parameters
+from opto.optimizers.convert import format_code
 from opto.optimizers.optimizer import Optimizer
-from opto.optimizers.problem import Part, Problem, is_code
-from opto.optimizers.replies import Suggestion, clean_name, read_reply, unfenced
-from opto.optimizers.update import PartRefused, Update
+from opto.optimizers.problem import Problem, is_code
+from opto.optimizers.replies import Suggestion, clean_name, read_reply
+from opto.optimizers.update import Update, refuse, why_refused
 from opto.optimizers.utils import print_color
 from opto.trace.nodes import ParameterNode
 from opto.trace.propagators.graph_propagator import TraceGraph, accumulate
@@ -26,7 +24,6 @@ from opto.trace.propagators.propagators import Propagator
 
 __all__ = ["STOP_WORD", "LLMOptimizer", "stopped"]
 
-_log = logging.getLogger(__name__)
 STOP_WORD = "TERMINATE"
 
 
@@ -105,7 +102,7 @@ class LLMOptimizer(Optimizer):
 
     def _known(self, problem: Problem) -> Problem:
         """The problem with all trainable parameters as parts: a reply may name one that was not shown."""
-        parts = tuple(Part(p.py_name, p._data, p.description) for p in self._trainable())
+        parts = tuple(part_of(p, p.py_name) for p in self._trainable())
         return Problem(parts, problem.given, problem.calls, problem.outcomes, problem.feedback)
 
     # --- the step ---
@@ -205,8 +202,7 @@ class LLMOptimizer(Optimizer):
                 del update[parameter]
                 update.refused[parameter.py_name] = str(error)
         for name, fault in update.refused.items():
-            _log.warning("The value suggested for %s is refused: %s", name, fault)
-            emit(PartRefused(name, fault))
+            refuse(update, name, fault)
         if not update:
             update.reason = _why_empty(suggestion, update)
         return update
@@ -225,9 +221,8 @@ class LLMOptimizer(Optimizer):
             name = parameter.py_name
             if name not in named:
                 continue
-            value = named[name]
             try:
-                value = convert(unfenced(value) if is_code(name) and isinstance(value, str) else value, parameter._data)
+                value = read_value(named[name], parameter)
             except ReplyError as error:
                 if not self.ignore_extraction_error:
                     raise ReplyError(f"The value suggested for {name} is refused: {error}.") from error
@@ -250,6 +245,4 @@ def stopped() -> Update:
 
 
 def _why_empty(suggestion: Suggestion, update: Update) -> str:
-    if update.refused:
-        return "; ".join(f"the value for {name} was refused: {fault}" for name, fault in update.refused.items())
-    return suggestion.fault or "the model suggested no change"
+    return why_refused(update) or suggestion.fault or "the model suggested no change"

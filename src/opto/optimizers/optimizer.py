@@ -12,11 +12,12 @@ from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any
 
+from opto.errors import ReplyError
 from opto.events import emit
 from opto.optimizers.collect import unique_parameters
 from opto.optimizers.convert import same_value
 from opto.optimizers.state import read_state, write_state
-from opto.optimizers.update import StepDone, Update
+from opto.optimizers.update import StepDone, Update, refuse, why_refused
 from opto.trace.nodes import Node, ParameterNode
 from opto.trace.propagators.graph_propagator import GraphPropagator, sum_feedback
 from opto.trace.propagators.propagators import Propagator
@@ -117,7 +118,8 @@ class Optimizer(AbstractOptimizer):
         self.project(update)
         changed = tuple(p.py_name for p, value in update.items() if p.trainable and not same_value(value, p._data))
         if not changed and update.reason is None:
-            update.reason = "the proposed values are the present ones" if update else "nothing was proposed"
+            update.reason = "the proposed values are the present ones" if update else why_refused(update)
+            update.reason = update.reason or "nothing was proposed"
         if not bypassing:
             self.update(update)
         self._tell(update, changed, applied=not bypassing)
@@ -132,12 +134,20 @@ class Optimizer(AbstractOptimizer):
         """New values by parameter; unknown keyword arguments come from trainers and are ignored."""
 
     def project(self, update: dict[ParameterNode[Any], Any]) -> None:
-        """Apply to each value, in place, the projections of its parameter, in order."""
-        for parameter, value in update.items():
-            if parameter.trainable:
+        """Apply to each value, in place, the projections of its parameter, in order.
+
+        A value that a projection refuses (SpaceError) is left out, and listed in the update's `refused`.
+        """
+        for parameter, value in list(update.items()):
+            if not parameter.trainable:
+                continue
+            try:
                 for projection in parameter.projections:
                     value = projection.project(value)
                 update[parameter] = value
+            except ReplyError as error:
+                del update[parameter]
+                refuse(update, parameter.py_name, str(error))
 
     def update(self, update: dict[ParameterNode[Any], Any]) -> None:
         """Write the values into the parameters that are trainable."""

@@ -46,16 +46,25 @@ class Outcome(NamedTuple):
 
 
 class Part(NamedTuple):
-    """A parameter that may change, under the name the model knows it by."""
+    """A parameter that may change, under the name the model knows it by; `constraint` is what its space demands."""
 
     name: str
     value: Any
     description: str | None = None
+    constraint: str | None = None
 
     @property
     def is_code(self) -> bool:
         """Whether the value is the source of a function."""
         return is_code(self.name)
+
+    @property
+    def conditions(self) -> str | None:
+        """Description and constraint together; None if there is neither."""
+        if self.constraint is None:
+            return self.description
+        joint = "\n" if self.is_code else "; "
+        return joint.join(text for text in (self.description, self.constraint) if text) or None
 
 
 @dataclass(frozen=True, slots=True)

@@ -77,11 +77,12 @@ def part_text(part: Part, limit: int | None = None) -> str:
         value = cut_middle(value, limit)
     if part.is_code:
         broken = "" if _parses(str(part.value)) else f"  it is broken. {part.description or ''}".rstrip() + "\n"
-        return f"{part.name} (code):\n{broken}{fenced(value, 'python')}"
+        rules = f"\n  must satisfy: {part.constraint}" if part.constraint else ""
+        return f"{part.name} (code):\n{broken}{fenced(value, 'python')}{rules}"
     kind = "text" if isinstance(part.value, str) else type(part.value).__name__
     plain = value == value.strip() and "\n" not in value and value
     text = f"{part.name} ({kind}): {value}" if plain else f"{part.name} ({kind}):\n{fenced(value)}"
-    return f"{text}\n  must satisfy: {part.description}" if part.description else text
+    return f"{text}\n  must satisfy: {part.conditions}" if part.conditions else text
 
 
 def _parses(code: str) -> bool:

@@ -267,7 +267,7 @@ class ValueFocus(FocusPrompt):
             name=part.name,
             kind=kind_of(part.name, part.value),
             value=show(part.value, 300),
-            constraint=f"It must satisfy: {part.description}" if part.description else "",
+            constraint=f"It must satisfy: {part.conditions}" if part.conditions else "",
             uses=self._uses(problem, uses),
             tried=_tried_values((*self.focus.tried, *now)),
         )

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from opto.optimizers.asking import Tally, send_first
+from opto.optimizers.collect import part_of
 from opto.optimizers.gradients import textual_gradients
 from opto.optimizers.llm_optimizer import LLMOptimizer
 from opto.optimizers.problem import kind_of
@@ -86,13 +87,13 @@ class TextGrad(LLMOptimizer):
     def _rewrite_prompt(self, parameter: Node[Any], criticism: str) -> str:
         name = parameter.py_name
         past = memory_text(({name: (old[name][0], None)}, old[name][1]) for old in self.memory if name in old)
-        description = parameter.description
+        part = part_of(parameter, name)
         return fill(
             "textgrad_rewrite",
             name=name,
-            kind=kind_of(name, parameter._data),
-            value=parameter._data,
-            constraint=fill("textgrad_constraint", description=description) if description else "",
+            kind=kind_of(name, part.value),
+            value=part.value,
+            constraint=fill("textgrad_constraint", description=part.conditions) if part.conditions else "",
             criticism=criticism,
             past=f"{past}\n\n" if past else "",
             context=f"{fill('context', context=self.context)}\n\n" if self.context else "",

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from opto.events import Event
+from opto.events import Event, emit
 from opto.trace.nodes import ParameterNode
 
-__all__ = ["PartRefused", "ReplyAsked", "StepDone", "Update"]
+__all__ = ["PartRefused", "ReplyAsked", "StepDone", "Update", "refuse", "why_refused"]
+
+_log = logging.getLogger(__name__)
 
 
 class Update(dict[ParameterNode[Any], Any]):
@@ -34,6 +37,19 @@ class Update(dict[ParameterNode[Any], Any]):
         self.refused = dict(refused or {})
         self.reason = reason
         self.reasoning = reasoning
+
+
+def refuse(update: dict[ParameterNode[Any], Any], name: str, fault: str) -> None:
+    """Say, wherever somebody listens, that the value for a part is not believed."""
+    if isinstance(update, Update):
+        update.refused[name] = fault
+    _log.warning("The value suggested for %s is refused: %s", name, fault)
+    emit(PartRefused(name, fault))
+
+
+def why_refused(update: Update) -> str | None:
+    """What was refused and why, as one sentence; None if nothing was."""
+    return "; ".join(f"the value for {name} was refused: {fault}" for name, fault in update.refused.items()) or None
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from opto.trace import (
     operators,
     projections,
     propagators,
+    spaces,
     utils,
 )
 from opto.trace.broadcast import apply_op
@@ -49,6 +50,7 @@ __all__ = [
     "operators",
     "projections",
     "propagators",
+    "spaces",
     "stop_tracing",
     "utils",
 ]

@@ -196,7 +196,7 @@ class AbstractNode(Generic[T]):
         twin = _new(type(self))
         memo[id(self)] = twin
         twin._children = None
-        twin._more = copied_extras(self._more)
+        twin._more = copied_extras(self._more, memo)
         twin._op = self._op.renamed(f"{self.py_name}_copy", keys=(), info=None)
         twin._relink(((), 0, 0))
         if hasattr(self, "__dict__"):

@@ -35,6 +35,7 @@ from opto.trace.records import (
     without_prefix,
 )
 from opto.trace.registry import COUNTERS, GRAPH, NAME_SCOPES, Graph, next_index
+from opto.trace.spaces.space import Space, settled
 from opto.trace.value_methods import ValueMethods
 
 __all__ = [
@@ -61,8 +62,6 @@ __all__ = [
 
 T = TypeVar("T")
 IDENTITY_OPERATORS = ("identity", "clone")
-
-
 _new = object.__new__
 
 
@@ -266,8 +265,7 @@ class ParameterNode(Node[T]):
     def projections(self) -> list[Projection]:
         """Applied in order to each proposed value."""
         more = self._extras()
-        if more.projections is None:
-            more.projections = []
+        more.projections = [] if more.projections is None else more.projections
         return more.projections
 
     @projections.setter
@@ -369,10 +367,12 @@ def node(
     description: str | None = None,
     *,
     constraint: str | None = None,
+    space: Space | None = None,
 ) -> Any:
     """Wrap a value: a ParameterNode if `trainable`, else a Node (a Node is returned as it is).
 
-    `constraint` is an older spelling of `description`. A trainable node made from a node shares its value.
+    `constraint` is an older spelling of `description`; `space` says which values a parameter may take (see `spaces`).
+    A trainable node made from a node shares its value.
 
     Example:
         >>> p = node("Be brief.", name="prompt", trainable=True)
@@ -382,8 +382,10 @@ def node(
     assert description is None or type(description) is str, "A description is a string or None."
     if constraint is not None:
         description = constraint if description is None else f"{description} {constraint}"
+    assert space is None or trainable, "A space is for what may change: write node(..., trainable=True, space=...)."
     if trainable:
-        return ParameterNode(data, name=name, description=description)
+        parameter: Any = ParameterNode(data, name=name, description=description)
+        return parameter if space is None else settled(parameter, space)
     if isinstance(data, Node):
         if name is not None:
             warn(f"{data.name} is a node already: the name {name!r} is ignored.", stacklevel=2)

@@ -12,6 +12,7 @@ from typing import Any
 
 from opto.errors import LoadError
 from opto.trace.nodes import AbstractNode, Node, ParameterNode
+from opto.trace.spaces.space import plain_value
 
 __all__ = ["Encoder", "NotPlainError", "decode", "node_record", "parameter_of"]
 
@@ -72,7 +73,7 @@ class Encoder:
 
 def node_record(node: Any, encode: Callable[[Any], Any]) -> dict[str, Any]:
     """A node as data: without its past, under the base of its name."""
-    record = {"name": node.name.rsplit(":", 1)[0], "value": encode(node._data), "description": node._description}
+    record = {"name": node.name.rsplit(":", 1)[0], "value": encode(plain_value(node)), "description": node._description}
     if isinstance(node, ParameterNode) and not node.trainable:
         record["trainable"] = False
     return record

@@ -120,13 +120,15 @@ class Children(list["ref[Any]"]):
         self.limit = 2 * len(self) + 16
 
 
-def copied_extras(more: Extras | None) -> Extras | None:
-    """What a copy of a node keeps of them: info, trainable and projections."""
+def copied_extras(more: Extras | None, memo: dict[int, Any] | None = None) -> Extras | None:
+    """What a copy of a node keeps of them: info, trainable and projections (what these share is not copied)."""
     if more is None or (more.info is None and more.trainable is None and more.projections is None):
         return None
     twin = Extras()
     twin.info, twin.trainable = more.info, more.trainable
     twin.projections = None if more.projections is None else list(more.projections)
+    if memo is not None:
+        memo.update((id(shared), shared) for projection in twin.projections or () for shared in projection._shared())
     return twin
 
 

@@ -12,11 +12,12 @@ from binascii import a2b_base64, b2a_base64
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from opto.errors import LoadError
+from opto.errors import LoadError, ReplyError
 from opto.trace.containers import Map, Member, ParameterContainer, Seq, is_bundled, put_attribute
 from opto.trace.nodes import ParameterNode
 from opto.trace.plain_data import Encoder, NotPlainError, Path, decode, node_record, parameter_of
 from opto.trace.safe_pickle import PROGRAM, OldObject, classes_in, dumps, loads, loads_old
+from opto.trace.spaces.space import space_of
 
 __all__ = ["load_into", "save_to", "write_atomic"]
 
@@ -62,6 +63,7 @@ def load_into(path: str | os.PathLike[str], container: ParameterContainer, known
         names = _Known(container, known)
         _check_names(container, document, "")
         _decode_values(document, names)
+        _fit(container, document)
         _restore(container, document, names)
     except (LoadError, RecursionError) as error:
         raise LoadError(f"cannot load {os.fspath(path)!s}: {error}") from error
@@ -257,6 +259,20 @@ def _decode_values(document: Mapping[str, Any], known: _Known) -> None:
             _decode_values(entry, known)
     if "attributes" in document:
         _attribute_values(document["attributes"], known.classes, lambda path: None)
+
+
+def _fit(container: ParameterContainer, document: Mapping[str, Any]) -> None:
+    """Values of parameters that have a space become values of that space, or the file does not fit."""
+    current = container._stored_members()
+    for key, entry in _entries(document).items():
+        member = current.get(key)
+        if isinstance(member, ParameterContainer):
+            _fit(member, entry)
+        elif member is not None and (space := space_of(member)) is not None:
+            try:
+                entry["value"] = space.read(entry["value"], lambda value: value)
+            except ReplyError as error:
+                raise LoadError(f"the parameter {key!r} does not fit its space: {error}") from error
 
 
 def _attribute_values(attributes: Any, classes: Iterable[type], resolve: Callable[[Path], Any]) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from typing import Any
 
 __all__ = ["Projection"]
@@ -30,3 +31,7 @@ class Projection(ABC):
     @abstractmethod
     def project(self, x: Any) -> Any:
         """The allowed value nearest to `x`; `x` itself stays as it is."""
+
+    def _shared(self) -> Iterable[Any]:
+        """Objects that a copied parameter goes on sharing with the original."""
+        return ()

@@ -1,10 +1,10 @@
-"""What a step costs in calls, tokens and time: OptoPrime beside textual gradients, ours and the PyPI package `textgrad`.
+"""What a step costs in calls, tokens and time: OptoPrime beside textual gradients, ours and those of PyPI's `textgrad`.
 
 OptoPrime asks a model once a step, whatever the workflow; textual gradients (Yuksekgonul et al. 2024, arXiv
-2406.07496) ask once for each edge that leads to a parameter and once for each parameter. The workflow is a chain of model
-calls, each with a trainable instruction, run on one question or on several before the step. What is counted begins when
-the feedback is known: the calls of the workflow itself, and textgrad's own call to judge an output, are left out. Time
-is simulated: half a second a call, 2,000 tokens read and 60 written a second, one call after the other.
+2406.07496) ask once for each edge that leads to a parameter and once for each parameter. The workflow is a chain of
+model calls, each with a trainable instruction, run on one question or on several before the step. What is counted
+begins when the feedback is known: the calls of the workflow itself, and textgrad's own call to judge an output, are
+left out. Time is simulated: half a second a call, 2,000 tokens read and 60 written a second, one call after the other.
 
 Run: python bench/calls.py
 """
@@ -44,7 +44,7 @@ def better(instruction: str) -> str:
 
 
 def answer(messages: Sequence[Mapping[str, str]]) -> str:
-    """Replies to every kind of question that an optimizer asks: criticism, one new text, or new values for all parts."""
+    """Replies to whatever an optimizer asks for: criticism, one new text, or new values for all parts."""
     question = "\n".join(message["content"] for message in messages)
     if "# Parts you may change" in question:
         parts = read_prompt(messages[1]["content"]).parts

@@ -41,6 +41,12 @@ bench: setup  ## the benchmarks that need no model: ratios against a floor measu
 	$(BIN)/python bench/growth.py
 	$(BIN)/python bench/llm_overhead.py
 	$(BIN)/python bench/resume_after_kill.py
+	$(BIN)/python bench/numerical.py
+	$(BIN)/python bench/battleship.py
+	$(BIN)/python bench/format_repair.py
+	$(BIN)/python bench/calls.py
+	$(BIN)/python bench/exact_gradients.py
+	$(BIN)/python bench/runtime_feedback.py
 
 docs: setup  ## run the examples of the documentation
 	$(BIN)/python docs/from_scratch.py

@@ -20,7 +20,9 @@ from typing import Any
 
 from oracles import Oracle, print_table, read_prompt
 
+from opto.cli.demo_agent import Agent
 from opto.optimizers import OptoPrime, OptoPrimeV1, TextGrad
+from opto.optimizers.show import estimate_tokens
 from opto.trace import GRAPH, bundle, node
 
 INSTRUCTION = (
@@ -159,6 +161,29 @@ def measure() -> dict[tuple[int, int], dict[str, Oracle]]:
     return {workflow: {arm: step(*workflow) for arm, step in every.items()} for workflow in WORKFLOWS}
 
 
+# --- the prompt of one step, by the size of the run ---
+
+
+def prompt_tokens(kind: Any, size: int) -> int:
+    """Tokens of one prompt about the demo's agent after `size` calls, four a customer, each customer with feedback."""
+    GRAPH.clear()
+    agent: Any = Agent(Oracle(lambda messages: "Juan" if "name" in messages[-1]["content"] else "es"))
+    optimizer = kind(agent.parameters(), llm=Oracle(answer))
+    optimizer.zero_feedback()
+    for customer in range(size // 4):
+        greeting = agent(f"Hola, soy Juan, cliente {customer}.")
+        optimizer.backward(greeting, f"Wrong: customer {customer} wants to be greeted with Buenos dias")
+    return sum(map(estimate_tokens, optimizer.construct_prompt(optimizer.summarize())))
+
+
+SIZES = (12, 100, 1_000, 10_000)
+
+
+def sizes(runs: Sequence[int] = SIZES) -> list[tuple[int, int, int]]:
+    """(calls, tokens of OptoPrime's prompt, tokens in the format of OptoPrimeV1)."""
+    return [(size, prompt_tokens(OptoPrime, size), prompt_tokens(OptoPrimeV1, size)) for size in runs]
+
+
 def main() -> None:
     rows = []
     for (stages, count), costs in measure().items():
@@ -173,6 +198,10 @@ def main() -> None:
     if "textgrad (PyPI)" not in arms():
         print("textgrad is not installed: pip install 'opto-trace[bench]' adds its rows.")
     print("reported: OptoPrime 1.6-2.9× faster than TextGrad")
+    rows = [[f"{size:,}", f"{lean:,}", f"{classic:,}", f"{lean / classic:.2f}×"] for size, lean, classic in sizes()]
+    print_table(
+        "prompt tokens of a step (goal ≤ 0.6×)", ["calls in the run", "OptoPrime", "OptoPrimeV1", "ratio"], rows
+    )
 
 
 if __name__ == "__main__":

@@ -14,10 +14,12 @@ from __future__ import annotations
 
 import argparse
 import ast
+import contextlib
 import json
 import logging
 import random
 import re
+import sys
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -25,6 +27,7 @@ from typing import Any
 
 from oracles import Oracle, Seen, by_rule, print_table
 
+from opto.errors import ExecutionError
 from opto.llm import LLM, CachedLLM, LocalLLM
 from opto.optimizers import OptoPrime
 from opto.trace import GRAPH, bundle, model, node, stop_tracing
@@ -39,8 +42,8 @@ Item = Mapping[str, str]
 
 @bundle(catch_execution_error=False)
 def ask(llm: Any, template: str, question: str) -> str:
-    """Asks a model the question, put into the template."""
-    content = template.replace("{question}", question)
+    """Asks a model the question, put into the template, or after it."""
+    content = template.replace("{question}", question) if "{question}" in template else f"{template}\n{question}"
     return str(llm(messages=[{"role": "user", "content": content}], temperature=0, max_tokens=120).text)
 
 
@@ -68,8 +71,12 @@ def judge(item: Item, answer: Any) -> Judgement:
 
 
 def accuracy(agent: Any, items: Sequence[Item]) -> float:
+    right = 0.0
     with stop_tracing():
-        return sum(judge(item, agent(item["input"]).data).score for item in items) / len(items)
+        for item in items:
+            with contextlib.suppress(ExecutionError):
+                right += judge(item, agent(item["input"]).data).score
+    return right / len(items)
 
 
 # --- the scripted model: knows the answer, and no format ---
@@ -207,9 +214,12 @@ def train_locally(task: str, llm: LLM, seconds: float) -> tuple[float, float]:
     agent: Any = Answerer(CachedLLM(llm))
     every = items(task)
     before = accuracy(agent, every[20:40])
+    print(f"{task}: {before:.0%} before; training …", file=sys.stderr, flush=True)
     optimizer = OptoPrime(agent.parameters(), llm=llm, max_tokens=400)
     plan = Plan(steps=8, seconds=seconds)
-    improve(lambda item: agent(item["input"]), optimizer, every[:20], judge, plan=plan, rng=random.Random(0))
+    done = improve(lambda item: agent(item["input"]), optimizer, every[:20], judge, plan=plan, rng=random.Random(0))
+    values = {p.py_name: p.data for p in agent.parameters()}
+    print(f"{task}: {done.before:.0%} → {done.after:.0%} of 20 known items, {values}", file=sys.stderr, flush=True)
     return before, accuracy(agent, every[20:40])
 
 

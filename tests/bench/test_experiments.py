@@ -104,6 +104,10 @@ def test_optoprime_asks_once_and_textual_gradients_once_an_edge() -> None:
         assert costs["OptoPrime"].prompt_tokens < min(costs[arm].prompt_tokens for arm in ("OptoPrimeV1", "TextGrad"))
 
 
+def test_lean_prompts_cost_three_fifths_of_the_classic_format_at_most() -> None:
+    assert all(lean <= 0.6 * classic and lean <= 8_000 for _, lean, classic in calls.sizes((12, 100, 1_000)))
+
+
 def test_descent_is_exact() -> None:
     rows = exact_gradients.measure(20)
     assert rows[0][:2] == ["bend", "1.5, 1.125, 0.8125"]

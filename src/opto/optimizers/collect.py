@@ -115,7 +115,7 @@ class _Collector:
 
 def unique_parameters(parameters: Iterable[Any]) -> list[Any]:
     """The parameters, each once, in order (a list may name one twice)."""
-    return list({id(p): p for p in parameters}.values())
+    return list(dict.fromkeys(parameters))
 
 
 def part_of(parameter: Any, name: str) -> Part:
@@ -129,9 +129,9 @@ def part_of(parameter: Any, name: str) -> Part:
 def collect(graph: TraceGraph, parameters: Iterable[Any] = ()) -> Problem:
     """The problem of a trace graph: `parameters` that are roots of it become parts, other roots are given.
 
-    A node some of whose parents are outside the graph counts as given, too.
+    The parameters are those that may change. A node some of whose parents are outside the graph counts as given, too.
     """
-    mine = {p for p in parameters if p.trainable}
+    mine = set(parameters)
     names: dict[Any, str] = {}
     parts: list[Part] = []
     given: dict[str, Given] = {}

@@ -67,7 +67,7 @@ def fold(problem: Problem, limit: int) -> Story:
 
 def _urgent(problem: Problem, limit: int) -> dict[str, None]:
     """Calls that failed, and the last call of each function that uses each part; the first `limit` of them."""
-    names = set(problem.names[:limit])
+    names = {part.name for part in problem.parts[:limit]}
     failed: dict[str, None] = {}
     users: dict[tuple[str, str], str] = {}
     for name, function, inputs, _, _, _, _, is_error in problem.calls:

@@ -71,18 +71,19 @@ def part_text(part: Part, limit: int | None = None) -> str:
     x0 (float): 0.5
       must satisfy: between 0 and 1
     """
-    exact = isinstance(part.value, (str, float))
-    value = str(part.value) if exact else show(part.value, limit or 2_000)
+    is_text = isinstance(part.value, str)
+    value = str(part.value) if is_text or isinstance(part.value, float) else show(part.value, limit or 2_000)
     if limit is not None:
         value = cut_middle(value, limit)
     if part.is_code:
         broken = "" if _parses(str(part.value)) else f"  it is broken. {part.description or ''}".rstrip() + "\n"
         rules = f"\n  must satisfy: {part.constraint}" if part.constraint else ""
         return f"{part.name} (code):\n{broken}{fenced(value, 'python')}{rules}"
-    kind = "text" if isinstance(part.value, str) else type(part.value).__name__
-    plain = value == value.strip() and "\n" not in value and value
+    kind = "text" if is_text else type(part.value).__name__
+    plain = value and value == value.strip() and "\n" not in value
     text = f"{part.name} ({kind}): {value}" if plain else f"{part.name} ({kind}):\n{fenced(value)}"
-    return f"{text}\n  must satisfy: {part.conditions}" if part.conditions else text
+    conditions = part.conditions
+    return f"{text}\n  must satisfy: {conditions}" if conditions else text
 
 
 def _parses(code: str) -> bool:

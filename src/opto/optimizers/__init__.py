@@ -6,6 +6,7 @@ text), `prompts_lean.py` (text → messages), `replies.py` and `repair.py` (repl
 `check.py` (suggestion → values), `llm_optimizer.py` (the step), then `optoprime.py`, the one to use.
 """
 
+from opto.optimizers.mixed import Mixed
 from opto.optimizers.opro import OPRO
 from opto.optimizers.opro_v2 import OPROv2
 from opto.optimizers.optoprime import OptoPrime
@@ -14,4 +15,4 @@ from opto.optimizers.optoprime_v2 import OptoPrimeV2
 from opto.optimizers.optoprimemulti import OptoPrimeMulti
 from opto.optimizers.textgrad import TextGrad
 
-__all__ = ["OPRO", "OPROv2", "OptoPrime", "OptoPrimeMulti", "OptoPrimeV1", "OptoPrimeV2", "TextGrad"]
+__all__ = ["OPRO", "Mixed", "OPROv2", "OptoPrime", "OptoPrimeMulti", "OptoPrimeV1", "OptoPrimeV2", "TextGrad"]

@@ -1,0 +1,193 @@
+"""Mixed: one run over prompts, code, numbers and choices. Texts go to a model, numbers and choices to a search."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from opto.errors import BudgetExceeded
+from opto.optimizers.asking import Tally
+from opto.optimizers.axes import Axis, axis_of
+from opto.optimizers.buffers import FIFOBuffer
+from opto.optimizers.collect import unique_parameters
+from opto.optimizers.counting import Count
+from opto.optimizers.optoprime import OptoPrime
+from opto.optimizers.scored import ScoredOptimizer
+from opto.optimizers.search import Explorer, Tried, suggest
+from opto.optimizers.trials import MODEL, SEARCH, START, Trial, best_of, levelled, rest_is_over, texts_of
+from opto.optimizers.update import Update
+from opto.trace.nodes import ParameterNode
+from opto.trace.spaces import plain_value, space_of
+
+__all__ = ["Mixed"]
+
+_log = logging.getLogger(__name__)
+
+
+class Mixed(ScoredOptimizer):
+    """Tunes numbers and choices (`space=Float(…)`, `Int`, `Choice`) by search, everything else by `OptoPrime`.
+
+    Each step takes the score of the last candidate, which the feedback is or holds (a number; "2 of 4 are right"; a
+    text with one number), or which `backward(…, score=…)` or the function `score` gives; of several feedbacks the mean.
+    Then one side proposes the next candidate: the model while its proposals gain, else every second, then every fourth
+    time, and only on a run of the best texts so far; the search, around the best numbers, the rest of the time.
+    Higher is better unless `maximize=False`. After `budget` candidates, or when there is nothing left to try, a step
+    puts back the best values. Without texts no model is needed, and none is made.
+
+    `sampler(seed)` makes the sampler of `optuna` (extra `search`; default TPE); all other options are OptoPrime's.
+
+    Example:
+        >>> from opto.trace import GRAPH, node
+        >>> from opto.trace.spaces import Choice
+        >>> GRAPH.clear()
+        >>> right = {"a": "y", "b": "x"}
+        >>> parts = {name: node("x", name=name, trainable=True, space=Choice("xyz")) for name in right}
+        >>> optimizer = Mixed(list(parts.values()), seed=1)
+        >>> while (count := sum(part.data == right[name] for name, part in parts.items())) < 2:
+        ...     optimizer.backward(parts["a"] + parts["b"], f"{count} of 2 are right")
+        ...     _ = optimizer.step()
+        ...     optimizer.zero_feedback()
+        >>> [part.data for part in parts.values()], len(optimizer.trials) < 5
+        (['y', 'x'], True)
+    """
+
+    _SAVED: tuple[str, ...] = (*ScoredOptimizer._SAVED, "seed", "budget", "writer_state")
+
+    def __init__(
+        self,
+        parameters: list[ParameterNode[Any]],
+        llm: Any = None,
+        *,
+        seed: int = 0,
+        budget: int | None = None,
+        **options: Any,
+    ) -> None:
+        kept = {name: options.pop(name) for name in ("propagator", "maximize", "score") if name in options}
+        super().__init__(parameters, **kept)
+        self.seed, self.budget = seed, budget
+        self.explorer = Explorer(options.pop("sampler", None))
+        self.writer: OptoPrime | None = None
+        """What asks the model; None where only a search is needed."""
+        if llm is not None or self._texts():
+            options = {"memory_size": 4, "propagator": self.propagator, **options}
+            self.writer = OptoPrime(self._texts() or parameters, llm, **options)
+
+    # --- what goes to whom ---
+
+    def _axes(self) -> dict[str, Axis]:
+        found = {p.py_name: axis_of(space_of(p)) for p in unique_parameters(self.parameters) if p.trainable}
+        return {name: axis for name, axis in found.items() if axis is not None}
+
+    def _texts(self) -> list[ParameterNode[Any]]:
+        return [p for p in unique_parameters(self.parameters) if p.trainable and axis_of(space_of(p)) is None]
+
+    @property
+    def llm(self) -> Any:
+        """The model of the writer; None where there is none."""
+        return None if self.writer is None else self.writer.llm
+
+    @property
+    def log(self) -> list[dict[str, Any]] | None:
+        """What was asked and replied."""
+        return [] if self.writer is None else self.writer.log
+
+    # --- the step ---
+
+    def _step(self, *args: Any, **kwargs: Any) -> Update:
+        self._observe()
+        if self.writer is not None:
+            self.writer.spent = Tally()
+        best = best_of(self.trials)
+        if best is None:
+            return self._unscored(*args, **kwargs)
+        if self.budget is not None and len(self.trials) >= self.budget:
+            return self._back(best, f"the budget of {self.budget} candidates is used up")
+        axes = self._axes()
+        self.asked = self._is_models_turn(axes, best)
+        written = self._written(axes, *args, **kwargs) if self.asked else Update()
+        if written or not axes:
+            self.by = MODEL
+            written.update(self._values({name: best.values[name] for name in axes}))
+            return written
+        values = suggest(axes, self._tried(axes), seed=self.seed, explorer=self.explorer)
+        if values is None:
+            return self._back(best, "every allowed combination was tried")
+        self.by = SEARCH
+        return Update(self._values({**best.values, **values}), refused=written.refused)
+
+    def _is_models_turn(self, axes: Mapping[str, Axis], best: Trial) -> bool:
+        """Only on a run of the best texts; and where it gained nothing, not for a while."""
+        if not axes or self.writer is None or not self._texts():
+            return not axes
+        return texts_of(self.trials[-1], axes) == texts_of(best, axes) and rest_is_over(self.trials)
+
+    def _written(self, axes: Mapping[str, Axis], *args: Any, **kwargs: Any) -> Update:
+        """What the model proposes for the texts; nothing more from it once its budget is used up."""
+        if self.writer is None:
+            return Update(reason="none of the parameters is trainable")
+        try:
+            return self._ask(self._texts(), *args, **kwargs)
+        except BudgetExceeded as error:
+            if not axes:
+                raise
+            _log.warning("The search goes on without the model. %s", error)
+            return Update()
+
+    def _ask(self, parts: list[ParameterNode[Any]], *args: Any, **kwargs: Any) -> Update:
+        assert self.writer is not None
+        self.writer.parameters, self.writer.context = parts, self.context
+        memory = self.writer.memory = FIFOBuffer(self.writer.memory_size)
+        for trial in self.trials[:-1]:
+            memory.add(({name: (value, None) for name, value in trial.values.items()}, trial.feedback))
+        found = self.writer.propose(*args, **kwargs)
+        return found if isinstance(found, Update) else Update(found)
+
+    def _unscored(self, *args: Any, **kwargs: Any) -> Update:
+        """Without a score there is nothing to search by: the model, if there is one, works on everything."""
+        if self.writer is None:
+            return Update(reason="no feedback holds a score: give backward(node, score=…) or Mixed(…, score=function)")
+        self.by, self.asked = MODEL, True
+        return self._ask([p for p in unique_parameters(self.parameters) if p.trainable], *args, **kwargs)
+
+    def _tried(self, axes: Mapping[str, Axis]) -> list[Tried]:
+        found: list[Tried] = []
+        for trial, level in zip(self.trials, levelled(self.trials, axes), strict=True):
+            if all(name in trial.values for name in axes):
+                values = {name: trial.values[name] for name in axes}
+                count = None
+                if trial.right is not None and trial.total is not None:
+                    count = Count(values, trial.right, trial.total, texts_of(trial, axes))
+                found.append(Tried(values, level, count))
+        return found
+
+    def _values(self, plain: Mapping[str, Any]) -> dict[ParameterNode[Any], Any]:
+        """Values by parameter, of those that differ from the present ones."""
+        found: dict[ParameterNode[Any], Any] = {}
+        for parameter in unique_parameters(self.parameters):
+            name, space = parameter.py_name, space_of(parameter)
+            if parameter.trainable and name in plain and plain_value(parameter) != plain[name]:
+                found[parameter] = plain[name] if space is None else space.read(plain[name], lambda value: value)
+        return found
+
+    def _back(self, best: Trial, why: str) -> Update:
+        self.by, self.asked = START, False
+        reason = f"{why}; the best values, with a score of {self.best_score:g}, stand"
+        return Update(self._values(best.values), reason=reason)
+
+    def _spent(self) -> dict[str, Any]:
+        return {} if self.writer is None else vars(self.writer.spent)
+
+    # --- files ---
+
+    @property
+    def writer_state(self) -> dict[str, Any]:
+        """The settings of the writer; its memory is the history."""
+        kept = () if self.writer is None else (name for name in self.writer._SAVED if name != "memory")
+        return {name: getattr(self.writer, name) for name in kept}
+
+    @writer_state.setter
+    def writer_state(self, state: dict[str, Any]) -> None:
+        for name, value in state.items():
+            if self.writer is not None:
+                setattr(self.writer, name, value)

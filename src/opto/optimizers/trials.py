@@ -1,0 +1,125 @@
+"""The shared history of a mixed run: what was tried, how it scored, and whose proposal it was. Pure functions of it."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+__all__ = [
+    "MODEL",
+    "SEARCH",
+    "START",
+    "Reading",
+    "Trial",
+    "best_of",
+    "levelled",
+    "read_score",
+    "rest_is_over",
+    "texts_of",
+]
+
+START, MODEL, SEARCH = "start", "model", "search"
+
+_SHARE = re.compile(r"(?<![\w.])(\d+)\s*(?:/|of|out of)\s*(\d+)(?![\w.]*\d)")
+_NUMBER = re.compile(r"(?<![\w.])[-+]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?(?![\w])")
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """The score in a feedback: `value` as it stands there, and `right` of `total` where it counts."""
+
+    value: float
+    right: int | None = None
+    total: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """One candidate: plain values by name, its score (higher is better; -inf failed, None unknown), who proposed it.
+
+    `asked`: the model was asked for it, also if it had nothing to say and the search took over.
+    """
+
+    values: Mapping[str, Any]
+    score: float | None
+    feedback: str = ""
+    by: str = START
+    asked: bool = False
+    right: int | None = None
+    total: int | None = None
+
+
+def read_score(feedback: Any) -> Reading | None:
+    """The score that a feedback is or holds: a number, "2 of 4", "2/4", or the only number in a text; else None.
+
+    >>> read_score(0.5).value, read_score("2 of 4 are right").value, read_score("delay: 35.5 s").value
+    (0.5, 0.5, 35.5)
+    >>> read_score("between 3 and 4") is None
+    True
+    """
+    if isinstance(feedback, (bool, int, float)):
+        return Reading(float(feedback)) if math.isfinite(feedback) else None
+    if not isinstance(feedback, str):
+        return None
+    shares = {(int(right), int(total)) for right, total in _SHARE.findall(feedback)}
+    if len(shares) == 1:
+        right, total = shares.pop()
+        if total > 0 and right <= total:
+            return Reading(right / total, right, total)
+    numbers = {float(text) for text in _NUMBER.findall(feedback)}
+    return Reading(numbers.pop()) if len(numbers) == 1 else None
+
+
+def best_of(trials: Sequence[Trial]) -> Trial | None:
+    """The trial with the highest score, the latest of several; None if none is scored."""
+    found = None
+    for trial in trials:
+        if _scored(trial) and (found is None or (trial.score or 0) >= (found.score or 0)):
+            found = trial
+    return found
+
+
+def _scored(trial: Trial) -> bool:
+    return trial.score is not None and math.isfinite(trial.score)
+
+
+def rest_is_over(trials: Sequence[Trial]) -> bool:
+    """Whether the model is to be asked again: at once after a gain, else after 1, 2, then always 4 trials."""
+    best, failures, since = -math.inf, 0, 0
+    for trial in trials:
+        gain = trial.score is not None and trial.score > best
+        since = 1 if trial.asked else since + 1
+        if trial.asked:
+            failures = 0 if gain and trial.by == MODEL else failures + 1
+        if gain and trial.score is not None:
+            best = trial.score
+    return since >= 1 << min(failures, 2)
+
+
+def texts_of(trial: Trial, searched: Collection[str]) -> tuple[tuple[str, str], ...]:
+    """The values of a trial that are not searched, comparable."""
+    return tuple(sorted((name, str(value)) for name, value in trial.values.items() if name not in searched))
+
+
+def levelled(trials: Sequence[Trial], searched: Collection[str]) -> list[float | None]:
+    """Scores as they would be under the first texts, so that numbers tried with different texts can be compared.
+
+    Texts are judged with numbers that were tried before; the difference is the texts' own, and is taken off.
+    """
+    first: dict[Any, float] = {}
+    levels: dict[Any, float] = {}
+    found: list[float | None] = []
+    for trial in trials:
+        texts = texts_of(trial, searched)
+        numbers = tuple(trial.values.get(name) for name in searched)
+        if not _scored(trial) or trial.score is None:
+            found.append(trial.score)
+            continue
+        if texts not in levels:
+            levels[texts] = trial.score - first.get(numbers, trial.score)
+        found.append(trial.score - levels[texts])
+        first.setdefault(numbers, trial.score - levels[texts])
+    return found

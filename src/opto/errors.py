@@ -5,6 +5,12 @@ OptoError
 ├── TraceMissingInputsError   a traced body read a node that it was not given
 ├── MissingExtraError         an optional package is not installed (also an ImportError)
 ├── LoadError                 a saved file is damaged, foreign or unsafe
+├── SandboxError              code that an optimizer wrote was stopped by its sandbox, or could not be run there
+│   ├── SandboxTimeoutError   it took longer than its limit of wall or CPU time
+│   ├── SandboxMemoryError    it needed more memory than its limit
+│   ├── SandboxCrashError     its process ended, was killed, or broke the protocol
+│   ├── SandboxForbiddenError it did something that is forbidden there
+│   └── SandboxValueError     a value cannot travel in or out
 ├── OptimizerError            an optimizer cannot go on
 │   └── ReplyError            a model's reply could not be used (says which part and why)
 │       └── SpaceError        a value is outside the space of its parameter (also a ValueError)
@@ -45,6 +51,12 @@ __all__ = [
     "OptoError",
     "ReplayMissError",
     "ReplyError",
+    "SandboxCrashError",
+    "SandboxError",
+    "SandboxForbiddenError",
+    "SandboxMemoryError",
+    "SandboxTimeoutError",
+    "SandboxValueError",
     "SpaceError",
     "TraceMissingInputsError",
 ]
@@ -104,6 +116,30 @@ class MissingExtraError(OptoError, ImportError):
 
 class LoadError(OptoError):
     """A saved file is damaged, was not written by us, or asks for code that loading must not run."""
+
+
+class SandboxError(OptoError):
+    """Code that an optimizer wrote was stopped by its sandbox, or could not be run there."""
+
+
+class SandboxTimeoutError(SandboxError, TimeoutError):
+    """The code took longer than its limit of wall or CPU time."""
+
+
+class SandboxMemoryError(SandboxError, MemoryError):
+    """The code needed more memory than its limit."""
+
+
+class SandboxCrashError(SandboxError):
+    """The process that ran the code ended: it exited, was killed by a signal, or broke the protocol."""
+
+
+class SandboxForbiddenError(SandboxError, PermissionError):
+    """The code did something that its sandbox forbids."""
+
+
+class SandboxValueError(SandboxError, TypeError):
+    """A value cannot travel between the program and the sandbox, or is too large to."""
 
 
 class OptimizerError(OptoError):

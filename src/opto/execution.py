@@ -1,0 +1,204 @@
+"""Where code that an optimizer wrote runs: the seam `Executor`, its records, and which executor is in force. A leaf.
+
+A text that an optimizer suggested is a `SuggestedText`; whoever is to run it makes a `Job` of it and hands it to
+`current_executor()`. The executors themselves are in `opto.sandbox`, loaded when the first one is needed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from importlib import import_module
+from threading import Lock
+from typing import Any, Protocol, runtime_checkable
+
+__all__ = [
+    "EXECUTORS",
+    "Executor",
+    "Job",
+    "Limits",
+    "Outcome",
+    "Scope",
+    "Shape",
+    "SuggestedText",
+    "Usage",
+    "current_executor",
+    "executor_named",
+    "set_default_executor",
+    "using",
+]
+
+
+class SuggestedText(str):
+    """A program text that an optimizer wrote. It remembers so through copies, pickles and files.
+
+    Ordinary text put in its place, `parameter._data = "..."`, is the user's own.
+    """
+
+    __slots__ = ()
+
+    def __copy__(self) -> SuggestedText:
+        return self
+
+    def __deepcopy__(self, memo: Any) -> SuggestedText:
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return SuggestedText, (str(self),)
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one call may use. `value_bytes` bounds its result and each value it exchanges, as they are written.
+
+    `output_bytes` is how much of stdout and of stderr is kept, `processes` how many threads it may have beside its
+    own (new processes are never allowed where the system can refuse them).
+    """
+
+    wall_seconds: float = 10.0
+    cpu_seconds: float = 10.0
+    memory_bytes: int = 1 << 30
+    output_bytes: int = 1 << 16
+    value_bytes: int = 1 << 24
+    processes: int = 16
+    open_files: int = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What a call used; `memory_bytes` is the most that its process ever held, 0 where the system does not tell."""
+
+    wall_seconds: float = 0.0
+    cpu_seconds: float = 0.0
+    memory_bytes: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class Scope:
+    """What a text sees around it: `names` are its globals (read when the call begins), `module` their `__name__`.
+
+    `flags` are compiler flags of the module, `owner` the class in whose body the function stands, for `super()`.
+    """
+
+    names: Mapping[str, Any] = field(default_factory=dict)
+    module: str = "__main__"
+    flags: int = 0
+    owner: type | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Job:
+    """One call: run `text`, then its function `name` with these arguments, in sight of `scope`.
+
+    With `describe` the function is defined but not called, and the value is its `Shape`.
+    """
+
+    text: str
+    name: str
+    args: tuple[Any, ...] = ()
+    kwargs: Mapping[str, Any] = field(default_factory=dict)
+    scope: Scope = field(default_factory=Scope)
+    describe: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """How a defined function is called.
+
+    `kind`: "plain", "coroutine", "generator" or "async generator". `parameters`: name, kind (as `inspect.Parameter`
+    counts them), whether it has a default, and that default if it is plain data.
+    """
+
+    kind: str
+    parameters: tuple[tuple[str, int, bool, Any], ...]
+    doc: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a job: `value`, or `error` as the exception to raise (its traceback shows lines of the text).
+
+    `changed` names what the function wrote to in its copies of the host's objects (`self.count`), which stays there.
+    """
+
+    value: Any = None
+    error: Exception | None = None
+    stdout: str = ""
+    stderr: str = ""
+    usage: Usage = field(default_factory=Usage)
+    changed: tuple[str, ...] = ()
+
+    def result(self) -> Any:
+        """The value; raises the error if there is one."""
+        if self.error is not None:
+            raise self.error
+        return self.value
+
+
+@runtime_checkable
+class Executor(Protocol):
+    """Runs code that an optimizer wrote. Whatever that code does comes back as an `Outcome`; neither method raises it.
+
+    Both may be called from many threads and tasks at once.
+    """
+
+    def run(self, job: Job, limits: Limits | None = None) -> Outcome:
+        """Runs a job to its end."""
+        ...
+
+    async def arun(self, job: Job, limits: Limits | None = None) -> Outcome:
+        """The same without blocking the event loop."""
+        ...
+
+
+EXECUTORS: dict[str, str] = {
+    "process": "opto.sandbox.process:ProcessExecutor",
+    "inprocess": "opto.sandbox.inprocess:InProcessExecutor",
+    "unsafe": "opto.sandbox.inprocess:UnsafeExecutor",
+    "monty": "opto.sandbox.monty:MontyExecutor",
+}
+"""Executors by name: module and class, loaded when first asked for."""
+
+_IN_FORCE: ContextVar[Executor | None] = ContextVar("opto_executor", default=None)
+_LOCK = Lock()
+_MADE: dict[str, Executor] = {}
+_DEFAULT: list[str | Executor] = ["process"]
+
+
+def executor_named(name: str) -> Executor:
+    """The one executor of this name that the program shares; KeyError lists the names there are."""
+    with _LOCK:
+        made = _MADE.get(name)
+        if made is None:
+            if name not in EXECUTORS:
+                raise KeyError(f"There is no executor {name!r}: choose one of {', '.join(EXECUTORS)}.")
+            module, _, attribute = EXECUTORS[name].partition(":")
+            made = _MADE[name] = getattr(import_module(module), attribute)()
+        return made
+
+
+def current_executor() -> Executor:
+    """The executor of this context, else the default one: `process`, unless the program chose another."""
+    executor = _IN_FORCE.get()
+    if executor is None:
+        default = _DEFAULT[0]
+        executor = executor_named(default) if isinstance(default, str) else default
+    return executor
+
+
+def set_default_executor(executor: str | Executor) -> None:
+    """Chooses, for the whole program, who runs code that an optimizer wrote where no `using` block says otherwise."""
+    _DEFAULT[0] = executor
+
+
+@contextmanager
+def using(executor: str | Executor) -> Generator[Executor]:
+    """Code that an optimizer wrote runs in `executor` (or the one of that name) inside the block, in this context."""
+    chosen = executor_named(executor) if isinstance(executor, str) else executor
+    token = _IN_FORCE.set(chosen)
+    try:
+        yield chosen
+    finally:
+        _IN_FORCE.reset(token)

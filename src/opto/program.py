@@ -1,0 +1,138 @@
+"""From the text of a function to code objects: compiled once, with the names that it reads and writes. A leaf.
+
+Imports the standard library only; what runs the code, here or in another process, builds on it.
+"""
+
+from __future__ import annotations
+
+import ast
+import dis
+import re
+import textwrap
+from collections.abc import Iterator
+from functools import lru_cache
+from types import CodeType, FrameType
+from typing import NamedTuple
+
+__all__ = [
+    "CODE_FILE",
+    "DEFINE",
+    "RUNNING",
+    "TEXT",
+    "Program",
+    "compiled",
+    "compiled_inside",
+    "text_behind",
+]
+
+CODE_FILE = "<string>"
+"""The file name in the SyntaxError of a text that is not Python."""
+
+RUNNING = "<trainable code>"
+"""The file name of running code that came from a parameter; code that it runs by `exec` has another."""
+
+TEXT = "__trace_code_text__"
+"""The global under which running code holds the text that it came from."""
+
+DEFINE = "__define__"
+"""The function that `compiled_inside` wraps a text in; called with the class, it returns the names defined."""
+
+_STORES = {"STORE_NAME", "STORE_GLOBAL", "DELETE_NAME", "DELETE_GLOBAL"}
+_LOADS = {"LOAD_NAME", "LOAD_GLOBAL", "LOAD_FROM_DICT_OR_GLOBALS"}
+_LOOKS_AROUND = {"eval", "exec", "globals", "vars", "locals"}
+_INDENTED_DEF = re.compile(r"^([ \t]+)(?:def\b|async\b|@)", re.MULTILINE)
+
+
+class Program(NamedTuple):
+    """A compiled text, the global names that it reads and writes, and whether it may read others.
+
+    `lasting`: it only imports and defines, so that running it again would change nothing. Any other text is run for
+    each call, as a list that it makes must be empty when the next call begins.
+    """
+
+    code: CodeType
+    reads: frozenset[str]
+    writes: frozenset[str]
+    dynamic: bool
+    lasting: bool
+
+
+@lru_cache(maxsize=512)
+def compiled(text: str, flags: int = 0) -> Program:
+    """Compiles a text once; SyntaxError if it is not Python. `flags` are those of the original function's module."""
+    code = _compile(text, flags)
+    reads: set[str] = set()
+    writes: set[str] = set()
+    for part in _parts(code):
+        for step in dis.get_instructions(part):
+            if step.opname in _LOADS:
+                reads.add(step.argval)
+            elif step.opname in _STORES and (part is code or step.opname.endswith("GLOBAL")):
+                writes.add(step.argval)
+    return Program(code, frozenset(reads), frozenset(writes), bool(reads & _LOOKS_AROUND), _is_lasting(text))
+
+
+def _is_lasting(text: str) -> bool:
+    try:
+        return all(_only_defines(statement) for statement in ast.parse(_straightened(text)).body)
+    except SyntaxError:  # only what `_straightened` cannot read after all: it may do anything
+        return False
+
+
+def _only_defines(statement: ast.stmt) -> bool:
+    if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef):
+        defaults = [*statement.args.defaults, *(d for d in statement.args.kw_defaults if d is not None)]
+        return not statement.decorator_list and all(isinstance(d, ast.Constant) for d in defaults)
+    documents = isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)
+    return documents or isinstance(statement, ast.Import | ast.ImportFrom | ast.Pass)
+
+
+def _parts(code: CodeType) -> Iterator[CodeType]:
+    yield code
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield from _parts(constant)
+
+
+def _compile(text: str, flags: int) -> CodeType:
+    try:
+        return _compile_exactly(text, flags)
+    except IndentationError:
+        straight = _straightened(text)
+        if straight == text:
+            raise
+        try:
+            return _compile_exactly(straight, flags)
+        except SyntaxError:
+            pass
+        raise
+
+
+def _compile_exactly(tree: str | ast.Module, flags: int) -> CodeType:
+    try:
+        code: CodeType = compile(tree, RUNNING, "exec", flags=flags, dont_inherit=True)
+    except SyntaxError as error:
+        error.filename = CODE_FILE
+        raise
+    return code
+
+
+def _straightened(text: str) -> str:
+    """A nested function whose first line lost its indentation, or a wholly indented one, moved to the left margin."""
+    lost = _INDENTED_DEF.search(text) if text[:1].strip() else None
+    return textwrap.dedent(lost.group(1) + text if lost else text)
+
+
+def compiled_inside(text: str, flags: int = 0) -> CodeType:
+    """`text` inside a function that gives it the cell `__class__`, which super() without arguments needs."""
+    tree = ast.parse(_straightened(text))
+    around = ast.parse(f"def {DEFINE}(__class__):\n    return locals()")
+    function = around.body[0]
+    assert isinstance(function, ast.FunctionDef)
+    function.body[:0] = tree.body
+    return _compile_exactly(around, flags)
+
+
+def text_behind(frame: FrameType) -> str | None:
+    """The text from a parameter that this frame runs; None for ordinary code."""
+    return frame.f_globals.get(TEXT) if frame.f_code.co_filename == RUNNING else None

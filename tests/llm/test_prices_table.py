@@ -3,15 +3,31 @@
 from __future__ import annotations
 
 import json
+import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+import opto.llm.prices
 from opto.errors import LLMConfigError
-from opto.llm import FREE, LocalLLM, Metered, OpenAICompatible, Price, PriceTable, Response, ScriptedLLM, Usage
+from opto.llm import (
+    FREE,
+    LocalLLM,
+    LongPrice,
+    Metered,
+    OpenAICompatible,
+    Price,
+    PriceTable,
+    Response,
+    ScriptedLLM,
+    Usage,
+)
 from opto.llm.prices import price_of
 
+ROOT = Path(__file__).parent.parent.parent
 ASK = [{"role": "user", "content": "hi"}]
 
 
@@ -22,6 +38,11 @@ ASK = [{"role": "user", "content": "hi"}]
         ("openai/gpt-4o-mini-2024-07-18", Price(0.15, 0.6)),
         ("claude-sonnet-4-5-20250929", Price(3, 15)),
         ("gpt-4-0613", Price(30, 60)),
+        ("gpt-4o-2024-05-13", Price(5, 15)),
+        ("text-embedding-3-small", Price(0.02, 0)),
+        ("azure/eu/gpt-4o", None),
+        ("vertex_ai/claude-haiku-4-5", None),
+        ("gpt-3.5-turbo-mini", None),
         ("gpt-4o-audio-preview", None),
         ("gpt-4o-mini-tts", None),
         ("my-model", None),
@@ -75,3 +96,43 @@ def test_the_meter_adds_costs_and_one_unknown_makes_the_sum_unknown() -> None:
     assert llm.spent.cost == 4.0
     llm(ASK)
     assert llm.spent.cost is None and llm.spent.priced == 4.0 and llm.spent.unpriced == 1
+
+
+def test_a_long_prompt_is_dearer_as_a_whole() -> None:
+    price = PriceTable.of().price("gemini-2.5-pro")
+    assert price == Price(1.25, 10, LongPrice(200_000, 2.5, 15))
+    assert price.of(200_000, 0) == pytest.approx(0.25) and price.of(200_001, 0) == pytest.approx(0.5, abs=1e-4)
+    with pytest.raises(LLMConfigError, match="'own'"):
+        PriceTable.of({"own": {"prompt": 1, "completion": 1, "long": {"above": 9, "prompt": 2}}})
+
+
+def test_the_dearer_of_two_prices_bounds_both() -> None:
+    one, two = Price(1, 9, LongPrice(100, 5, 9)), Price(2, 3)
+    both = one.dearer(two)
+    assert both == two.dearer(one) == Price(2, 9, LongPrice(100, 5, 9)) and two.dearer(FREE) == two
+    for prompt, reply in ((0, 50), (99, 1), (101, 0), (10_000, 10_000)):
+        assert (both.of(prompt, reply) or 0) >= max(one.of(prompt, reply) or 0, two.of(prompt, reply) or 0)
+
+
+def test_the_packaged_list_says_where_and_when_its_prices_were_read() -> None:
+    data = json.loads(Path(opto.llm.prices.__file__).with_name("prices.json").read_text(encoding="utf-8"))
+    assert re.fullmatch(r"litellm \d+\.\d+\.\d+ .*", data["source"]) and re.fullmatch(r"\d{4}-\d\d-\d\d", data["read"])
+    assert all(prices["prompt"] > 0 for prices in data["models"].values()), "free is what somebody says is free"
+
+
+def test_the_list_is_compared_with_that_of_litellm(tmp_path: Path) -> None:
+    def entry(prompt: float, provider: str = "openai", **rest: float) -> dict[str, Any]:
+        costs = {"input_cost_per_token": prompt * 1e-6, "output_cost_per_token": 10e-6}
+        return {"litellm_provider": provider, "mode": "chat", **costs, **rest}
+
+    file = tmp_path / "theirs.json"
+    same = {"gpt-4o": entry(2.5), "gpt-4o-2024-08-06": entry(2.5), "azure/gpt-4o": entry(9, "azure")}
+    for models, code, said in (
+        (same, 0, "2 names compared, 0 differ"),
+        ({**same, "gpt-4o-2024-08-06": entry(3), "gpt-99": entry(1)}, 1, "gpt-4o-2024-08-06: ours 2.5 / 10, theirs 3"),
+        ({"gpt-4o": entry(2.5, input_cost_per_token_above_9k_tokens=1.0)}, 1, "1 differ"),
+    ):
+        file.write_text(json.dumps(models))
+        command = [sys.executable, str(ROOT / "bench" / "prices.py"), "--from", str(file)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == code and said in done.stdout, done.stderr

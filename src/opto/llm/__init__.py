@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from opto.llm.limit import Limited, Slots
     from opto.llm.local import LocalLLM
     from opto.llm.pace import Clock, Pace, Paced
-    from opto.llm.prices import FREE, Price, PriceTable
+    from opto.llm.prices import FREE, LongPrice, Price, PriceTable
     from opto.llm.profile import ModelProfile, profile_of
     from opto.llm.record import RecordLLM, ReplayLLM
     from opto.llm.resolve import default_llm
@@ -64,6 +64,7 @@ __all__ = [
     "Forecast",
     "Limited",
     "LocalLLM",
+    "LongPrice",
     "MemoryStore",
     "Message",
     "Messages",
@@ -120,7 +121,7 @@ _FILES: dict[str, tuple[str, ...]] = {
     "limit": ("Limited", "Slots"),
     "local": ("LocalLLM",),
     "pace": ("Clock", "Pace", "Paced"),
-    "prices": ("FREE", "Price", "PriceTable"),
+    "prices": ("FREE", "LongPrice", "Price", "PriceTable"),
     "profile": ("ModelProfile", "profile_of"),
     "record": ("RecordLLM", "ReplayLLM"),
     "resolve": ("default_llm",),

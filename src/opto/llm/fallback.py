@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import reduce
 from typing import Any
 
 from opto.errors import (
@@ -79,7 +80,7 @@ class Fallback(FlowLLM):
         known = [price for price in prices if isinstance(price, Price)]
         if len(known) < len(prices):
             return None
-        return Price(max(price.prompt for price in known), max(price.completion for price in known))
+        return reduce(Price.dearer, known)
 
     def flow(self, messages: Messages, options: dict[str, Any]) -> Flow[Response]:
         last = len(self.llms) - 1

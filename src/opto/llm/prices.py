@@ -7,7 +7,7 @@ import math
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -15,28 +15,53 @@ from typing import Any
 from opto.errors import LLMConfigError
 from opto.llm.profile import profile_of
 
-__all__ = ["FREE", "Price", "PriceSource", "PriceTable", "price_of"]
+__all__ = ["FREE", "LongPrice", "Price", "PriceSource", "PriceTable", "price_of"]
 
 VARIABLE = "OPTO_LLM_PRICES"
 # What services append to a model's name when they date it: -2024-08-06, -20250929, -0613, @20250929, -latest.
 _DATED = re.compile(r"[-@](\d{4}-\d{2}-\d{2}|\d{8}|\d{4}|latest)$")
 
 
+# Before a model's name: whose list price a name is. Resellers and regions ask for prices of their own.
+_MAKERS = frozenset({"anthropic", "deepseek", "gemini", "google", "mistral", "mistralai", "openai", "xai"})
+
+
+@dataclass(frozen=True, slots=True)
+class LongPrice:
+    """What a call costs whose prompt is longer than `above` tokens, the whole of it; in dollars per million."""
+
+    above: float
+    prompt: float
+    completion: float
+
+
 @dataclass(frozen=True, slots=True)
 class Price:
-    """US dollars per million tokens of the prompt and of the completion.
+    """US dollars per million tokens of the prompt and of the completion, and those of long prompts if they differ.
 
     >>> Price(2.5, 10).of(1_000_000, 100_000)
+    3.5
+    >>> Price(1, 10, LongPrice(200_000, 2, 15)).of(1_000_000, 100_000)
     3.5
     """
 
     prompt: float
     completion: float
+    long: LongPrice | None = None
+
+    def dearer(self, other: Price) -> Price:
+        """No cheaper than either, whatever is asked."""
+        long = None
+        if self.long is not None or other.long is not None:
+            rates = [price.long or LongPrice(math.inf, price.prompt, price.completion) for price in (self, other)]
+            long = LongPrice(*(pick(astuple(rate)[k] for rate in rates) for k, pick in enumerate((min, max, max))))
+        return Price(max(self.prompt, other.prompt), max(self.completion, other.completion), long)
 
     def of(self, prompt_tokens: int | None, completion_tokens: int | None) -> float | None:
         """Dollars for so many tokens; None when a count is unknown and would cost something."""
         total = 0.0
-        for price, tokens in ((self.prompt, prompt_tokens), (self.completion, completion_tokens)):
+        rate = self.long if self.long is not None and (prompt_tokens or 0) > self.long.above else self
+        for price, tokens in ((rate.prompt, prompt_tokens), (rate.completion, completion_tokens)):
             if tokens is None and price:
                 return None
             total += price * (tokens or 0) / 1e6
@@ -60,7 +85,11 @@ class PriceTable:
 
     @classmethod
     def of(
-        cls, source: PriceSource | PriceTable | None = None, environment: Mapping[str, str] | None = None
+        cls,
+        source: PriceSource | PriceTable | None = None,
+        environment: Mapping[str, str] | None = None,
+        *,
+        packaged: bool = True,
     ) -> PriceTable:
         """The packaged prices, then those of the file that OPTO_LLM_PRICES names, then `source`: the last one counts.
 
@@ -69,7 +98,7 @@ class PriceTable:
         if isinstance(source, PriceTable):
             return source
         named = (os.environ if environment is None else environment).get(VARIABLE)
-        layers = [dict(_packaged()), _from_file(Path(named)) if named else {}]
+        layers = [dict(_packaged()) if packaged else {}, _from_file(Path(named)) if named else {}]
         if isinstance(source, Mapping):
             layers.append(_parsed(source, "the prices given"))
         elif source is not None:
@@ -77,8 +106,9 @@ class PriceTable:
         return cls({name: price for layer in layers for name, price in layer.items()})
 
     def price(self, model: str) -> Price | None:
-        """The price of a model by its name, without the provider before it and the date behind it if need be."""
-        for name in (model, model.rpartition("/")[2]):
+        """The price of a model by its name, without its maker before it and the date behind it if need be."""
+        maker, _, bare = model.rpartition("/")
+        for name in (model, bare) if maker in _MAKERS else (model,):
             price = self.prices.get(name) or self.prices.get(_DATED.sub("", name))
             if price is not None:
                 return price
@@ -121,10 +151,12 @@ def _price(name: str, given: Any, where: str) -> Price:
     if isinstance(given, Price):
         return given
     pair: Any = (given.get("prompt"), given.get("completion")) if isinstance(given, Mapping) else given
+    long = given.get("long") if isinstance(given, Mapping) else None
     try:
         prompt, completion = (float(number) for number in pair)
-    except (TypeError, ValueError) as error:
+        dearer = None if long is None else LongPrice(*(float(long[key]) for key in ("above", "prompt", "completion")))
+    except (TypeError, ValueError, KeyError) as error:
         raise LLMConfigError(f"{where}: the price of '{name}' must be two numbers, not {given!r}.") from error
-    if not (0 <= prompt < math.inf and 0 <= completion < math.inf):
+    if not all(0 <= number < math.inf for number in (prompt, completion, *(astuple(dearer) if dearer else ()))):
         raise LLMConfigError(f"{where}: the price of '{name}' must not be negative or infinite ({given!r}).")
-    return Price(prompt, completion)
+    return Price(prompt, completion, dearer)

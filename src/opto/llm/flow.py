@@ -25,6 +25,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from opto.llm.base import LLM, Messages, Options, Response, identity_of
+from opto.llm.embedding import Embeds
 from opto.llm.profile import ModelProfile, profile_of
 
 __all__ = ["Effect", "Flow", "FlowLLM", "Wrapper", "arun", "ask", "blocking", "run", "running_loop", "sleep"]
@@ -102,7 +103,7 @@ def running_loop() -> asyncio.AbstractEventLoop | None:
         return None
 
 
-class FlowLLM(ABC):
+class FlowLLM(Embeds, ABC):
     """A model written as one flow; both calls of the `LLM` protocol follow from it."""
 
     @abstractmethod

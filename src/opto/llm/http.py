@@ -15,11 +15,14 @@ import httpx
 from opto.errors import LLMConfigError, LLMRequestError, LLMResponseError
 from opto.llm.base import Messages, Response
 from opto.llm.clients import Clients
+from opto.llm.embedding import text_of
 from opto.llm.faults import from_exception, from_status, quote, shown_url
-from opto.llm.flow import Effect, Flow, FlowLLM, arun, run
+from opto.llm.flow import Effect, Flow, FlowLLM
 from opto.llm.profile import ModelProfile, known_profile
 from opto.llm.replies import parse_completion, parse_embedding
 from opto.llm.stream import Stream
+
+_OURS = frozenset({"embedding", "stream", "timeout"})  # options that are not sent with a text to embed
 
 __all__ = ["ApiKey", "EnvKey", "OpenAICompatible", "Wire"]
 
@@ -111,19 +114,13 @@ class OpenAICompatible(FlowLLM):
         return f"{shown_url(self.base_url)}|{self.model_name}|{json.dumps(self.defaults, sort_keys=True, default=repr)}"
 
     def flow(self, messages: Messages, options: dict[str, Any]) -> Flow[Response]:
+        if options.get("embedding"):
+            return (yield from self._embed(messages, options))
         call = self._call("chat/completions", self._completion(messages, options), options.get("timeout"))
         if options.get("stream"):
             return cast(Response, (yield from self._open(call)))
         body = yield from self._exchange(call)
         return parse_completion(body, str(call.request.url))
-
-    def embed(self, text: str) -> tuple[float, ...]:
-        """The embedding vector of `text` by this model."""
-        return run(self._embed(text))
-
-    async def aembed(self, text: str) -> tuple[float, ...]:
-        """`embed` without blocking."""
-        return await arun(self._embed(text))
 
     def post(self, path: str, payload: Mapping[str, Any]) -> Flow[bytes]:
         """A flow that sends JSON to `path` under the base URL and gives the reply's body."""
@@ -136,14 +133,16 @@ class OpenAICompatible(FlowLLM):
     def __repr__(self) -> str:
         return f"{type(self).__name__}({shown_url(self.base_url)!r}, {self.model_name!r})"
 
-    def _embed(self, text: str) -> Flow[tuple[float, ...]]:
-        call = self._call("embeddings", {"model": self.model_name, "input": text}, None)
+    def _embed(self, messages: Messages, options: Mapping[str, Any]) -> Flow[Response]:
+        asked = {name: value for name, value in options.items() if name not in _OURS and value is not None}
+        payload = {"model": self.model_name, **asked, "input": text_of(_plain(messages))}
+        call = self._call("embeddings", payload, options.get("timeout"))
         body = yield from self._exchange(call)
         return parse_embedding(body, str(call.request.url))
 
     def _completion(self, messages: Messages, options: Mapping[str, Any]) -> dict[str, Any]:
-        given = {"model": self.model_name, **self.defaults, **options, "messages": _plain(messages)}
-        given.pop("timeout", None)
+        asked = {name: value for name, value in options.items() if name not in ("embedding", "timeout")}
+        given = {"model": self.model_name, **self.defaults, **asked, "messages": _plain(messages)}
         if given.get("stream"):
             given.setdefault("stream_options", {"include_usage": True})
         payload = {name: value for name, value in given.items() if value is not None}

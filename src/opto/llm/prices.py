@@ -78,7 +78,7 @@ class PriceTable:
 
     >>> table = PriceTable.of({"my-model": (1, 2)})
     >>> table.price("my-model"), table.price("openai/gpt-4o-2024-08-06"), table.price("somebody's")
-    (Price(prompt=1.0, completion=2.0), Price(prompt=2.5, completion=10.0), None)
+    (Price(prompt=1.0, completion=2.0, long=None), Price(prompt=2.5, completion=10.0, long=None), None)
     """
 
     prices: Mapping[str, Price]

@@ -54,14 +54,17 @@ def parse_chunk(data: str, url: str) -> Chunk:
     )
 
 
-def parse_embedding(body: bytes, url: str) -> tuple[float, ...]:
-    """Read the first vector of an embeddings reply."""
-    rows = parse_json(body, url).get("data")
+def parse_embedding(body: bytes, url: str) -> Response:
+    """Read the first vector of an embeddings reply: the response's text is that vector in JSON."""
+    data = parse_json(body, url)
+    rows, model = data.get("data"), data.get("model")
     row = rows[0] if isinstance(rows, list) and rows else None
     vector = row.get("embedding") if isinstance(row, dict) else None
     if not isinstance(vector, list) or not vector or not all(_is_number(x) for x in vector):
         raise _bad(url, f"the reply holds no embedding ({_glimpse(body)})")
-    return tuple(float(x) for x in vector)
+    text = json.dumps([float(x) for x in vector])
+    usage = Usage(_usage(data.get("usage")).prompt_tokens, 0)
+    return Response.of(text, usage=usage, model=model if isinstance(model, str) else None)
 
 
 def _choice(choice: Any, index: int, url: str) -> Choice:

@@ -91,6 +91,8 @@ def likely_tokens(text_bytes: int) -> int:
 
 def longest_reply(options: Mapping[str, Any]) -> int | None:
     """How many tokens all choices together may have; None when the request does not bound them."""
+    if options.get("embedding"):
+        return 0
     limits = (options.get(name) for name in ("max_tokens", "max_completion_tokens"))
     given = [limit for limit in limits if isinstance(limit, int)]
     return min(given) * _choices(options) if given else None

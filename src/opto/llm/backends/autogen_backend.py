@@ -42,6 +42,8 @@ class AutoGenLLM(Backend):
 
     def create(self, **config: Any) -> Any:
         """Complete a chat."""
+        if config.get("embedding"):
+            raise LLMConfigError("AutoGen's client gives no vectors: embed with OpenAICompatible or LiteLLM.")
         return self._live().create(**{**self.default_options, **config})
 
     def _build(self) -> Any:

@@ -8,12 +8,13 @@ from typing import Any
 
 from opto.llm.abstract import AbstractModel
 from opto.llm.base import identity_of
+from opto.llm.embedding import Embeds
 from opto.llm.profile import ModelProfile, profile_of
 
 __all__ = ["Backend"]
 
 
-class Backend(AbstractModel):
+class Backend(Embeds, AbstractModel):
     """A model whose factory builds an `LLM`; `default_options` hold wherever a call says nothing."""
 
     def __init__(self, factory: Callable[[], Any], reset_freq: float | None = None) -> None:

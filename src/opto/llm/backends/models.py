@@ -6,17 +6,20 @@ import functools
 import importlib
 import importlib.util
 import inspect
+import json
 import os
 from typing import Any
 
 from opto.llm.auto_retry import retry_with_exponential_backoff
 from opto.llm.backends.common import Backend
-from opto.llm.base import LLM
+from opto.llm.base import LLM, Messages, Response, Usage
+from opto.llm.embedding import text_of
 from opto.llm.local.model import LocalLLM
 from opto.llm.profile import ModelProfile, known_profile
 from opto.llm.resolve import configured_llm, local_llm, named_model
 from opto.llm.retry import Retry, RetryPolicy
 from opto.llm.routes import AzureToken, custom, transport_for
+from opto.llm.usage import told
 
 __all__ = ["CustomLLM", "EmbeddedLLM", "LiteLLM", "LiteLLMTransport"]
 
@@ -68,9 +71,14 @@ class LiteLLMTransport:
         return f"litellm|{self.model_name}"
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        completion = importlib.import_module("litellm").completion
-        call = functools.partial(completion, self.model_name, *args, **{**self._credentials(), **kwargs})
+        ask = self._vector if kwargs.get("embedding") else importlib.import_module("litellm").completion
+        call = functools.partial(ask, self.model_name, *args, **{**self._credentials(), **kwargs})
         return retry_with_exponential_backoff(call, self.max_retries, self.base_delay, f"LiteLLM {self.model_name}")
+
+    def _vector(self, model: str, messages: Messages, embedding: bool = True, **options: Any) -> Response:
+        given = {name: value for name, value in options.items() if value is not None}
+        reply = importlib.import_module("litellm").embedding(model=model, input=text_of(messages), **given)
+        return Response.of(json.dumps(reply.data[0]["embedding"]), usage=Usage(told(reply)[0], 0), model=model)
 
     def _credentials(self) -> dict[str, Any]:
         scope = os.environ.get("AZURE_TOKEN_PROVIDER_SCOPE")

@@ -70,6 +70,8 @@ class LocalLLM(FlowLLM):
         return self._connect().base_url
 
     def flow(self, messages: Messages, options: dict[str, Any]) -> Flow[Response]:
+        if options.get("embedding"):
+            raise LLMConfigError("LocalLLM gives no vectors: embed with a server that does, such as Ollama's.")
         if options.get("stream"):
             raise LLMConfigError("LocalLLM gives whole replies: leave out stream=True.")
         wanted = options.get("n") or 1

@@ -94,7 +94,7 @@ async def test_a_hundred_tasks_embed_not_once_too_often(vectors: Any) -> None:
 
 
 def test_a_failed_vector_is_tried_again(vectors: Any, wire: Any) -> None:
-    vectors.script = [wire.fail(430), wire.fail(503), wire.send(VECTOR)]
+    vectors.script = [wire.fail(429), wire.fail(503), wire.send(VECTOR)]
     llm = Retry(OpenAICompatible(vectors.url, MODEL), RetryPolicy(attempts=2, now=lambda seconds: None))
     with pytest.raises(LLMRateLimitError):
         Retry(OpenAICompatible(vectors.url, MODEL), RetryPolicy(attempts=1)).embed("text")
@@ -119,7 +119,9 @@ def test_models_that_cannot_say_so(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_named_backends_embed(vectors: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TRACE_CUSTOMLLM_URL", vectors.url)
-    assert CustomLLM(MODEL).embed("a") == asyncio.run(CustomLLM(MODEL).aembed("a")) == (1.0, 0.1)
+    llm = CustomLLM(MODEL).with_defaults({"temperature": 0})
+    assert llm.embed("a") == asyncio.run(llm.aembed("a")) == (1.0, 0.1)
+    assert vectors.requests[0][2] == {"model": MODEL, "input": "a"}
     asked: list[dict[str, Any]] = []
 
     def embedding(**given: Any) -> Any:
@@ -132,8 +134,8 @@ def test_the_named_backends_embed(vectors: Any, monkeypatch: pytest.MonkeyPatch)
     fake.completion = None  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "litellm", fake)
     budget = Budget(money=1.0)
-    llm = budget.wrap(LiteLLM(MODEL))
-    assert llm.embed("a", dimensions=2) == asyncio.run(llm.aembed("a")) == (1.0, 0.1)
+    paid = budget.wrap(LiteLLM(MODEL))
+    assert paid.embed("a", dimensions=2) == asyncio.run(paid.aembed("a")) == (1.0, 0.1)
     assert asked == [{"model": MODEL, "input": "a", "dimensions": 2}, {"model": MODEL, "input": "a"}]
     assert budget.spent.tokens == 14 and budget.spent.money == pytest.approx(14 * 0.02e-6)
 

@@ -141,8 +141,8 @@ class OpenAICompatible(FlowLLM):
         return parse_embedding(body, str(call.request.url))
 
     def _completion(self, messages: Messages, options: Mapping[str, Any]) -> dict[str, Any]:
-        asked = {name: value for name, value in options.items() if name not in ("embedding", "timeout")}
-        given = {"model": self.model_name, **self.defaults, **asked, "messages": _plain(messages)}
+        asked = {"model": self.model_name, **self.defaults, **options, "messages": _plain(messages)}
+        given = {name: value for name, value in asked.items() if name not in ("embedding", "timeout")}
         if given.get("stream"):
             given.setdefault("stream_options", {"include_usage": True})
         payload = {name: value for name, value in given.items() if value is not None}

@@ -41,7 +41,11 @@ class Backend(Embeds, AbstractModel):
         return f"{identity_of(self._live())}|{defaults}"
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        return super().__call__(*args, **{**self.default_options, **kwargs})
+        return super().__call__(*args, **self._completed(kwargs))
 
     async def acall(self, *args: Any, **kwargs: Any) -> Any:
-        return await super().acall(*args, **{**self.default_options, **kwargs})
+        return await super().acall(*args, **self._completed(kwargs))
+
+    def _completed(self, options: dict[str, Any]) -> dict[str, Any]:
+        """With the defaults, which are for answers and not for vectors."""
+        return options if options.get("embedding") else {**self.default_options, **options}

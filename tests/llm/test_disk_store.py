@@ -19,7 +19,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from opto.errors import LLMConfigError, LoadError
+from opto.errors import LoadError
 from opto.llm import CachedLLM, Choice, Message, Response, ScriptedLLM, SQLiteStore, Usage, codec
 
 ASK = [{"role": "user", "content": "hi"}]
@@ -199,9 +199,15 @@ def test_what_cannot_be_kept_is_still_given(store: SQLiteStore, caplog: pytest.L
     ]
 
 
-def test_streams_are_not_kept(store: SQLiteStore) -> None:
-    with pytest.raises(LLMConfigError, match="stream"):
-        CachedLLM(ScriptedLLM(["x"]), store)(ASK, stream=True)
+def test_a_stream_is_kept_when_it_has_ended(store: SQLiteStore) -> None:
+    llm: Any = CachedLLM(ScriptedLLM(["left", "read"]), store)
+    llm(ASK, stream=True).close()
+    assert len(store) == 0, "what was not read to its end is not an answer"
+    assert [chunk.text for chunk in llm(ASK, stream=True)] == ["read"] and len(store) == 1
+    assert llm(ASK).text == "read" and [chunk.text for chunk in llm(ASK, stream=True)] == ["read"]
+    assert (llm.stats.hits, llm.stats.misses) == (2, 2)
+    text = CachedLLM(ScriptedLLM(["x", "y"]))(ASK, stream=True, own={1})
+    assert [chunk.text for chunk in text] == ["x"], "a request without a key still streams"  # type: ignore[attr-defined]
 
 
 def test_durable_waits_for_the_disk(tmp_path: Path) -> None:

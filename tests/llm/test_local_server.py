@@ -56,6 +56,8 @@ class Handler(BaseHTTPRequestHandler):
             os._exit(3)
         if last["content"] == "die always":
             os._exit(3)
+        if body.get("stream"):
+            return self.stream()
         begun = last["content"] if last["role"] == "assistant" else ""
         n = body.get("n", 1)
         choices = [{"message": {"content": begun + "one two s%s" % body.get("seed")}} for _ in range(n)]
@@ -65,6 +67,12 @@ class Handler(BaseHTTPRequestHandler):
         data = json.dumps(data).encode()
         self.send_response(200); self.send_header("Content-Length", str(len(data))); self.end_headers()
         self.wfile.write(data)
+    def stream(self):
+        self.send_response(200); self.send_header("Content-Type", "text/event-stream"); self.end_headers()
+        for text, end in (("one", None), (" two", "stop")):
+            choice = {"index": 0, "delta": {"content": text}, "finish_reason": end}
+            self.wfile.write(b"data: " + json.dumps({"choices": [choice]}).encode() + b"\\n\\n")
+        self.wfile.write(b"data: [DONE]\\n\\n")
     def log_message(self, *args): pass
 server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
 threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -238,12 +246,29 @@ def test_the_real_server_on_small_weights(tmp_path: Path) -> None:
     said = [guarded(ASK, **short).text, asyncio.run(guarded.acall(ASK, **short)).text]
     assert said[0] == said[1] == ReplayLLM(tmp_path / "run.jsonl")(ASK, **short).text
     assert budget.spent.calls == paid.spent.calls == 1 and paid.spent.cost == budget.spent.money == 0.0
+    stream: Any = llm(ASK, **short, stream=True)
+    pieces = [chunk.text for chunk in stream]
+    assert "".join(pieces) == said[0] == "".join(asyncio.run(_aread(llm, ASK, **short))) and len(pieces) > 2
+    assert stream.whole.usage.completion_tokens == 5 and stream.whole.choices[0].finish_reason == "length"
+    assert "".join(asyncio.run(_aread(llm, begun, max_tokens=6))) == llm(begun, max_tokens=6, temperature=0).text
+    for _ in range(4):  # more than its slots: one that is left must be free again
+        with llm([{"role": "user", "content": "Tell a long story"}], stream=True) as story:  # type: ignore[attr-defined]
+            assert next(story)
+    assert llm(ASK, **short).text == said[0]
     with pytest.raises(LLMTimeoutError):
         Timeout(llm, 0.001)([{"role": "user", "content": "Tell a long story"}], max_tokens=200)
     guarded.store.close()  # type: ignore[attr-defined]
     close_servers()
 
 
-def test_streams_are_refused_clearly(weights: Path, fake: None) -> None:
-    with pytest.raises(LLMConfigError, match="stream"):
-        LocalLLM(weights)(ASK, stream=True)
+async def _aread(llm: Any, messages: Any, **options: Any) -> list[str]:
+    return [chunk.text async for chunk in await llm.acall(messages, stream=True, **options)]
+
+
+@pytest.mark.usefixtures("fake")
+def test_it_streams_and_a_server_that_dies_first_is_started_again(weights: Path) -> None:
+    llm: Any = LocalLLM(weights)
+    assert [chunk.text for chunk in llm(ASK, stream=True)] == ["one", " two"] == asyncio.run(_aread(llm, ASK))
+    assert [chunk.text for chunk in llm([{"role": "user", "content": "die"}], stream=True)] == ["one", " two"]
+    with pytest.raises(LLMConfigError, match="one answer at a time"):
+        llm(ASK, stream=True, n=2)

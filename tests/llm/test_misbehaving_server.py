@@ -41,6 +41,7 @@ from opto.llm import (
 )
 
 ASK = [{"role": "user", "content": "hi ✓ \ud83c"}]
+HUGE = json.dumps({"choices": [{"message": {"content": "x" * 10_000_000}}]}).encode()
 PRICES = {"m": (1, 1)}
 
 
@@ -66,7 +67,6 @@ def drip(handler: Any) -> None:
 
 
 def faults(server: Any, wire: Any) -> dict[str, tuple[Any, type[LLMError]]]:
-    huge = json.dumps(wire.completion("x" * 10_000_000)).encode()
     return {
         "429": (wire.fail(429), LLMRateLimitError),
         "429 and how long": (wire.fail(429, Retry_After="3"), LLMRateLimitError),
@@ -83,7 +83,7 @@ def faults(server: Any, wire: Any) -> dict[str, tuple[Any, type[LLMError]]]:
         "numbers for text": (wire.send(b'{"choices": [{"message": {"content": 7}}]}'), LLMResponseError),
         "text for choices": (wire.send(b'{"choices": "many"}'), LLMResponseError),
         "no message": (wire.send(b'{"choices": [null]}'), LLMResponseError),
-        "10 MB, refused": (wire.send(huge), LLMResponseError),
+        "10 MB, refused": (wire.send(HUGE), LLMResponseError),
         "deep": (wire.send(b"[" * 200_000), LLMResponseError),
     }
 
@@ -111,6 +111,33 @@ WRAPPERS: dict[str, Callable[[LLM, Path], LLM]] = {
 
 def transport(server: Any, **settings: Any) -> OpenAICompatible:
     return OpenAICompatible(server.url, "m", wire=Wire(max_reply_bytes=5_000_000), **settings)
+
+
+def streams(llm: Any, **options: Any) -> None:
+    for _ in llm(ASK, stream=True, **options):
+        pass
+
+
+async def astreams(llm: Any, **options: Any) -> None:
+    async for _ in await llm.acall(ASK, stream=True, **options):
+        pass
+
+
+@pytest.mark.parametrize("wrapper", sorted(set(WRAPPERS) - {"timeout in a thread"}))
+@pytest.mark.parametrize("fault", NAMES)
+def test_each_fault_is_its_error_in_a_stream_too(
+    server: Any, wire: Any, fault: str, wrapper: str, tmp_path: Path
+) -> None:
+    behaviour, kind = faults(server, wire)[fault]
+    server.script = [behaviour, behaviour, wire.say("fine")]
+    llm = WRAPPERS[wrapper](transport(server), tmp_path)
+    with pytest.raises(kind):
+        streams(llm, max_tokens=5)
+    with pytest.raises(kind):
+        asyncio.run(astreams(llm, max_tokens=5))
+    assert llm(ASK, max_tokens=5).text == "fine", "no slot, no flight, no sum is left behind"
+    if isinstance(llm, CachedLLM):
+        llm.store.close()  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("wrapper", sorted(WRAPPERS))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import gc
 import json
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,17 +22,23 @@ from opto.errors import (
     LLMTimeoutError,
 )
 from opto.llm import (
+    Budget,
+    CachedLLM,
     DummyLLM,
     Fallback,
+    Limited,
     Metered,
     OpenAICompatible,
     Pace,
     Paced,
+    RecordLLM,
     Response,
     Retry,
     RetryPolicy,
     ScriptedLLM,
+    SQLiteStore,
     Stream,
+    Timeout,
     Usage,
     Wire,
 )
@@ -88,15 +96,34 @@ WRAPPERS = {
     "fallback": lambda llm: Fallback([llm]),
     "paced": lambda llm: Paced(llm, Pace(requests=100)),
     "metered": Metered,
+    "budget": lambda llm: Budget(calls=100, tokens=10**6).wrap(llm),
+    "limited": lambda llm: Limited(llm, 1),
+    "timeout": lambda llm: Timeout(llm, 30),
+    "stack": lambda llm: Retry(Fallback([Budget(calls=100).wrap(Limited(Metered(Timeout(llm, 30)), 1))])),
 }
 
 
-@pytest.mark.parametrize("wrapper", sorted(WRAPPERS))
-def test_chunks_arrive_through_wrappers_sync_and_async(server: Any, wrapper: str) -> None:
+@pytest.fixture(params=sorted({*WRAPPERS, "cache", "cache on disk", "record"}))
+def wrap(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Any]:
+    store = SQLiteStore(tmp_path / "answers.db")
+    on_disk = {
+        "cache": CachedLLM,
+        "cache on disk": lambda llm: CachedLLM(llm, store),
+        "record": lambda llm: RecordLLM(llm, tmp_path / "run.jsonl"),
+    }
+    yield {**WRAPPERS, **on_disk}[request.param]
+    store.close()
+
+
+def test_chunks_arrive_through_wrappers_sync_and_async(server: Any, wrap: Any) -> None:
     server.script = [streamed(*GOOD)]
-    llm = WRAPPERS[wrapper](OpenAICompatible(server.url, "m"))
+    llm = wrap(OpenAICompatible(server.url, "m"))
     one, two = read(llm), asyncio.run(aread(llm))
-    assert one == two and one[0] == ["żó", "łw 🐢", "!", ""]
+    assert one[0] == ["żó", "łw 🐢", "!", ""] and one[1] == two[1]
+    if isinstance(llm, CachedLLM):
+        assert two[0] == ["żółw 🐢!"] and len(server.requests) == 1
+    else:
+        assert two[0] == one[0] and len(server.requests) == 2
     assert one[1] == Response.of("żółw 🐢!", usage=Usage(3, 2), model="m")
     assert server.requests[0][2]["stream"] is True
     assert server.requests[0][2]["stream_options"] == {"include_usage": True}
@@ -141,10 +168,10 @@ def test_a_server_that_does_not_stream_gives_one_chunk(server: Any, wire: Any) -
     ],
 )
 def test_a_broken_stream_is_an_error_where_it_breaks(
-    server: Any, pieces: list[bytes], cut: bool, kind: type[LLMError], before: list[str]
+    server: Any, wrap: Any, pieces: list[bytes], cut: bool, kind: type[LLMError], before: list[str]
 ) -> None:
-    server.script = [streamed(*pieces, cut=cut)]
-    llm = OpenAICompatible(server.url, "m")
+    server.script = [*[streamed(*pieces, cut=cut)] * 2, streamed(*GOOD)]
+    llm = wrap(OpenAICompatible(server.url, "m"))
     got: list[str] = []
     with pytest.raises(kind):
         for chunk in llm(ASK, stream=True):  # type: ignore[attr-defined]
@@ -152,6 +179,7 @@ def test_a_broken_stream_is_an_error_where_it_breaks(
     with pytest.raises(kind):
         asyncio.run(aread(llm))
     assert got[: len(before)] == before
+    assert "".join(read(llm)[0]) == "żółw 🐢!", "nothing is held, nothing is kept of what broke"
 
 
 def test_an_error_before_the_first_chunk_is_raised_by_the_call_and_can_be_retried(server: Any, wire: Any) -> None:

@@ -10,11 +10,12 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import Any, Protocol
+from functools import partial
+from typing import Any, Protocol, cast
 
-from opto.errors import LLMConfigError
 from opto.llm.base import LLM, Messages, Response
 from opto.llm.flow import Effect, Flow, Wrapper, ask, running_loop
+from opto.llm.stream import Stream, when_whole, whole_options
 
 __all__ = ["CacheStats", "CachedLLM", "MemoryStore", "Store", "request_key"]
 
@@ -104,7 +105,7 @@ class CachedLLM(Wrapper):
 
     Equal requests made at the same time wait for the first one; errors are not kept. A sampled
     reply is kept like any other: ask for another with another `seed`. Answers are kept in memory, or
-    with `SQLiteStore` on disk. Streams are refused: what is kept must be whole.
+    with `SQLiteStore` on disk. A stream passes through and is kept when it has ended; one that is kept is one chunk.
 
     >>> from opto.llm.fakes import ScriptedLLM
     >>> llm = CachedLLM(ScriptedLLM(["only once"]))
@@ -126,9 +127,7 @@ class CachedLLM(Wrapper):
 
     def flow(self, messages: Messages, options: dict[str, Any]) -> Flow[Response]:
         if options.get("stream"):
-            raise LLMConfigError(
-                "CachedLLM keeps whole replies: leave out stream=True, or stream from the model inside."
-            )
+            return (yield from self._streamed(messages, options))
         key = request_key(self.identity, messages, options)
         if key is None:
             self._count(unkeyed=1)
@@ -151,6 +150,20 @@ class CachedLLM(Wrapper):
             self._count(misses=1)
             response = yield ask(self.llm, messages, options)
             return response
+
+    def _streamed(self, messages: Messages, options: dict[str, Any]) -> Flow[Response]:
+        """What is kept, or the stream, to be kept at its end; equal streams do not wait for each other."""
+        key = request_key(self.identity, messages, whole_options(options))
+        kept = None if key is None else self.store.get(key)
+        if kept is not None:
+            self._count(hits=1)
+            return cast(Response, Stream.of(kept))
+        response: Response = yield ask(self.llm, messages, options)
+        if key is None:
+            self._count(unkeyed=1)
+            return response
+        self._count(misses=1)
+        return when_whole(response, partial(self.store.put, key))
 
     def _board(self, key: str) -> tuple[_Flight, bool]:
         """Join the flight of `key`, or start it."""

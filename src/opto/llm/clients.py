@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import os
+import ssl
 import threading
 from collections.abc import AsyncGenerator, Coroutine, Generator
 from contextlib import AbstractContextManager, suppress
+from functools import lru_cache
 from typing import Any
 from weakref import WeakKeyDictionary, finalize
 
@@ -38,7 +40,7 @@ class Clients:
             self._forget_parent()
             if local not in self._sync:
                 # A proxy set for the world must not catch calls to this very machine.
-                self._sync[local] = httpx.Client(limits=_LIMITS, trust_env=not local)
+                self._sync[local] = httpx.Client(**_settings(local))
             return self._sync[local]
 
     async def loop(self, url: httpx.URL) -> httpx.AsyncClient:
@@ -51,7 +53,7 @@ class Clients:
             of_loop = self._async.setdefault(asyncio.get_running_loop(), {})
             entry = of_loop.get(local)
             if entry is None:
-                entry = of_loop[local] = _LoopClient(httpx.AsyncClient(limits=_LIMITS, trust_env=not local))
+                entry = of_loop[local] = _LoopClient(httpx.AsyncClient(**_settings(local)))
         await entry.start()
         return entry.client
 
@@ -65,6 +67,17 @@ class Clients:
         if self._pid != os.getpid():
             self._pid, self._async = os.getpid(), WeakKeyDictionary()
             self._sync.clear()
+
+
+def _settings(local: bool) -> dict[str, Any]:
+    certificates = tuple(None if local else os.environ.get(name) for name in ("SSL_CERT_FILE", "SSL_CERT_DIR"))
+    return {"limits": _LIMITS, "trust_env": not local, "verify": _trusted(not local, *certificates)}
+
+
+@lru_cache(maxsize=8)
+def _trusted(trust_env: bool, *certificates: str | None) -> ssl.SSLContext:
+    """Reading the certificates takes as long as twenty calls: once is enough for all clients of a process."""
+    return httpx.create_ssl_context(trust_env=trust_env)
 
 
 def _close_all(clients: dict[bool, httpx.Client]) -> None:

@@ -21,6 +21,7 @@ import asyncio
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Generator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -67,6 +68,9 @@ async def arun(flow: Flow[T]) -> T:
         while True:
             try:
                 value = await effect.later()
+            except GeneratorExit as error:
+                _abandon(flow, error)
+                raise
             except BaseException as error:  # noqa: BLE001 - handed to the flow, which decides
                 effect = flow.throw(error)
             else:
@@ -74,6 +78,14 @@ async def arun(flow: Flow[T]) -> T:
     except StopIteration as stop:
         result: T = stop.value
         return result
+
+
+def _abandon(flow: Flow[Any], error: GeneratorExit) -> None:
+    """Let a flow whose loop is gone give back what it holds; nothing can be awaited any more on the way."""
+    with suppress(StopIteration, GeneratorExit):
+        flow.throw(error)
+        while True:
+            next(flow)
 
 
 def ask(llm: LLM, messages: Messages, options: Options) -> Effect:

@@ -15,6 +15,7 @@ from opto.llm.base import LLM, Messages, Response
 from opto.llm.flow import Flow, Wrapper, ask, sleep
 from opto.llm.shared import Shared
 from opto.llm.spending import likely_tokens, longest_reply, most_prompt_tokens
+from opto.llm.stream import when_whole
 from opto.llm.usage import told
 
 __all__ = ["Clock", "Pace", "Paced", "Turn"]
@@ -76,12 +77,14 @@ class Pace(Shared):
             self._last = turn.at
             return turn, turn.at - now
 
-    def correct(self, turn: Turn, tokens: int) -> None:
+    def learn(self, turn: Turn, prompt: int | None, completion: int | None) -> None:
         """Replace the guess of a turn by what was told."""
+        if self.tokens is None or prompt is None or completion is None:
+            return
         with self._lock:
             if turn.recent:
-                self._sum += tokens - turn.tokens
-            turn.tokens = tokens
+                self._sum += prompt + completion - turn.tokens
+            turn.tokens = prompt + completion
 
     def pause(self, seconds: float) -> None:
         """Let nobody go for so long."""
@@ -142,10 +145,7 @@ class Paced(Wrapper):
             if isinstance(error, LLMRateLimitError) and error.retry_after is not None:
                 pace.pause(error.retry_after)
             raise
-        prompt, completion = told(response)
-        if pace.tokens is not None and prompt is not None and completion is not None:
-            pace.correct(turn, prompt + completion)
-        return response
+        return when_whole(response, lambda whole: pace.learn(turn, *told(whole)))
 
 
 def _guess(messages: Messages, options: Mapping[str, Any]) -> int:

@@ -10,15 +10,17 @@ import threading
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from difflib import SequenceMatcher
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-from opto.errors import LLMConfigError, LLMRequestError, LoadError, ReplayMissError
+from opto.errors import LLMRequestError, LoadError, ReplayMissError
 from opto.llm import codec
 from opto.llm.base import LLM, Messages, Response
 from opto.llm.flow import Flow, FlowLLM, Wrapper, ask
 from opto.llm.profile import ModelProfile
 from opto.llm.shared import Shared
+from opto.llm.stream import Stream, when_whole, whole_options
 from opto.llm.tapes import append, lines
 
 __all__ = ["RecordLLM", "ReplayLLM", "Tape"]
@@ -36,8 +38,8 @@ class RecordLLM(Wrapper):
 
     Lines are added to what the file holds, and are in it before the answer is used; several models,
     threads and processes may write to one file. A line `{"model": …}` introduces each model, so that a replay has
-    its profile, hence gets the same prompts. Errors are not recorded; streams are refused; a disk that is full is
-    a warning in the log, as the answer has been paid for.
+    its profile, hence gets the same prompts. Errors are not recorded; a stream is, as a whole reply, when it has
+    ended; a disk that is full is a warning in the log, as the answer has been paid for.
     """
 
     def __init__(self, llm: LLM, path: str | os.PathLike[str]) -> None:
@@ -46,17 +48,17 @@ class RecordLLM(Wrapper):
         self._introduced = False
 
     def flow(self, messages: Messages, options: dict[str, Any]) -> Flow[Response]:
-        if options.get("stream"):
-            raise LLMConfigError("RecordLLM writes whole replies: leave out stream=True.")
         request = _request(messages, options)
         response: Response = yield ask(self.llm, messages, options)
+        return when_whole(response, partial(self._write, request))
+
+    def _write(self, request: Mapping[str, Any], response: Response) -> None:
         entry = {"model": self.identity, **request, "response": codec.to_plain(response)}
         try:
             append(self.path, [*self._introduction(), entry])
         except OSError as error:
             self._introduced = False
             _log.warning("a reply is not recorded in %s (%s): a replay will miss it", self.path, error)
-        return response
 
     def _introduction(self) -> list[dict[str, Any]]:
         if self._introduced:
@@ -69,7 +71,8 @@ class ReplayLLM(FlowLLM):
     """Answer from a file that `RecordLLM` wrote; a request that is not in it raises `ReplayMissError`.
 
     Requests are equal when messages and options are. Equal requests get their answers in the order of the
-    file, and an error when these are used up. `model` is the identity of one of several models recorded there.
+    file, and an error when these are used up. A stream has the whole reply in one chunk. `model` is the identity of
+    one of several models recorded there.
 
     >>> import tempfile
     >>> from opto.llm.fakes import ScriptedLLM
@@ -93,9 +96,8 @@ class ReplayLLM(FlowLLM):
         return self.tape.identity
 
     def flow(self, messages: Messages, options: dict[str, Any]) -> Flow[Response]:
-        if options.get("stream"):
-            raise LLMConfigError("ReplayLLM gives whole replies: leave out stream=True.")
-        return self.tape.next(_request(messages, options))
+        response = self.tape.next(_request(messages, options))
+        return cast(Response, Stream.of(response)) if options.get("stream") else response
         yield  # makes this a flow
 
     def __repr__(self) -> str:
@@ -180,7 +182,7 @@ class Tape(Shared):
 
 def _request(messages: Messages, options: Mapping[str, Any]) -> dict[str, Any]:
     """The request as it is recorded: what is None is not sent, `timeout` is not part of what is asked."""
-    given = {name: value for name, value in options.items() if value is not None and name != "timeout"}
+    given = {name: value for name, value in whole_options(options).items() if value is not None and name != "timeout"}
     request = {"messages": [dict(message) for message in messages], "options": given}
     try:
         _key(request)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from typing import Any
+from typing import Any, cast
 
 from opto.errors import LLMError, LLMResponseError
 from opto.llm.base import Choice, Chunk, ChunkChoice, Delta, Message, Response, Usage
@@ -13,7 +13,7 @@ from opto.llm.faults import shown_url
 from opto.llm.flow import Effect, Flow, arun, run
 from opto.llm.replies import parse_chunk
 
-__all__ = ["EventLines", "Stream"]
+__all__ = ["EventLines", "Stream", "when_whole", "whole_options"]
 
 Source = Callable[[], Flow[bytes | None]]
 """A flow that gives the next bytes of the body, None at its end; errors are those of `opto.errors`."""
@@ -191,11 +191,30 @@ class Stream:
     def _end(self, error: BaseException | None) -> None:
         self._over = True
         watchers, self._watchers = self._watchers, []
+        first: Exception | None = None
         for done, failed in watchers:
-            if error is None:
-                done(self.whole)
-            elif failed is not None:
-                failed(error)
+            try:
+                if error is None:
+                    done(self.whole)
+                elif failed is not None:
+                    failed(error)
+            except Exception as fault:  # noqa: BLE001 - one that fails must not keep the next from giving back its slot
+                first = first or fault
+        if first is not None:
+            raise first
+
+
+def whole_options(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of the same request for a whole reply."""
+    return {name: value for name, value in options.items() if name not in ("stream", "stream_options")}
+
+
+def when_whole(response: Response, keep: Callable[[Response], None]) -> Response:
+    """Call `keep` with the whole response: now, or when the stream that it is has ended; returns what was given."""
+    if isinstance(response, Stream):
+        return cast(Response, response.when_done(keep))
+    keep(response)
+    return response
 
 
 def _left() -> LLMResponseError:

@@ -20,6 +20,7 @@ from opto.llm.local.progress import Report, watch
 from opto.llm.local.weights import Sources, check_gguf, find_weights
 from opto.llm.prices import FREE
 from opto.llm.profile import ModelProfile
+from opto.llm.stream import Stream
 
 __all__ = ["LocalLLM"]
 
@@ -31,7 +32,7 @@ class LocalLLM(FlowLLM):
     else Qwen2.5-Coder-1.5B-Instruct, whose weights (1.1 GB) are fetched once. The first call starts
     the process; equal settings share it; it ends with this process. `context` counts tokens, which
     all `slots` (answers worked on at a time) share. A final assistant message is continued, and the
-    reply holds the continuation only. `n` answers are drawn from one reading of the prompt.
+    reply holds the continuation only. `n` answers are drawn from one reading of the prompt; a stream has one.
     """
 
     price = FREE
@@ -72,9 +73,11 @@ class LocalLLM(FlowLLM):
     def flow(self, messages: Messages, options: dict[str, Any]) -> Flow[Response]:
         if options.get("embedding"):
             raise LLMConfigError("LocalLLM gives no vectors: embed with a server that does, such as Ollama's.")
-        if options.get("stream"):
-            raise LLMConfigError("LocalLLM gives whole replies: leave out stream=True.")
         wanted = options.get("n") or 1
+        if options.get("stream"):
+            if wanted > 1:
+                raise LLMConfigError(f"LocalLLM streams one answer at a time, not n={wanted}: leave out n or stream.")
+            return (yield from self._ask(messages, options))
         responses: list[Response] = []
         while (have := sum(len(response.choices) for response in responses)) < wanted:
             portion = {**options, "n": min(self.slots, wanted - have)}  # the server refuses more than its slots
@@ -100,7 +103,7 @@ class LocalLLM(FlowLLM):
                 raise LLMServerError(
                     f"The local server died twice on this request ({last}): free memory, or make the request smaller."
                 ) from error
-        if len(response.choices) > 1:
+        if not isinstance(response, Stream) and len(response.choices) > 1:
             return (yield from _count_all(transport, response))
         return response
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from opto.optimizers.convert import convert
+from opto.optimizers.patches import apply_patch, as_patch
 from opto.optimizers.problem import is_code
 from opto.optimizers.replies import unfenced
 from opto.trace.spaces.signatures import check_code, signature_of
@@ -14,8 +15,11 @@ __all__ = ["check_code", "check_value", "read_value", "signature_of"]
 
 
 def read_value(said: Any, parameter: Any) -> Any:
-    """The value that a reply means, of the parameter's type and in its space; ReplyError if there is none."""
-    if isinstance(said, str) and is_code(parameter.py_name):
+    """The value that a reply means, patches applied, of the parameter's type and in its space; ReplyError if none."""
+    edits = as_patch(said) if isinstance(parameter._data, str) else None
+    if edits is not None:
+        said = apply_patch(parameter._data, edits)
+    elif isinstance(said, str) and is_code(parameter.py_name):
         said = unfenced(said)
     space = space_of(parameter)
     if space is None:

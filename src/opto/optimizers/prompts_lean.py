@@ -34,6 +34,7 @@ __all__ = [
 ]
 
 Message = dict[str, str]
+_LONG = 1_500  # characters; a shorter part is quicker written anew
 
 
 class Prompt(Protocol):
@@ -62,7 +63,13 @@ class JsonPrompt:
 
     def instruction(self) -> str:
         """How to reply."""
-        return prompt_text("lean_reply_json").replace("{name}", self._example_name())
+        return self._form("lean_reply_json")
+
+    def _form(self, name: str) -> str:
+        """The form of a reply, with the offer to patch where a part is long."""
+        text = prompt_text(name).replace("{name}", self._example_name())
+        sizes = [len(part.value) for part in self.problem.parts if isinstance(part.value, str)]
+        return f"{text}\n{prompt_text('lean_patch')}" if max(sizes, default=0) >= _LONG else text
 
     def _example_name(self) -> str:
         """The likeliest part: models lean towards the name that the example of a reply uses."""
@@ -86,7 +93,7 @@ class SchemaPrompt(JsonPrompt):
     """Asks for JSON that a schema enforces: a list of changes whose names are those of the parts."""
 
     def instruction(self) -> str:
-        return prompt_text("lean_reply_schema").replace("{name}", self._example_name())
+        return self._form("lean_reply_schema")
 
     def options(self) -> dict[str, Any]:
         text = {"type": "string"}
@@ -109,7 +116,7 @@ class TagsPrompt(JsonPrompt):
     """Asks for tags, for models whose server enforces nothing: code needs no escaping there."""
 
     def instruction(self) -> str:
-        return prompt_text("lean_reply_tags").replace("{name}", self._example_name())
+        return self._form("lean_reply_tags")
 
     def options(self) -> dict[str, Any]:
         return {}

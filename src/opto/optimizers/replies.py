@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
+from opto.optimizers.patches import find_patches
 from opto.optimizers.problem import Problem, is_code
 from opto.optimizers.repair import loads_lenient
 from opto.optimizers.utils import (
@@ -290,6 +291,11 @@ def _known(values: Mapping[str, Any], problem: Problem, reasoning: str) -> Sugge
     return Suggestion(kept, reasoning, fault)
 
 
+def _from_patches(text: str, problem: Problem) -> Suggestion | None:
+    values, fault = find_patches(text, problem)
+    return Suggestion(values, fault=fault) if values or fault else None
+
+
 def _from_fences(text: str, problem: Problem) -> Suggestion | None:
     """Fenced code that defines the function of one code part; a lone fence for a lone part."""
     values: dict[str, Any] = {}
@@ -371,4 +377,10 @@ def _unquote(text: str) -> str:
     return text
 
 
-_RUNGS: tuple[Callable[[str, Problem], Suggestion | None], ...] = (_from_tags, _from_json, _from_fences, _from_lines)
+_RUNGS: tuple[Callable[[str, Problem], Suggestion | None], ...] = (
+    _from_tags,
+    _from_json,
+    _from_patches,
+    _from_fences,
+    _from_lines,
+)

@@ -41,6 +41,8 @@ bench: setup  ## the benchmarks that need no model: ratios against a floor measu
 	$(BIN)/python bench/growth.py
 	$(BIN)/python bench/llm_overhead.py
 	$(BIN)/python bench/resume_after_kill.py
+	$(BIN)/python bench/k_module.py
+	$(BIN)/python bench/mixed.py
 	$(BIN)/python bench/numerical.py
 	$(BIN)/python bench/battleship.py
 	$(BIN)/python bench/format_repair.py

@@ -169,11 +169,16 @@ def test_the_end_of_the_budget_says_so() -> None:
     x = node(0.5, name="x", trainable=True, space=Float(0, 1))
     optimizer = Mixed([x], budget=1)
     optimizer.backward(x * 1, 7)
-    assert "budget of 1 candidates is used up; the best values, with a score of 7" in (optimizer.step().reason or "")
+    update = optimizer.step()
+    assert (
+        update.reason
+        == update.reasoning
+        == "the budget of 1 candidates is used up; the best values, with a score of 7, stand"
+    )
     how = node("a", name="how", trainable=True, space=Choice(["a", "b"]))
     other = Mixed([how])
     climb(other, [how, how], lambda *values: float(values[0] == "a"), 2)
-    assert how.data == "a" and "every allowed combination was tried" in (other.step().reason or "")
+    assert how.data == "a" and "every allowed combination was tried" in other.step().reasoning
 
 
 def test_without_any_score_a_step_says_what_to_do() -> None:
@@ -390,3 +395,25 @@ def test_a_sampler_of_ones_own() -> None:
     assert asked == Explorer(make).ask(axes, [], 7) and 0 <= asked["x"] <= 1
     x = node(0.5, trainable=True, space=Float(0, 1))
     assert Mixed([x], sampler=make).explorer.make is make
+
+
+def test_a_history_from_wider_spaces_is_used_as_far_as_it_fits(tmp_path: Path) -> None:
+    def pair(high: float, options: str) -> list[Any]:
+        GRAPH.clear()
+        return [
+            node(0.5, name="x", trainable=True, space=Float(0, high)),
+            node("a", name="how", trainable=True, space=Choice(options)),
+        ]
+
+    wide = pair(9, "abc")
+    first = Mixed(wide, seed=1)
+    climb(first, [wide[0], wide[0]], lambda x, _: x, 12)
+    first.save(tmp_path / "state")
+    narrow = pair(1, "ab")
+    second = Mixed(narrow, seed=1)
+    second.load(tmp_path / "state")
+    for _ in range(8):
+        second.zero_feedback()
+        second.backward(narrow[0] * 1, narrow[0].data)
+        second.step()
+        assert 0 <= narrow[0].data <= 1 and narrow[1].data in ("a", "b")

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
-from opto.errors import BudgetExceeded
+from opto.errors import BudgetExceeded, ReplyError
 from opto.optimizers.asking import Tally
 from opto.optimizers.axes import Axis, axis_of
 from opto.optimizers.buffers import FIFOBuffer
@@ -18,7 +18,7 @@ from opto.optimizers.search import Explorer, Tried, suggest
 from opto.optimizers.trials import MODEL, SEARCH, START, Trial, best_of, levelled, rest_is_over, texts_of
 from opto.optimizers.update import Update
 from opto.trace.nodes import ParameterNode
-from opto.trace.spaces import plain_value, space_of
+from opto.trace.spaces import Space, plain_value, space_of
 
 __all__ = ["Mixed"]
 
@@ -33,7 +33,7 @@ class Mixed(ScoredOptimizer):
     Then one side proposes the next candidate: the model while its proposals gain, else every second, then every fourth
     time, and only on a run of the best texts so far; the search, around the best numbers, the rest of the time.
     Higher is better unless `maximize=False`. After `budget` candidates, or when there is nothing left to try, a step
-    puts back the best values. Without texts no model is needed, and none is made.
+    puts back the best values (and its `reasoning` says why). Without texts no model is needed, and none is made.
 
     `sampler(seed)` makes the sampler of `optuna` (extra `search`; default TPE); all other options are OptoPrime's.
 
@@ -151,9 +151,11 @@ class Mixed(ScoredOptimizer):
         return self._ask([p for p in unique_parameters(self.parameters) if p.trainable], *args, **kwargs)
 
     def _tried(self, axes: Mapping[str, Axis]) -> list[Tried]:
+        """Trials as the search sees them; not those whose values the spaces of today do not hold."""
+        spaces = {p.py_name: space_of(p) for p in unique_parameters(self.parameters) if p.py_name in axes}
         found: list[Tried] = []
         for trial, level in zip(self.trials, levelled(self.trials, axes), strict=True):
-            if all(name in trial.values for name in axes):
+            if all(_holds(space, trial.values.get(name)) for name, space in spaces.items()):
                 values = {name: trial.values[name] for name in axes}
                 count = None
                 if trial.right is not None and trial.total is not None:
@@ -166,14 +168,15 @@ class Mixed(ScoredOptimizer):
         found: dict[ParameterNode[Any], Any] = {}
         for parameter in unique_parameters(self.parameters):
             name, space = parameter.py_name, space_of(parameter)
-            if parameter.trainable and name in plain and plain_value(parameter) != plain[name]:
+            if parameter.trainable and plain_value(parameter) != plain.get(name) and _holds(space, plain.get(name)):
                 found[parameter] = plain[name] if space is None else space.read(plain[name], lambda value: value)
         return found
 
     def _back(self, best: Trial, why: str) -> Update:
         self.by, self.asked = START, False
-        reason = f"{why}; the best values, with a score of {self.best_score:g}, stand"
-        return Update(self._values(best.values), reason=reason)
+        why = f"{why}; the best values, with a score of {self.best_score:g}, stand"
+        values = self._values(best.values)
+        return Update(values, reason=None if values else why, reasoning=why)
 
     def _spent(self) -> dict[str, Any]:
         return {} if self.writer is None else vars(self.writer.spent)
@@ -191,3 +194,13 @@ class Mixed(ScoredOptimizer):
         for name, value in state.items():
             if self.writer is not None:
                 setattr(self.writer, name, value)
+
+
+def _holds(space: Space | None, plain: Any) -> bool:
+    """Whether a value from the history, None if it has none, may be used."""
+    if space is None or plain is None:
+        return plain is not None
+    try:
+        return bool(space.plain(space.read(plain, lambda value: value)) == plain)
+    except ReplyError:
+        return False

@@ -28,6 +28,7 @@ _EXPLORE_EVERY = 5
 _DRAWS = 200
 _REACH = (2.0, 6.3)  # reaches are drawn from 2**-2 to 2**-6.3 of a range
 _MOST_LISTED = 10_000
+_MOST_KNOWN = 200
 
 
 class Tried(NamedTuple):
@@ -118,15 +119,19 @@ def _refined(
         return None
     import numpy
 
-    scores = [-math.inf if trial.score is None else trial.score for trial in scored]
-    best = scored[scores.index(max(scores))].values
+    scored = sorted(scored, key=_rating, reverse=True)[:_MOST_KNOWN]  # the model's cost grows with the cube
+    best = scored[0].values
     fresh = {_key(point): point for _ in range(_DRAWS) if _key(point := _near(axes, best, rng)) not in seen}
     if not fresh:
         return None
     candidates = [fresh[key] for key in sorted(fresh, key=repr)]
     known = [_coordinates(axes, trial.values) for trial in scored]
     ahead = [_coordinates(axes, point) for point in candidates]
-    return candidates[most_promising(known, scores, ahead, rng, numpy)]
+    return candidates[most_promising(known, [_rating(trial) for trial in scored], ahead, rng, numpy)]
+
+
+def _rating(trial: Tried) -> float:
+    return -math.inf if trial.score is None else trial.score
 
 
 def _near(axes: Mapping[str, Axis], best: Mapping[str, Any], rng: random.Random) -> dict[str, Any]:

@@ -6,7 +6,7 @@ A text that an optimizer suggested is a `SuggestedText`; whoever is to run it ma
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -16,6 +16,7 @@ from typing import Any, Protocol, runtime_checkable
 
 __all__ = [
     "EXECUTORS",
+    "TRAVELS",
     "Executor",
     "Job",
     "Limits",
@@ -152,6 +153,12 @@ class Executor(Protocol):
         """The same without blocking the event loop."""
         ...
 
+
+Reduction = tuple[Any, ...]
+TRAVELS: dict[type, Callable[[Any], Reduction] | None] = {}
+"""How objects of a class, and of those derived from it, are written for a sandbox: like `__reduce__`, or None if
+they never are. The module of the class says so when it is imported.
+"""
 
 EXECUTORS: dict[str, str] = {
     "process": "opto.sandbox.process:ProcessExecutor",

@@ -1,0 +1,266 @@
+"""Values ↔ JSON: how results leave the sandbox. Reading makes plain values and known classes, and runs no code.
+
+Trees only: one object in two places comes back as two equal ones, and what refers to itself is refused, so that no
+short message can unfold into a huge value. Imports leaves only, and numpy only for numpy's own values.
+"""
+
+from __future__ import annotations
+
+import datetime
+import enum
+import re
+import sys
+from binascii import a2b_base64, b2a_base64
+from collections import Counter, OrderedDict, defaultdict, deque
+from collections.abc import Callable, Iterable, Mapping
+from decimal import Decimal
+from fractions import Fraction
+from importlib import import_module
+from pathlib import Path, PurePath
+from types import MemberDescriptorType, SimpleNamespace
+from typing import Any
+from uuid import UUID
+
+from opto.errors import SandboxValueError
+
+__all__ = ["UNTOLD", "blank_instance", "decode", "encode", "state_of"]
+
+_BIG = 10**4000  # Python refuses to write or read longer numbers in decimal
+_DEEPEST = 200
+_PLAIN: tuple[Any, ...] = (str, int, float, bytes)
+_FACTORIES: dict[str, Any] = {t.__name__: t for t in (list, dict, set, int, float, str, tuple, bool)}
+_ARRAY = re.compile(r"[<>|=]?([biufcSUV?]\d*|[mM]8(\[\d*\w+\])?)\Z")
+
+
+class _Untold:
+    """The default value of an argument that cannot be told outside: the call leaves the argument out."""
+
+    def __repr__(self) -> str:
+        return "<default>"
+
+
+UNTOLD = _Untold()
+
+
+def encode(value: Any, depth: int = 0) -> Any:
+    """`value` as a tree that `json` can write; SandboxValueError names the first part that cannot travel."""
+    kind = type(value)
+    if value is None or kind is str or kind is bool or kind is float:
+        return value
+    if kind is int:
+        return value if -_BIG < value < _BIG else {"$int": hex(value)}
+    if depth > _DEEPEST:
+        raise SandboxValueError("The result is nested too deeply, or contains itself.")
+    if kind is list:
+        return [encode(item, depth + 1) for item in value]
+    if kind is dict:
+        return _dict(value, depth)
+    writer = _WRITERS.get(kind)
+    if writer is not None:
+        tag, convert = writer
+        return {tag: encode(convert(value), depth + 1)}
+    return _rarer(value, kind, depth)
+
+
+def _dict(value: dict[Any, Any], depth: int) -> Any:
+    if all(type(key) is str and not key.startswith("$") for key in value):
+        return {key: encode(item, depth + 1) for key, item in value.items()}
+    return {"$dict": [[encode(key, depth + 1), encode(item, depth + 1)] for key, item in value.items()]}
+
+
+def _rarer(value: Any, kind: type, depth: int) -> Any:
+    if kind.__module__ == "numpy" and (array := _from_numpy(value)) is not None:
+        return {"$array": array}
+    if isinstance(value, PurePath):
+        return {"$path": str(value)}
+    if isinstance(value, enum.Enum):
+        return {"$enum": [kind.__module__, kind.__qualname__, value.name]}
+    if isinstance(value, tuple) and hasattr(value, "_fields"):
+        return {"$named": [kind.__module__, kind.__qualname__, [encode(item, depth + 1) for item in value]]}
+    for plain in _PLAIN:
+        if isinstance(value, plain) and not getattr(value, "__dict__", None):
+            return encode(plain(value), depth)
+    if isinstance(value, BaseException):
+        raise SandboxValueError(f"The result holds an exception, {kind.__name__}, which is not data: raise it.")
+    return {"$object": [kind.__module__, kind.__qualname__, encode(state_of(value), depth + 1)]}
+
+
+def state_of(value: Any) -> dict[str, Any]:
+    """The attributes of an object of an ordinary class; SandboxValueError for other things."""
+    kind: Any = type(value)
+    own = kind.__reduce_ex__ is not object.__reduce_ex__ or kind.__reduce__ is not object.__reduce__
+    if own or callable(value) or kind.__module__ in ("builtins", "types", "_io"):
+        raise SandboxValueError(
+            f"A {kind.__name__} cannot leave the sandbox: return plain data instead, or let the code run in your "
+            'program, at your own risk: with opto.sandbox.using("inprocess")'
+        )
+    slots = {name: getattr(value, name) for name in _slots(kind) if hasattr(value, name)}
+    return {**slots, **getattr(value, "__dict__", {})}
+
+
+def _slots(cls: type) -> list[str]:
+    """The names of its slots, as member descriptors."""
+    return [name for base in cls.__mro__ for name, slot in vars(base).items() if isinstance(slot, MemberDescriptorType)]
+
+
+def _from_numpy(value: Any) -> Any:
+    numpy = sys.modules["numpy"]
+    if not isinstance(value, numpy.ndarray | numpy.generic) or not _ARRAY.match(value.dtype.str):
+        return None
+    data = b2a_base64(numpy.ascontiguousarray(value).tobytes(), newline=False).decode()
+    return [value.dtype.str, None if isinstance(value, numpy.generic) else list(value.shape), data]
+
+
+def _default_dict(value: defaultdict[Any, Any]) -> list[Any]:
+    names = [name for name, factory in _FACTORIES.items() if factory is value.default_factory]
+    return [names[0] if names else None, dict(value)]
+
+
+_WRITERS: dict[type, tuple[str, Callable[[Any], Any]]] = {
+    tuple: ("$tuple", list),
+    set: ("$set", list),
+    frozenset: ("$frozenset", list),
+    bytes: ("$bytes", lambda v: b2a_base64(v, newline=False).decode()),
+    bytearray: ("$bytearray", lambda v: b2a_base64(v, newline=False).decode()),
+    complex: ("$complex", lambda v: [v.real, v.imag]),
+    range: ("$range", lambda v: [v.start, v.stop, v.step]),
+    Decimal: ("$decimal", str),
+    Fraction: ("$fraction", lambda v: [v.numerator, v.denominator]),
+    datetime.date: ("$date", datetime.date.isoformat),
+    datetime.time: ("$time", datetime.time.isoformat),
+    datetime.datetime: ("$datetime", datetime.datetime.isoformat),
+    datetime.timedelta: ("$timedelta", lambda v: [v.days, v.seconds, v.microseconds]),
+    UUID: ("$uuid", str),
+    OrderedDict: ("$ordered", lambda v: [list(pair) for pair in v.items()]),
+    Counter: ("$counter", dict),
+    defaultdict: ("$defaultdict", _default_dict),
+    deque: ("$deque", lambda v: [list(v), v.maxlen]),
+    SimpleNamespace: ("$namespace", lambda v: dict(vars(v))),
+    _Untold: ("$untold", lambda v: None),
+}
+
+
+# --- reading: whoever wrote the tree may be hostile -----------------------------------------------
+
+Known = Mapping[tuple[str, str], type]
+"""The classes that may be made, by module and qualified name: those that the program sent in."""
+
+
+def decode(tree: Any, known: Known) -> Any:
+    """The value of a tree; SandboxValueError for one that `encode` does not write or whose classes are not known."""
+    try:
+        return _read(tree, known)
+    except SandboxValueError:
+        raise
+    except (ArithmeticError, AttributeError, ImportError, LookupError, RecursionError, TypeError, ValueError) as error:
+        raise SandboxValueError(f"The sandbox sent a damaged value: {type(error).__name__}: {error}") from None
+
+
+def _read(tree: Any, known: Known) -> Any:
+    if isinstance(tree, list):
+        return [_read(item, known) for item in tree]
+    if not isinstance(tree, dict):
+        return tree
+    tag = next(iter(tree), "")
+    if not tag.startswith("$"):
+        return {key: _read(item, known) for key, item in tree.items()}
+    (content,) = tree.values()
+    if tag in _OF_CLASSES:
+        return _OF_CLASSES[tag](content, known)
+    return _READERS[tag](_read(content, known))
+
+
+def _class(content: Iterable[Any], known: Known, base: type) -> Any:
+    module, name, _ = content
+    cls = known.get((module, name))
+    if cls is None or not issubclass(cls, base):
+        raise SandboxValueError(
+            f"The result holds an object of {module}.{name}, a class that the code made itself: return plain data, or "
+            "an object of a class that the code was given."
+        )
+    return cls
+
+
+def _object(content: Any, known: Known) -> Any:
+    cls = _class(content, known, object)
+    return blank_instance(cls, _read(content[2], known))
+
+
+def blank_instance(cls: Any, state: dict[str, Any]) -> Any:
+    """An instance made without its constructor, with these attributes."""
+    if hasattr(cls, "__del__") or cls.__reduce_ex__ is not object.__reduce_ex__:
+        raise SandboxValueError(f"An object of {cls.__qualname__} cannot leave the sandbox: making one runs code.")
+    made, slots = object.__new__(cls), _slots(cls)
+    for name in slots:
+        if name in state:
+            object.__setattr__(made, name, state[name])
+    if hasattr(made, "__dict__"):
+        made.__dict__.update({name: value for name, value in state.items() if name not in slots})
+    return made
+
+
+def _named(content: Any, known: Known) -> Any:
+    cls, items = _class(content, known, tuple), _read(content[2], known)
+    if len(items) != len(cls._fields):
+        raise SandboxValueError(f"The sandbox sent a {cls.__qualname__} of {len(items)} fields.")
+    return tuple.__new__(cls, items)
+
+
+def _member(content: Any, known: Known) -> Any:
+    return _class(content, known, enum.Enum)[content[2]]
+
+
+def _array(content: Any) -> Any:
+    kind, shape, data = content
+    if not _ARRAY.match(kind):
+        raise SandboxValueError(f"The sandbox sent an array of the unknown kind {kind!r}.")
+    numpy = import_module("numpy")
+    flat = numpy.frombuffer(bytearray(a2b_base64(data)), dtype=numpy.dtype(kind))
+    return flat[0] if shape is None else flat.reshape(shape)
+
+
+def _integer(text: str) -> int:
+    return int(text, 16)
+
+
+def _decimal(text: str) -> Decimal:
+    return Decimal(text)
+
+
+def _defaultdict(content: Any) -> Any:
+    name, items = content
+    return defaultdict(None if name is None else _FACTORIES[name], items)
+
+
+def _deque(content: Any) -> Any:
+    items, longest = content
+    return deque(items, longest)
+
+
+_READERS: dict[str, Callable[[Any], Any]] = {
+    "$int": _integer,
+    "$dict": dict,
+    "$tuple": tuple,
+    "$set": set,
+    "$frozenset": frozenset,
+    "$bytes": a2b_base64,
+    "$bytearray": lambda text: bytearray(a2b_base64(text)),
+    "$complex": lambda parts: complex(*parts),
+    "$range": lambda parts: range(*parts),
+    "$decimal": _decimal,
+    "$fraction": lambda parts: Fraction(*parts),
+    "$date": datetime.date.fromisoformat,
+    "$time": datetime.time.fromisoformat,
+    "$datetime": datetime.datetime.fromisoformat,
+    "$timedelta": lambda parts: datetime.timedelta(*parts),
+    "$uuid": UUID,
+    "$path": Path,
+    "$ordered": OrderedDict,
+    "$counter": Counter,
+    "$defaultdict": _defaultdict,
+    "$deque": _deque,
+    "$namespace": lambda state: SimpleNamespace(**state),
+    "$array": _array,
+    "$untold": lambda _: UNTOLD,
+}
+_OF_CLASSES: dict[str, Callable[[Any, Known], Any]] = {"$object": _object, "$named": _named, "$enum": _member}

@@ -1,0 +1,76 @@
+"""One exchange with a worker: a message goes in, calls of allowed objects are answered, a report comes out.
+
+The other side may be hostile: every message is bounded, waited for with a limit, and read as data. Imports `wire`,
+`codec`, `faults`, `pool`.
+"""
+
+from __future__ import annotations
+
+import json
+import pickle
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from opto.errors import SandboxForbiddenError, SandboxValueError
+from opto.execution import Limits
+from opto.sandbox import faults, wire
+from opto.sandbox.codec import decode
+from opto.sandbox.pool import Worker
+
+__all__ = ["exchange"]
+
+_GRACE = 0.25
+"""Seconds that a worker has to stop by itself, and to tell where, before it is killed."""
+_MOST_CALLS = 10_000
+
+
+def exchange(
+    worker: Worker, message: bytes, limits: Limits, allow: Sequence[Any]
+) -> tuple[dict[str, Any], dict[int, Exception]]:
+    """The worker's report, and the errors of the program's own objects that it called, by number.
+
+    TimeoutError, EOFError or ConnectionError if the worker is lost, ValueError or RecursionError for nonsense,
+    MessageTooLongError for too much of it.
+    """
+    until = time.monotonic() + limits.wall_seconds + _GRACE
+    most = limits.value_bytes + 12 * limits.output_bytes + 131072
+    errors: dict[int, Exception] = {}
+    worker.connection.settimeout(limits.wall_seconds + _GRACE)
+    wire.send(worker.connection, message)
+    for _ in range(_MOST_CALLS):
+        report = json.loads(wire.receive(worker.connection, most, until))
+        if not isinstance(report, dict):
+            raise ValueError("not a report")
+        if "ask" not in report:
+            return report, errors
+        began = time.monotonic()
+        answer = _answered(worker, report["ask"], allow, errors)
+        until += time.monotonic() - began
+        worker.connection.settimeout(limits.wall_seconds + _GRACE)
+        wire.send(worker.connection, answer)
+    raise TimeoutError
+
+
+def _answered(worker: Worker, asked: Any, allow: Sequence[Any], errors: dict[int, Exception]) -> bytes:
+    """Calls the object as asked; what it raises is raised in the worker."""
+    try:
+        value = _called(worker, asked, allow)
+        return pickle.dumps(("value", worker.traveller.dumps(value)))
+    except Exception as error:  # noqa: BLE001 - it goes on in the worker, and comes back as itself if not caught there
+        number = len(errors)
+        errors[number] = error
+        return pickle.dumps(("error", (number, faults.told(error, 0))))
+
+
+def _called(worker: Worker, asked: Any, allow: Sequence[Any]) -> Any:
+    if not (isinstance(asked, list) and len(asked) == 4):
+        raise SandboxValueError("The code sent a call that cannot be read.")
+    number, method, args, kwargs = asked
+    if type(number) is not int or not 0 <= number < len(allow) or type(method) is not str or method.startswith("_"):
+        raise SandboxForbiddenError("The code called an object that is not allowed.")
+    if not isinstance(args, list) or not isinstance(kwargs, dict):
+        raise SandboxValueError("The code sent a call that cannot be read.")
+    called = getattr(allow[number], method) if method else allow[number]
+    known = worker.traveller.known
+    return called(*[decode(a, known) for a in args], **{k: decode(v, known) for k, v in kwargs.items()})

@@ -1,0 +1,154 @@
+"""Errors ↔ data: an exception in a worker becomes one in the program, with a traceback that shows the same lines.
+
+Imports leaves and `codec`.
+"""
+
+from __future__ import annotations
+
+import builtins
+from collections.abc import Callable, Collection, Iterable, Mapping
+from types import CodeType
+from typing import Any
+
+from opto import errors
+from opto.errors import OptoError, SandboxCrashError, SandboxError, SandboxForbiddenError, SandboxMemoryError
+from opto.program import RUNNING, TEXT
+from opto.sandbox.codec import decode, encode
+
+__all__ = ["Place", "error_of", "told", "with_traceback"]
+
+Place = tuple[str, int, str, int]
+"""File, first line of the function, its name, the line that was running."""
+
+_MOST_PLACES, _MOST_TEXT = 50, 10_000
+_OWN = "opto"
+
+
+def told(error: BaseException, memory: int) -> dict[str, Any]:
+    """The error as data."""
+    places = list(_places(error))
+    error = _in_our_words(error, memory)
+    kind = type(error)
+    kinds = [[base.__module__, base.__qualname__] for base in kind.__mro__]
+    return {"kinds": kinds, "args": [_told_argument(a) for a in error.args[:8]], "places": places}
+
+
+def _in_our_words(error: BaseException, memory: int) -> BaseException:
+    if isinstance(error, MemoryError) and not isinstance(error, OptoError):
+        return SandboxMemoryError(f"The code needed more than {memory / 2**20:.0f} MB of memory.")
+    if isinstance(error, PermissionError) and not isinstance(error, OptoError):
+        return SandboxForbiddenError(
+            f"{error}. The code runs in a sandbox: no network, no new processes, no files but those in its own /tmp."
+        )
+    if isinstance(error, SystemExit | KeyboardInterrupt | GeneratorExit):
+        return SandboxCrashError(f"The code ended its process: {type(error).__name__}: {error}")
+    return error
+
+
+def _told_argument(argument: Any) -> Any:
+    try:
+        tree = encode(argument)
+    except Exception:  # noqa: BLE001 - then its text must do
+        tree = None
+    try:
+        return str(argument)[:_MOST_TEXT] if tree is None or len(repr(tree)) > _MOST_TEXT else tree
+    except Exception as error:  # noqa: BLE001 - an object of the code, whose text may not work either
+        return f"<{type(argument).__name__}: {type(error).__name__} while it was printed>"
+
+
+def _places(error: BaseException) -> Iterable[Place]:
+    step = error.__traceback__
+    found: list[Place] = []
+    while step is not None:
+        code = step.tb_frame.f_code
+        if step.tb_frame.f_globals.get("__name__", "").partition(".")[0] != _OWN or code.co_filename == RUNNING:
+            found.append((code.co_filename, code.co_firstlineno, code.co_name, step.tb_lineno))
+        step = step.tb_next
+    return found if len(found) <= _MOST_PLACES else [*found[:25], *found[-25:]]
+
+
+# --- in the program: the data may be hostile ------------------------------------------------------
+
+
+def error_of(data: Any, known: Mapping[tuple[str, str], type]) -> Exception:
+    """The exception that the data tells of, an instance of the nearest class that the program has."""
+    try:
+        kinds = [(str(module), str(name)) for module, name in data["kinds"][:50]]
+        arguments = [decode(tree, known) for tree in data["args"]]
+    except (KeyError, TypeError, ValueError, OptoError):
+        return SandboxCrashError("The code's process sent an error that cannot be read.")
+    base: type[Exception] = Exception
+    for position, kind in enumerate(kinds):
+        found = _class(kind, known)
+        if found is not None:
+            base = found if position == 0 else _named(kinds[0], found)
+            break
+    return _made(base, arguments)
+
+
+def _made(cls: type[Exception], arguments: list[Any]) -> Exception:
+    """An instance, without running constructors that the program wrote."""
+    native: Any = next(base for base in cls.__mro__ if base.__module__ == "builtins")
+    try:
+        made: Exception = native.__new__(cls, *arguments)
+        native.__init__(made, *arguments)
+    except TypeError:  # not what such an error is made of
+        made = _named((cls.__module__, cls.__qualname__), Exception)(*arguments)
+    made.args = tuple(arguments)
+    return made
+
+
+def _class(kind: tuple[str, str], known: Mapping[tuple[str, str], type]) -> type[Exception] | None:
+    module, name = kind
+    found: Any = known.get(kind)
+    if module == "builtins":
+        found = getattr(builtins, name, None)
+    elif module == errors.__name__:
+        found = getattr(errors, name, None)
+        found = found if isinstance(found, type) and issubclass(found, SandboxError) else None
+    return found if isinstance(found, type) and issubclass(found, Exception) else None
+
+
+def _named(kind: tuple[str, str], base: type[Exception]) -> type[Exception]:
+    """A class of the code's own making, under its name."""
+    name = kind[1].rpartition(".")[2]
+    return type(name if name.isidentifier() else "Error", (base,), {"__module__": "sandbox"})
+
+
+def with_traceback(error: Exception, places: Any, text: str, shown: Collection[tuple[str, int, str]]) -> Exception:
+    """The error, raised and caught where the code raised it, in lines of `text` and of functions in `shown`."""
+    wanted = [p for p in _checked(places) if p[0] == RUNNING or p[:3] in shown]
+    raise_it: Callable[[], Any] = _raiser(error)
+    for file, first, name, line in reversed(wanted):
+        raise_it = _frame(file, first, name, line, text, raise_it)
+    try:
+        raise_it()
+    except Exception as caught:  # noqa: BLE001 - it is the one we raise
+        step = caught.__traceback__
+        caught.__traceback__ = None if step is None else step.tb_next
+    return error
+
+
+def _raiser(error: Exception) -> Callable[[], Any]:
+    def opto_raise() -> None:
+        raise error
+
+    return opto_raise
+
+
+def _checked(places: Any) -> list[Place]:
+    good = [p for p in places if isinstance(p, list) and len(p) == 4] if isinstance(places, list) else []
+    typed = [p for p in good if list(map(type, p)) == [str, int, str, int]]
+    return [tuple(p) for p in typed[:_MOST_PLACES] if 0 < p[1] < 100_000 and 0 < p[3] < 100_000]
+
+
+def _frame(file: str, first: int, name: str, line: int, text: str, inner: Callable[[], Any]) -> Callable[[], Any]:
+    """A function that calls `inner` in what looks like this line of this function."""
+    source = "\n" * (line - 1) + "inner()"
+    code: CodeType = compile(source, file, "exec").replace(co_name=name, co_firstlineno=first)
+    namespace = {"inner": inner, "__name__": "sandbox", **({TEXT: text} if file == RUNNING else {})}
+
+    def opto_run() -> None:
+        exec(code, namespace)
+
+    return opto_run

@@ -1,0 +1,169 @@
+"""What holds a worker, layer by layer: each is put on where the system has it, and what is missing is reported.
+
+Imports the modules of the single layers.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from opto.sandbox import landlock, namespaces, seccomp
+from opto.sandbox.kernel import IS_LINUX, prctl
+
+__all__ = ["LAYERS", "Confinement"]
+
+LAYERS: dict[str, str] = {
+    "users": "a user namespace: rights over nothing outside",
+    "network": "a network namespace: no interface, not even loopback",
+    "ipc": "namespaces of System V communication and host names",
+    "files": "a mount namespace: only the Python installation, read only, and an empty /tmp",
+    "processes": "a process namespace: no other process is seen, and all end with the worker",
+    "temporary": "a temporary directory of each worker's own, in memory and of limited size",
+    "limits": "resource limits: memory, CPU time, open files, threads, size of files",
+    "rights": "no capabilities, and no way to gain any",
+    "landlock": "Landlock: the kernel refuses files outside the Python installation and the temporary directory",
+    "seccomp": "seccomp: no sockets, no new processes, only system calls of a list",
+}
+"""The layers from outermost to innermost, and what each is for."""
+
+_DEATH_SIGNAL = 1
+
+
+class Confinement:
+    """Puts the layers on. `settings` come from the program: `without`, `readable`, `root`, `limits`.
+
+    `report` maps a layer to None where it holds, else to the reason why not.
+    """
+
+    def __init__(self, settings: dict[str, Any]) -> None:
+        self.settings = settings
+        self.without = frozenset(settings["without"])
+        self.report: dict[str, str | None] = {}
+        self._own_namespace: int | None = None
+        self._missing: list[str] = []
+
+    def _try(self, layer: str, act: Callable[[], None]) -> bool:
+        if layer in self.without:
+            self.report[layer] = "switched off"
+            return False
+        try:
+            act()
+        except (OSError, ValueError, KeyError) as error:
+            self.report[layer] = str(error)
+            return False
+        self.report.setdefault(layer, None)
+        return True
+
+    # --- once, before any worker ---
+
+    def enter(self) -> None:
+        """Leaves the namespaces of the system."""
+        self._try("users", namespaces.new_users)
+        self._try("network", lambda: namespaces.separate(namespaces.NETWORK))
+        self._try("ipc", lambda: namespaces.separate(namespaces.OTHERS))
+
+    def first_of_namespace(self) -> int:
+        """Forks into a process namespace: 0 in the process that is to go on, there or where there is none."""
+        if not self._try("processes", namespaces.new_processes):
+            return 0
+        child = os.fork()
+        if child == 0:
+            prctl(_DEATH_SIGNAL, signal.SIGKILL)
+        return child
+
+    def build(self) -> None:
+        """Makes the file system."""
+        if self.report.get("processes", "") is None:
+            self._own_namespace = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
+        readable, root = self.settings["readable"], self.settings["root"]
+        self._try("files", lambda: namespaces.own_files(root, readable))
+        for layer in ("temporary", "limits", "rights", "landlock", "seccomp"):
+            self.report.setdefault(layer, "switched off" if layer in self.without else None)
+        self._find_out()
+
+    def _find_out(self) -> None:
+        """Which of the workers' layers there are: a first child tries them and tells."""
+        reading, writing = os.pipe()
+        child = self.fork()
+        if child == 0:
+            try:
+                missing = self.hold_worker(keep=writing)
+                os.write(writing, "\n".join(f"{k}\t{v}" for k, v in missing.items()).encode())
+            finally:
+                os._exit(0)
+        os.close(writing)
+        with open(reading) as told:
+            self.report.update({k: v for k, _, v in (line.partition("\t") for line in told.read().splitlines())})
+        os.waitpid(child, 0)
+
+    # --- each worker ---
+
+    def fork(self) -> int:
+        """Forks; the child is the first of a process namespace if there are any."""
+        if self._own_namespace is None:
+            return os.fork()
+        namespaces.new_processes()
+        child = os.fork()
+        if child:
+            namespaces.usual_processes(self._own_namespace)
+        return child
+
+    def hold_worker(self, keep: int) -> dict[str, str]:
+        """Puts the inner layers on this process; says which are missing. Only the descriptor `keep` stays open."""
+        if IS_LINUX:
+            prctl(_DEATH_SIGNAL, signal.SIGKILL)
+        _close_all_but(keep)
+        limits, inner = self.settings["limits"], Confinement(self.settings)
+        size = limits["memory_bytes"] // 4
+        if not inner._try("temporary", lambda: namespaces.own_temporary(size)):
+            _plain_temporary(self.settings["root"])
+        writable = [os.getcwd(), "/dev/null"]
+        alone = self.report.get("users", "") is None  # else the user's other processes would count too
+        inner._try("limits", lambda: _limit(limits, alone))
+        inner._try("rights", namespaces.drop_rights)
+        inner._try("landlock", lambda: landlock.restrict([*self.settings["readable"], "/dev"], writable))
+        inner._try("seccomp", seccomp.install)
+        return {layer: reason for layer, reason in inner.report.items() if reason is not None}
+
+
+def _plain_temporary(root: str) -> None:
+    """Without a mount of its own a worker gets a directory below that of its executor."""
+    place = os.path.join(root, f"worker-{os.getpid()}")
+    try:
+        os.mkdir(place, 0o700)
+        os.chdir(place)
+    except OSError:
+        os.chdir("/")
+
+
+def _close_all_but(keep: int) -> None:
+    nothing = os.open(os.devnull, os.O_RDWR)
+    for standard in (0, 1, 2):
+        os.dup2(nothing, standard)
+    top = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    os.closerange(3, keep)
+    os.closerange(keep + 1, top if top < 1 << 20 else 1 << 20)
+
+
+def _limit(limits: dict[str, Any], alone: bool) -> None:
+    seconds = int(limits["cpu_seconds"] * 2) + 2
+    wanted: Iterable[tuple[str, int]] = (
+        ("RLIMIT_AS", limits["memory_bytes"]),
+        ("RLIMIT_CPU", seconds),
+        ("RLIMIT_FSIZE", limits["memory_bytes"] // 4),
+        ("RLIMIT_NOFILE", limits["open_files"]),
+        ("RLIMIT_NPROC", limits["processes"] + limits["workers"] + 2),  # the workers of one executor count together
+        ("RLIMIT_CORE", 0),
+        ("RLIMIT_MEMLOCK", 0),
+        ("RLIMIT_MSGQUEUE", 0),
+    )
+    for name, value in wanted:
+        number = getattr(resource, name, None)
+        if number is not None and (alone or name != "RLIMIT_NPROC"):
+            hard = resource.getrlimit(number)[1]
+            value = value if hard == resource.RLIM_INFINITY else min(value, hard)
+            resource.setrlimit(number, (value, value))

@@ -1,0 +1,140 @@
+"""Namespaces: a process tree without network, users, other processes, and with a file system of its own.
+
+Imports `kernel`. Each function raises OSError where the system refuses.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+
+from opto.sandbox.kernel import IS_LINUX, bind_mount, change_root, mount, prctl, syscall, unshare
+
+__all__ = [
+    "NETWORK",
+    "OTHERS",
+    "PROCESSES",
+    "USERS",
+    "drop_rights",
+    "new_processes",
+    "new_users",
+    "own_files",
+    "own_temporary",
+    "separate",
+    "usual_processes",
+]
+
+FILES, NETWORK, PROCESSES, USERS = 0x00020000, 0x40000000, 0x20000000, 0x10000000
+OTHERS = 0x04000000 | 0x08000000
+"""Host names and System V communication."""
+
+_MS_RDONLY, _MS_NOSUID, _MS_NODEV, _MS_NOEXEC = 1, 2, 4, 8
+_MS_REMOUNT, _MS_BIND, _MS_REC, _MS_PRIVATE = 0x20, 0x1000, 0x4000, 1 << 18
+_SETNS = {"x86_64": 308, "aarch64": 268}
+_CAPSET = {"x86_64": 126, "aarch64": 91}
+_DEVICES = ("/dev/null", "/dev/zero", "/dev/urandom", "/dev/random")
+_USER = 1000
+
+
+def new_users() -> None:
+    """Becomes an ordinary user of a user namespace, with rights over the namespaces made next and nothing else."""
+    user, group = os.geteuid(), os.getegid()
+    unshare(USERS)
+    for name, text in (("setgroups", "deny"), ("uid_map", f"{_USER} {user} 1"), ("gid_map", f"{_USER} {group} 1")):
+        with open(f"/proc/self/{name}", "w") as file:
+            file.write(text)
+
+
+def separate(kind: int) -> None:
+    """Leaves the network, or what else `kind` says."""
+    unshare(kind)
+
+
+def new_processes() -> None:
+    """The next child is the first process of a namespace of its own: it sees no others, and all end with it."""
+    unshare(PROCESSES)
+
+
+def usual_processes(place: int) -> None:
+    """Takes `new_processes` back; `place` is an open /proc/self/ns/pid."""
+    syscall(_SETNS[os.uname().machine], place, PROCESSES, what="setns")
+
+
+def own_files(root: str, readable: Iterable[str]) -> None:
+    """A file system of `readable` (read only), a few devices, and an empty /tmp, built on the directory `root`."""
+    unshare(FILES)
+    mount("none", "/", None, _MS_REC | _MS_PRIVATE)
+    mount("tmpfs", root, "tmpfs", _MS_NOSUID | _MS_NODEV, "size=1m,mode=755")
+    for path in _outermost(readable):
+        _show(path, root)
+    for path in _DEVICES:
+        target = root + path
+        os.makedirs(os.path.dirname(target), exist_ok=True)
+        with open(target, "w"):
+            pass
+        bind_mount(path, target, devices=True)
+    os.mkdir(f"{root}/tmp")
+    change_root(root)
+    mount("none", "/", None, _MS_REMOUNT | _MS_BIND | _MS_RDONLY | _MS_NOSUID | _MS_NODEV)
+
+
+def _outermost(paths: Iterable[str]) -> list[str]:
+    """Without those inside of others, and without the root itself."""
+    kept: list[str] = []
+    for path in sorted({os.path.normpath(path) for path in paths}):
+        if path != "/" and os.path.exists(path) and not any(path.startswith(f"{above}/") for above in kept):
+            kept.append(path)
+    return kept
+
+
+def _show(path: str, root: str) -> None:
+    """Mounts `path` at the same place below `root`; a symbolic link stays one, and what it leads to is shown too."""
+    target = root + path
+    os.makedirs(os.path.dirname(target), exist_ok=True)
+    if os.path.islink(path):
+        os.symlink(os.readlink(path), target)
+        real = os.path.realpath(path)
+        if not os.path.exists(root + real):
+            _show(real, root)
+        return
+    if os.path.exists(target):
+        return
+    if os.path.isdir(path):
+        os.makedirs(target)
+    else:
+        with open(target, "w"):
+            pass
+    bind_mount(path, target)
+
+
+def own_temporary(size: int) -> None:
+    """An empty /tmp of this process's own, of at most `size` bytes."""
+    unshare(FILES)
+    mount("tmpfs", "/tmp", "tmpfs", _MS_NOSUID | _MS_NODEV | _MS_NOEXEC, f"size={size},mode=700,nr_inodes=4096")
+    os.chdir("/tmp")
+
+
+def drop_rights() -> None:
+    """No capabilities, and no way to gain any: programs that raise rights do not work either."""
+    if not IS_LINUX:
+        raise OSError("capabilities: this is not Linux")
+    no_new_privileges, drop_from_bounds, clear_ambient = 38, 24, 4
+    prctl(no_new_privileges, 1)
+    try:
+        for right in range(64):
+            prctl(drop_from_bounds, right)
+    except OSError:
+        pass  # past the last one, or there were none to drop
+    try:
+        prctl(47, clear_ambient)
+    except OSError:
+        pass  # an old kernel has none
+    _forget_capabilities()
+
+
+def _forget_capabilities() -> None:
+    import ctypes
+
+    header = (ctypes.c_uint32 * 2)(0x20080522, 0)
+    nothing = (ctypes.c_uint32 * 6)()
+    syscall(_CAPSET[os.uname().machine], ctypes.byref(header), ctypes.byref(nothing), what="capset")

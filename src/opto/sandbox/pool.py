@@ -1,0 +1,245 @@
+"""The workers of an executor: started when first needed, each for one text all its life, replaced when they die.
+
+Imports `zygote`'s orders, `wire`, `installation`, `surroundings`.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+from dataclasses import dataclass
+from typing import Any
+
+from opto.errors import SandboxError
+from opto.execution import Job
+from opto.sandbox import zygote
+from opto.sandbox.installation import import_path, package_root, readable_paths
+from opto.sandbox.surroundings import Surroundings
+from opto.sandbox.travel import Traveller
+
+__all__ = ["End", "Pool", "Worker"]
+
+_log = logging.getLogger(__name__)
+
+_BOOT = (
+    "import json, sys, importlib.util as u\n"
+    "path, root, control = json.loads(sys.argv[1])\n"
+    "sys.path[:] = path\n"
+    "spec = u.spec_from_file_location('opto', root + '/__init__.py', submodule_search_locations=[root])\n"
+    "sys.modules['opto'] = opto = u.module_from_spec(spec)\n"
+    "spec.loader.exec_module(opto)\n"
+    "from opto.sandbox.zygote import main\n"
+    "main(control)\n"
+)
+_ENVIRONMENT = {
+    "HOME": "/tmp",
+    "TMPDIR": "/tmp",
+    "LANG": "C.UTF-8",
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+}
+_PRELOAD = ("asyncio", "collections", "dataclasses", "datetime", "functools", "itertools", "math", "random", "re")
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """How a worker ended: its exit code, or the signal that killed it; what it used."""
+
+    code: int
+    signal: int
+    seconds: float
+    memory: int
+
+
+class Worker:
+    """The program's side of a worker."""
+
+    __slots__ = ("connection", "cpu_seconds", "defined", "key", "number", "scope", "surroundings", "traveller")
+
+    def __init__(self, number: int, connection: socket.socket, key: Any, traveller: Traveller) -> None:
+        self.number = number
+        self.connection = connection
+        self.key = key
+        self.traveller = traveller
+        self.scope: Any = None
+        self.surroundings: Surroundings | None = None
+        self.defined = False
+        self.cpu_seconds = 0.0
+
+
+class Pool:
+    """Leases workers. At most `most` live at once; who wants one more waits."""
+
+    def __init__(self, settings: dict[str, Any], most: int, allow: tuple[Any, ...]) -> None:
+        self._settings, self._most, self._allow = settings, most, allow
+        self._change = threading.Condition()
+        self._idle: list[Worker] = []
+        self._living: dict[int, Worker | None] = {}
+        self._numbers = 0
+        self._control = threading.Lock()
+        self._orders: socket.socket | None = None
+        self._process: subprocess.Popen[bytes] | None = None
+        self._folder = ""
+        self._pid = os.getpid()
+        self.report: dict[str, str | None] = {}
+        """Each layer: None where it holds, else why not."""
+
+    # --- leasing ---
+
+    def lease(self, key: Any, job: Job) -> Worker:
+        """A worker for this text, one that knows it already if there is one."""
+        if os.getpid() != self._pid:
+            self._forget()
+        old: Worker | None = None
+        with self._change:
+            while True:
+                for place in range(len(self._idle) - 1, -1, -1):
+                    if self._idle[place].key == key:
+                        return self._idle.pop(place)
+                if len(self._living) < self._most:
+                    break
+                if self._idle:
+                    old = self._idle.pop(0)
+                    break
+                self._change.wait()
+            self._numbers += 1
+            number = self._numbers
+            self._living[number] = None
+        try:
+            if old is not None:
+                self.end(old)
+            return self._new(number, key, job)
+        except BaseException:
+            with self._change:
+                self._living.pop(number, None)
+                self._change.notify()
+            raise
+
+    def lease_same(self, worker: Worker) -> bool:
+        """Leases this worker, waiting until it is idle; False if it is no more."""
+        with self._change:
+            while True:
+                if worker in self._idle:
+                    self._idle.remove(worker)
+                    return True
+                if self._living.get(worker.number) is not worker:
+                    return False
+                self._change.wait()
+
+    def give_back(self, worker: Worker) -> None:
+        """The worker may serve others."""
+        with self._change:
+            self._idle.append(worker)
+            self._change.notify_all()
+
+    def _new(self, number: int, key: Any, job: Job) -> Worker:
+        ours, theirs = socket.socketpair()
+        try:
+            with self._control:
+                socket.send_fds(self._started(), [zygote.ORDER.pack(zygote.SPAWN, number)], [theirs.fileno()])
+        except BaseException:
+            ours.close()
+            raise
+        finally:
+            theirs.close()
+        worker = Worker(number, ours, key, Traveller(self._allow))
+        worker.scope = job.scope
+        with self._change:
+            self._living[number] = worker
+        return worker
+
+    def end(self, worker: Worker) -> End:
+        """Ends a leased worker, with all that it started."""
+        worker.connection.close()
+        try:
+            with self._control:
+                answer = self._asked(zygote.ORDER.pack(zygote.END, worker.number))
+        finally:
+            with self._change:
+                self._living.pop(worker.number, None)
+                self._change.notify_all()
+        status, user, system, memory = answer
+        code = os.WEXITSTATUS(status) if os.WIFEXITED(status) else -1
+        return End(code, os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0, user + system, memory)
+
+    def _asked(self, order: bytes) -> tuple[int, float, float, int]:
+        orders = self._orders
+        if orders is None:
+            return 0, 0.0, 0.0, 0
+        orders.sendall(order)
+        answer = b""
+        while len(answer) < zygote.ANSWER.size:
+            part = orders.recv(zygote.ANSWER.size - len(answer))
+            if not part:
+                raise SandboxError("The process that starts the sandbox's workers ended: the next call starts another.")
+            answer += part
+        status, user, system, memory = zygote.ANSWER.unpack(answer)
+        return status, user, system, memory
+
+    # --- the first process ---
+
+    def start(self) -> None:
+        """Starts the first process unless it runs."""
+        with self._control:
+            self._started()
+
+    def _started(self) -> socket.socket:
+        if self._orders is not None and self._process is not None and self._process.poll() is None:
+            return self._orders
+        self._folder = tempfile.mkdtemp(prefix="opto-sandbox-")
+        ours, theirs = socket.socketpair()
+        with theirs:
+            arguments = json.dumps([import_path(), package_root(), theirs.fileno()])
+            self._process = subprocess.Popen(
+                [sys.executable, "-I", "-S", "-B", "-c", _BOOT, arguments],
+                env=_ENVIRONMENT,
+                cwd="/",
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                pass_fds=(theirs.fileno(),),
+                start_new_session=True,
+            )
+        settings = {"root": self._folder, "readable": readable_paths(), "preload": _PRELOAD, **self._settings}
+        ours.sendall(json.dumps(settings).encode() + b"\n")
+        told = b""
+        while not told.endswith(b"\n"):
+            part = ours.recv(65536)
+            if not part:
+                ours.close()
+                raise SandboxError("The sandbox's first process did not start: see `opto doctor`.")
+            told += part
+        self.report = json.loads(told)
+        self._orders = ours
+        return ours
+
+    def close(self) -> None:
+        """Ends all workers."""
+        with self._control, self._change:
+            for worker in [*self._idle, *(w for w in self._living.values() if w is not None)]:
+                worker.connection.close()
+            self._idle.clear()
+            self._living.clear()
+            orders, process, self._orders, self._process = self._orders, self._process, None, None
+            self._change.notify_all()
+        if orders is not None:
+            orders.close()
+        if process is not None:
+            process.wait()
+        if self._folder:
+            shutil.rmtree(self._folder, ignore_errors=True)
+            self._folder = ""
+
+    def _forget(self) -> None:
+        """In a fork of the program: the workers are the parent's."""
+        self._change, self._control = threading.Condition(), threading.Lock()
+        self._idle, self._living = [], {}
+        self._orders = self._process = None
+        self._folder, self._pid = "", os.getpid()

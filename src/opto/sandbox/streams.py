@@ -1,0 +1,65 @@
+"""Generators and coroutines in a worker: they stay there, and the program takes one value at a time.
+
+Imports the standard library only.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any
+
+__all__ = ["Streams"]
+
+_MOST = 1000
+
+
+class Streams:
+    """The generators that are under way, by number."""
+
+    def __init__(self) -> None:
+        self._streams: dict[int, Any] = {}
+        self._next = 0
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def add(self, stream: Any) -> int:
+        """Keeps a generator; of very many the oldest are given up."""
+        if len(self._streams) >= _MOST:
+            self._streams.pop(next(iter(self._streams)))
+        self._next += 1
+        self._streams[self._next] = stream
+        return self._next
+
+    def finish(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
+        """Runs a coroutine to its end, and no longer what it started."""
+        loop = self._loop
+        if loop is None or loop.is_closed():
+            loop = self._loop = asyncio.new_event_loop()
+        try:
+            return loop.run_until_complete(coroutine)
+        finally:
+            for task in asyncio.all_tasks(loop):
+                task.cancel()
+
+    def go_on(self, number: int, value: Any) -> tuple[bool, Any]:
+        """Takes the next value: (False, value), or (True, what the generator returned) at the end."""
+        stream = self._streams.get(number)
+        if stream is None:
+            return True, None
+        try:
+            if hasattr(stream, "__anext__"):
+                return False, self.finish(_awaited(stream, value))
+            return False, next(stream) if value is None else stream.send(value)
+        except StopIteration as end:
+            del self._streams[number]
+            return True, end.value
+        except StopAsyncIteration:
+            del self._streams[number]
+            return True, None
+        except BaseException:
+            self._streams.pop(number, None)
+            raise
+
+
+async def _awaited(stream: Any, value: Any) -> Any:
+    return await (stream.__anext__() if value is None else stream.asend(value))

@@ -1,0 +1,211 @@
+"""What a text reads around it, kept up to date in its worker: globals, those of helper functions, modules.
+
+Imports leaves and `travel`.
+"""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import dis
+import sys
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
+from types import CodeType, FunctionType, ModuleType
+from typing import Any
+
+from opto.errors import SandboxValueError
+from opto.execution import Job
+from opto.program import compiled
+from opto.sandbox import arrivals
+from opto.sandbox.runner import wanted_names
+from opto.sandbox.travel import Traveller, by_reference, is_installed, needs_no_pickle
+
+__all__ = ["Surroundings"]
+
+_MISSING = object()
+_FIXED = (FunctionType, ModuleType, type, type(len))
+Update = tuple[str, str, "bytes | None"]
+
+
+class _Watched:
+    """A global that the code may read: where it stands, its value, and how that was written last."""
+
+    __slots__ = ("last", "names", "written")
+
+    def __init__(self, names: Mapping[str, Any]) -> None:
+        self.names = names
+        self.last: Any = _MISSING
+        self.written: bytes | None = None
+
+
+class Surroundings:
+    """The globals that one job's text can reach, as one worker knows them.
+
+    `shown` are the functions of the program whose lines may appear in an error.
+    """
+
+    def __init__(self, job: Job, traveller: Traveller) -> None:
+        self._traveller = traveller
+        self._watched: dict[tuple[str, str], _Watched] = {}
+        self._visited: dict[int, Any] = {}
+        self._sources: dict[str, tuple[str, bool]] = {}
+        self._sent: set[str] = set()
+        self.shown: set[tuple[str, int, str]] = set()
+        for name in wanted_names(compiled(job.text, job.scope.flags), job.scope):
+            if name in job.scope.names or not hasattr(builtins, name):
+                self._watch("", name, job.scope.names)
+        for module in _imports(job.text) & _imports_of_module(job.scope.module):
+            self._add_module(module)
+
+    def sources(self) -> dict[str, tuple[str, bool]]:
+        """The texts of modules that the worker has not yet."""
+        new = {name: source for name, source in self._sources.items() if name not in self._sent}
+        self._sent |= new.keys()
+        return new
+
+    def updates(self) -> list[Update]:
+        """What is not as the worker knows it: (module, "" for the text's own; name; value as bytes, None if gone)."""
+        found: list[Update] = []
+        ahead = list(self._watched)
+        for key in ahead:  # grows while walked
+            watched = self._watched[key]
+            value = watched.names.get(key[1], _MISSING)
+            if value is watched.last and (needs_no_pickle(value) or isinstance(value, _FIXED) or value is _MISSING):
+                continue
+            before = len(self._watched)
+            if value is not watched.last and value is not _MISSING:
+                self.visit(value)
+            ahead += list(self._watched)[before:]
+            watched.last = value
+            written = None if value is _MISSING else self._written(key[1], value)
+            if written != watched.written:
+                watched.written = written
+                found.append((*key, written))
+        return found
+
+    def _written(self, name: str, value: Any) -> bytes:
+        try:
+            return self._traveller.dumps(value)
+        except SandboxValueError as error:
+            return self._traveller.dumps(arrivals.Absent(f"{name}: {error}"))
+
+    def _watch(self, module: str, name: str, names: Mapping[str, Any]) -> None:
+        if (module, name) not in self._watched:
+            self._watched[module, name] = _Watched(names)
+
+    def visit(self, value: Any) -> None:
+        """Finds the functions in a value, and what they read."""
+        ahead = [value]
+        while ahead:
+            item = ahead.pop()
+            if needs_no_pickle(item) or id(item) in self._visited:
+                continue
+            if isinstance(item, FunctionType | ModuleType | type):
+                self._visited[id(item)] = item
+            ahead += self._parts(item)
+
+    def _parts(self, item: Any) -> list[Any]:
+        if isinstance(item, ModuleType):
+            self._add_module(item.__name__)
+        elif isinstance(item, type):
+            if not by_reference(item) and item.__module__ != "builtins":
+                return [part for v in vars(item).values() for part in _functions_of(v)] + list(item.__bases__)
+        elif isinstance(item, FunctionType):
+            if not by_reference(item):
+                return self._function(item)
+        elif isinstance(item, list | tuple | set | frozenset):
+            return list(item) if len(item) < 1000 else []
+        elif isinstance(item, dict):
+            return list(item.values()) if len(item) < 1000 else []
+        elif type(item).__module__ != "builtins":
+            return [type(item), *_functions_of(item)]
+        return []
+
+    def _function(self, function: FunctionType) -> list[Any]:
+        code, around = function.__code__, function.__globals__
+        self.shown.add((code.co_filename, code.co_firstlineno, code.co_name))
+        self.shown.update((c.co_filename, c.co_firstlineno, c.co_name) for c in _inner(code))
+        for name in _global_reads(code):
+            if name in around:
+                self._watch(function.__module__ or "__main__", name, around)
+        return [*_cell_contents(function), *(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()]
+
+    def _add_module(self, name: str) -> None:
+        """A module of the program, with those of the program that it imports."""
+        ahead = [name]
+        while ahead:
+            at = ahead.pop()
+            if at in self._sources or is_installed(at) or at not in sys.modules:
+                continue
+            text = _source(at)
+            if text is not None:
+                self._sources[at] = (text, hasattr(sys.modules[at], "__path__"))
+                ahead += [*_imports(text), at.rpartition(".")[0]]
+
+
+def _functions_of(value: Any) -> list[Any]:
+    """The functions inside of a descriptor or a method."""
+    inner = [getattr(value, name, None) for name in ("__func__", "fget", "fset", "fun", "__wrapped__")]
+    return [f for f in (value, *inner) if isinstance(f, FunctionType)]
+
+
+def _cell_contents(function: FunctionType) -> Iterator[Any]:
+    for cell in function.__closure__ or ():
+        try:
+            yield cell.cell_contents
+        except ValueError:
+            continue
+
+
+def _inner(code: CodeType) -> Iterator[CodeType]:
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield constant
+            yield from _inner(constant)
+
+
+@lru_cache(maxsize=1024)
+def _global_reads(code: CodeType) -> frozenset[str]:
+    steps = (step for part in (code, *_inner(code)) for step in dis.get_instructions(part))
+    return frozenset(step.argval for step in steps if step.opname in ("LOAD_GLOBAL", "LOAD_NAME"))
+
+
+@lru_cache(maxsize=256)
+def _imports(text: str) -> frozenset[str]:
+    """The modules that a text imports, their packages included."""
+    found: set[str] = set()
+    try:
+        tree = ast.parse(text)
+    except SyntaxError:
+        return frozenset()
+    for item in ast.walk(tree):
+        if isinstance(item, ast.Import):
+            found.update(alias.name for alias in item.names)
+        elif isinstance(item, ast.ImportFrom) and item.module and not item.level:
+            found.add(item.module)
+            found.update(f"{item.module}.{alias.name}" for alias in item.names)
+    return frozenset(part for name in found for part in _above(name))
+
+
+def _above(name: str) -> Iterator[str]:
+    while name:
+        yield name
+        name = name.rpartition(".")[0]
+
+
+def _imports_of_module(name: str) -> frozenset[str]:
+    text = None if is_installed(name) else _source(name)
+    return frozenset() if text is None else _imports(text)
+
+
+def _source(name: str) -> str | None:
+    """The text of a loaded module; None if it has none."""
+    path = getattr(sys.modules.get(name), "__file__", None)
+    if not path or not path.endswith(".py"):
+        return None
+    try:
+        with open(path, encoding="utf-8") as file:
+            return file.read()
+    except (OSError, UnicodeDecodeError):
+        return None

@@ -1,0 +1,203 @@
+"""How values get into the sandbox: a pickle in which the program's own functions and classes travel by value.
+
+What the Python installation holds is imported there; functions of the program are written as code, without their
+modules, classes by `cloudpickle` (extra `sandbox`). What cannot travel, or must not, is replaced by an `Absent`, which
+says so when it is used. Imports leaves and `arrivals`.
+"""
+
+from __future__ import annotations
+
+import copyreg
+import io
+import marshal
+import pickle
+import sys
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from importlib import import_module
+from pathlib import Path
+from types import FunctionType, ModuleType
+from typing import Any
+
+from opto.errors import SandboxValueError
+from opto.execution import TRAVELS
+from opto.sandbox import arrivals
+from opto.sandbox.installation import readable_paths
+
+try:
+    _cloudpickle: Any = import_module("cloudpickle.cloudpickle")
+except ImportError:  # only classes of the program need it
+    _cloudpickle = None
+
+__all__ = ["Traveller", "by_reference", "is_installed", "needs_no_pickle"]
+
+_PROTOCOL = 4
+_ATOMS = (int, float, str, bool, type(None), bytes, complex, range, type(Ellipsis), type(NotImplemented))
+
+
+def needs_no_pickle(value: Any) -> bool:
+    """Is this a value that cannot change?"""
+    return type(value) in _ATOMS
+
+
+@lru_cache(maxsize=4096)
+def is_installed(module: str) -> bool:
+    """Does this module belong to the Python installation (or to this package), so that a worker can import it?"""
+    root = module.partition(".")[0]
+    if root in sys.stdlib_module_names or root == "opto":
+        return root != "__main__"
+    loaded = sys.modules.get(root)
+    spec = getattr(loaded, "__spec__", None)
+    places = [getattr(loaded, "__file__", None), *(getattr(spec, "submodule_search_locations", None) or ())]
+    return any(_inside(place) for place in places if place)
+
+
+def _inside(place: str) -> bool:
+    path = Path(place).resolve()
+    return any(path.is_relative_to(top) for top in readable_paths())
+
+
+def by_reference(thing: Any) -> bool:
+    """Can a worker import this class or function by its name?"""
+    module, name = getattr(thing, "__module__", None), getattr(thing, "__qualname__", None)
+    if not module or not name or "<" in name or not is_installed(module):
+        return False
+    at: Any = sys.modules.get(module)
+    for part in name.split("."):
+        at = getattr(at, part, None)
+    return at is thing
+
+
+def _of_installation(cls: type) -> bool:
+    return cls.__module__ == "builtins" or by_reference(cls)
+
+
+_Base: Any = pickle.Pickler if _cloudpickle is None else _cloudpickle.Pickler
+
+
+class Traveller:
+    """Writes values for one worker: it remembers which classes that worker has, and which classes it was told of.
+
+    `allowed` are the objects that code may call back; they are never written, only named by their place.
+    """
+
+    def __init__(self, allowed: Sequence[Any]) -> None:
+        self._allowed = {id(thing): place for place, thing in enumerate(allowed)}
+        self._sent: dict[type, int] = {}
+        self.classes: list[tuple[int, bytes]] = []
+        """Classes to send before the next message."""
+        self.known: dict[tuple[str, str], type] = {}
+        """The classes that a result may be of."""
+
+    def dumps(self, value: Any, inline: bool = False) -> bytes:
+        """The value as bytes; SandboxValueError if it cannot be written at all."""
+        buffer = io.BytesIO()
+        try:
+            _Writer(buffer, self, inline).dump(value)
+        except SandboxValueError:
+            raise
+        except RecursionError:
+            raise SandboxValueError("A value is nested too deeply to travel into the sandbox.") from None
+        except Exception as error:
+            raise SandboxValueError(
+                f"A {type(value).__name__} cannot travel into the sandbox ({type(error).__name__}: {error}): pass "
+                'plain data, or let the code run in your program: with opto.sandbox.using("inprocess")'
+            ) from error
+        return buffer.getvalue()
+
+    def number_of(self, cls: type) -> int:
+        """The number by which the worker knows a class; the first time it is put among `classes`."""
+        number = self._sent.get(cls)
+        if number is None:
+            number = self._sent[cls] = len(self._sent)
+            self.classes.append((number, self.dumps(cls, inline=True)))
+        return number
+
+    def note(self, cls: type) -> None:
+        """A result may be of this class."""
+        self.known[cls.__module__, cls.__qualname__] = cls
+
+    def place_of(self, thing: Any) -> int | None:
+        """Where an allowed object stands in the list."""
+        return self._allowed.get(id(thing))
+
+
+class _Writer(_Base):  # type: ignore[misc]
+    def __init__(self, file: Any, traveller: Traveller, inline: bool) -> None:
+        super().__init__(file, protocol=_PROTOCOL)
+        self._traveller, self._inline = traveller, inline
+
+    def reducer_override(self, obj: Any) -> Any:
+        kind = type(obj)
+        place = self._traveller.place_of(obj)
+        if place is not None:
+            return arrivals.host_object, (place,)
+        if kind is FunctionType:
+            return NotImplemented if by_reference(obj) else _function(obj)
+        if kind is ModuleType:
+            return _module(obj)
+        if isinstance(obj, type):
+            return self._class(obj)
+        return self._instance(obj, kind)
+
+    def _class(self, cls: type) -> Any:
+        if cls.__module__ != "builtins":
+            self._traveller.note(cls)
+        if _of_installation(cls):
+            return NotImplemented if _cloudpickle is None else super().reducer_override(cls)
+        if _cloudpickle is None:
+            raise SandboxValueError(
+                f"Objects of your class {cls.__qualname__} travel into the sandbox with the package 'cloudpickle', "
+                "which is not installed: run  pip install 'opto-trace[sandbox]'"
+            )
+        if self._inline:
+            return _cloudpickle._dynamic_class_reduce(cls)
+        return arrivals.class_of, (self._traveller.number_of(cls),)
+
+    def _instance(self, obj: Any, kind: type) -> Any:
+        for base in kind.__mro__:
+            if base in TRAVELS:
+                write = TRAVELS[base]
+                return _absence(kind) if write is None else write(obj)
+        table: Mapping[type, Any] = getattr(self, "dispatch_table", copyreg.dispatch_table)
+        reduce = table.get(kind)
+        try:
+            reduced = obj.__reduce_ex__(_PROTOCOL) if reduce is None else reduce(obj)
+        except Exception:  # noqa: BLE001 - locks, files, connections: each refuses in its own way
+            return _absence(kind)
+        return NotImplemented if isinstance(reduced, str) else reduced
+
+
+def _absence(kind: type) -> Any:
+    why = (
+        f"A {kind.__qualname__} stays in the program, it does not travel into the sandbox: pass plain data instead, "
+        "or allow calls of it: ProcessExecutor(allow=[...])"
+    )
+    return arrivals.absent, (why,)
+
+
+def _module(module: ModuleType) -> Any:
+    return arrivals.module_of, (module.__name__,)
+
+
+def _function(function: FunctionType) -> Any:
+    code = function.__code__
+    cells = function.__closure__ or ()
+    state = {
+        "cells": [_content(cell) for cell in cells],
+        "attributes": {k: v for k, v in vars(function).items() if k != "__wrapped__"},
+        "__defaults__": function.__defaults__,
+        "__kwdefaults__": function.__kwdefaults__,
+        "__qualname__": function.__qualname__,
+        "__doc__": function.__doc__,
+        "__module__": function.__module__,
+    }
+    made = (marshal.dumps(code), function.__module__ or "__main__", function.__name__, len(cells))
+    return arrivals.make_function, made, state, None, None, arrivals.fill_function
+
+
+def _content(cell: Any) -> list[Any]:
+    try:
+        return [cell.cell_contents]
+    except ValueError:
+        return []  # not assigned yet

@@ -1,0 +1,106 @@
+"""The first process of the sandbox: it starts clean, builds what holds its children, and makes a worker when asked.
+
+Workers are forks of it, so that one is ready within milliseconds and no secret of the program is in its memory. It runs
+no code but its own. Orders come over a socket: one byte, a number, and for a new worker the socket it is to talk on.
+Imports: `worker`, `layers`.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import signal
+import socket
+import struct
+import sys
+from importlib import import_module
+from typing import Any
+
+from opto.sandbox import layers, worker
+
+__all__ = ["ANSWER", "END", "ORDER", "SPAWN", "main"]
+
+ORDER = struct.Struct("!cQ")
+"""What the program sends: SPAWN or END, and the number of the worker."""
+ANSWER = struct.Struct("!iddQ")
+"""What END is answered with: the wait status, user and system CPU seconds, the most memory held in bytes."""
+SPAWN, END = b"S", b"E"
+
+
+def main(control: int) -> None:
+    """Serves the socket `control` until the program closes it."""
+    orders = socket.socket(fileno=control)
+    settings: dict[str, Any] = json.loads(_line(orders))
+    for name in settings["preload"]:
+        import_module(name)
+    confined = layers.Confinement(settings)
+    confined.enter()
+    if confined.first_of_namespace() != 0:  # what stays outside waits for the end of what went in
+        orders.close()
+        _outlive()
+    confined.build()
+    gc.collect()
+    gc.freeze()
+    orders.sendall(json.dumps(confined.report).encode() + b"\n")
+    _serve(orders, confined)
+
+
+def _line(connection: socket.socket) -> bytes:
+    text = b""
+    while not text.endswith(b"\n"):
+        part = connection.recv(65536)
+        if not part:
+            sys.exit(0)
+        text += part
+    return text
+
+
+def _outlive() -> None:
+    try:
+        os.wait()
+    finally:
+        os._exit(0)
+
+
+def _serve(orders: socket.socket, confined: layers.Confinement) -> None:
+    children: dict[int, int] = {}
+    while True:
+        message, handles, _, _ = socket.recv_fds(orders, ORDER.size, 1)
+        if len(message) < ORDER.size:
+            for child in children.values():
+                os.kill(child, signal.SIGKILL)
+            os._exit(0)
+        order, number = ORDER.unpack(message)
+        if order == SPAWN:
+            children[number] = _spawn(orders, handles[0], confined)
+            os.close(handles[0])
+        else:
+            orders.sendall(_ended(children.pop(number, 0)))
+
+
+def _spawn(orders: socket.socket, handle: int, confined: layers.Confinement) -> int:
+    child = confined.fork()
+    if child:
+        return child
+    status = 1
+    try:
+        orders.close()
+        connection = socket.socket(fileno=handle)
+        confined.hold_worker(keep=handle)
+        worker.serve(connection, int(confined.settings["limits"]["memory_bytes"]))
+        status = 0
+    finally:
+        os._exit(status)
+
+
+def _ended(child: int) -> bytes:
+    if child <= 0:
+        return ANSWER.pack(0, 0.0, 0.0, 0)
+    try:
+        os.kill(child, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+    _, status, used = os.wait4(child, 0)
+    unit = 1 if sys.platform == "darwin" else 1024
+    return ANSWER.pack(status, used.ru_utime, used.ru_stime, used.ru_maxrss * unit)

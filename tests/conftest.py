@@ -1,4 +1,4 @@
-"""For all tests: the network is loopback, and every test starts with fresh names."""
+"""For all tests: the network is loopback, every test starts with fresh names, and no example is timed."""
 
 from __future__ import annotations
 
@@ -8,8 +8,12 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from opto.trace import GRAPH
+
+settings.register_profile("untimed", deadline=None)  # a busy machine is no fault of the code
+settings.load_profile("untimed")
 
 
 def _is_local(address: Any) -> bool:

@@ -417,3 +417,11 @@ def test_a_history_from_wider_spaces_is_used_as_far_as_it_fits(tmp_path: Path) -
         second.backward(narrow[0] * 1, narrow[0].data)
         second.step()
         assert 0 <= narrow[0].data <= 1 and narrow[1].data in ("a", "b")
+
+
+def test_what_is_not_trainable_stays() -> None:
+    x = node(0.5, name="x", trainable=True, space=Float(0, 1))
+    x.trainable = False
+    optimizer = Mixed([x])
+    optimizer.backward(x * 1, 1)
+    assert optimizer.step().reason == "none of the parameters is trainable" and x.data == 0.5

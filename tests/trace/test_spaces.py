@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from opto.errors import LoadError, SpaceError
 from opto.llm.fakes import DummyLLM, ScriptedLLM
-from opto.optimizers import OptoPrime, OptoPrimeV1, OptoPrimeV2, TextGrad
+from opto.optimizers import OPROv2, OptoPrime, OptoPrimeMulti, OptoPrimeV1, OptoPrimeV2, TextGrad
 from opto.optimizers.optimizer import Optimizer
 from opto.trace import GRAPH, Module, bundle, node, spaces
 from opto.trace.projections import Projection
@@ -225,7 +225,7 @@ def test_a_saved_choice_is_a_label_and_a_file_that_does_not_fit_changes_nothing(
 # --- optimizers ---
 
 
-@pytest.mark.parametrize("optimizer_class", [OptoPrime, OptoPrimeV1, OptoPrimeV2, TextGrad])
+@pytest.mark.parametrize("optimizer_class", [OptoPrime, OptoPrimeV1, OptoPrimeV2, TextGrad, OPROv2, OptoPrimeMulti])
 def test_every_prompt_tells_the_constraint_and_shows_the_label(optimizer_class: Any) -> None:
     prompts: list[str] = []
 

@@ -8,8 +8,8 @@ from opto.optimizers.convert import convert
 from opto.optimizers.patches import apply_patch, as_patch
 from opto.optimizers.problem import is_code
 from opto.optimizers.replies import unfenced
+from opto.trace.projections.space import space_of
 from opto.trace.spaces.signatures import check_code, signature_of
-from opto.trace.spaces.space import space_of
 
 __all__ = ["check_code", "check_value", "read_value", "signature_of"]
 

@@ -15,7 +15,6 @@ from opto.trace import (
     operators,
     projections,
     propagators,
-    spaces,
     utils,
 )
 from opto.trace.broadcast import apply_op
@@ -50,7 +49,6 @@ __all__ = [
     "operators",
     "projections",
     "propagators",
-    "spaces",
     "stop_tracing",
     "utils",
 ]

@@ -21,6 +21,7 @@ from opto.trace.abstract_node import AbstractNode, attach, named_inputs
 from opto.trace.context import TRACING, USED_NODES
 from opto.trace.pictures.style import NodeVizStyleGuide, NodeVizStyleGuideColorful
 from opto.trace.projections.projection import Projection
+from opto.trace.projections.space import Space, settled
 from opto.trace.records import (
     BUILTIN_ROOTS,
     DEPENDS,
@@ -35,7 +36,6 @@ from opto.trace.records import (
     without_prefix,
 )
 from opto.trace.registry import COUNTERS, GRAPH, NAME_SCOPES, Graph, next_index
-from opto.trace.spaces.space import Space, settled
 from opto.trace.value_methods import ValueMethods
 
 __all__ = [

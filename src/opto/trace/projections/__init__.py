@@ -1,6 +1,7 @@
 """What a new value must satisfy before it is written into a parameter.
 
-May import: the standard library; `black` where code is formatted, when it is installed. Read `projection.py` first.
+May import: the standard library; `black` where code is formatted, when it is installed. Read `projection.py` first,
+then `space.py`, the seam of `opto.trace.spaces`.
 """
 
 from opto.trace.projections.code import BlackCodeFormatter

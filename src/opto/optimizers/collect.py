@@ -132,26 +132,27 @@ def collect(graph: TraceGraph, parameters: Iterable[Any] = ()) -> Problem:
     The parameters are those that may change. A node some of whose parents are outside the graph counts as given, too.
     """
     mine = set(parameters)
-    names: dict[Any, str] = {}
+    # as node.py_name, which this loop cannot afford
+    names: dict[Any, str] = {
+        n: f"{n._op.base}{n._index}" if (more := n._more) is None or more.name is None else n.py_name for _, n in graph
+    }
     parts: list[Part] = []
     given: dict[str, Given] = {}
     calls: list[Call] = []
     reader = _Collector()
-    for _, node in graph:
-        op, more, inputs = node._op, node._more, node._inputs
-        # as node.py_name, which this loop cannot afford
-        name = f"{op.base}{node._index}" if more is None or more.name is None else node.py_name
-        try:
-            inputs = inputs and tuple([(key, names[parent]) for key, parent in zip(op.keys, inputs)])  # noqa: B905
-        except KeyError:
-            inputs = ()  # some of its parents are outside
+    for node, name in names.items():
+        inputs = node._inputs
+        if inputs:
+            try:
+                inputs = tuple([(key, names[parent]) for key, parent in zip(node._op.keys, inputs)])  # noqa: B905
+            except KeyError:
+                inputs = ()  # some of its parents are outside
         if inputs:
             calls.append(reader.call(node, name, inputs))
         elif node in mine:
             parts.append(part_of(node, name))
         else:
             given[name] = Given(name, node._data, node.description if node._op.description != "[Node]" else None)
-        names[node] = name
     outcomes = tuple([Outcome(output.py_name, output._data, feedback) for output, feedback in graph.outputs])
     return Problem(tuple(parts), given, tuple(calls), outcomes, graph.user_feedback)
 

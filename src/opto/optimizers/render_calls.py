@@ -239,7 +239,7 @@ def render_calls(problem: Problem, budget: int) -> CallsText:
 
     Kept first: failed calls, calls that use a part, then what stands nearest to the outputs.
     """
-    story = fold(problem, max(budget // 3, 100))
+    story = fold(problem, max(budget // 4, 100))
     texts = CallTexts(problem, story, max(_LONGEST - len(story.lines), _SHORTEST))
     notes = _function_notes(texts, budget // 5)
     budget -= estimate_tokens(notes)

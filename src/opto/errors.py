@@ -173,7 +173,9 @@ class LLMConnectionError(LLMError):
 
 
 class LLMTimeoutError(LLMError):
-    """The answer took longer than the limit."""
+    """The answer took longer than the limit; `sent` is False if the request never left."""
+
+    sent: bool = True
 
 
 class LLMAuthError(LLMError):

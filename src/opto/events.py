@@ -18,7 +18,7 @@ know says so for the current context:
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
 
@@ -47,4 +47,5 @@ def listen(listener: Listener) -> Generator[None, None, None]:
     try:
         yield
     finally:
-        _LISTENERS.reset(token)
+        with suppress(ValueError):  # a coroutine that is dropped ends in another context, which heard nothing
+            _LISTENERS.reset(token)

@@ -14,8 +14,30 @@ from typing import Any
 
 import pytest
 
-from opto.errors import LLMConfigError, LLMError, MissingExtraError
-from opto.llm import LocalLLM, OpenAICompatible, Response, Retry, default_llm, identity_of, profile_of, resolve
+from opto.errors import (
+    LLMAuthError,
+    LLMConfigError,
+    LLMConnectionError,
+    LLMError,
+    LLMRateLimitError,
+    LLMRequestError,
+    LLMServerError,
+    LLMTimeoutError,
+    MissingExtraError,
+)
+from opto.llm import (
+    Budget,
+    Fallback,
+    LocalLLM,
+    OpenAICompatible,
+    Response,
+    Retry,
+    ScriptedLLM,
+    default_llm,
+    identity_of,
+    profile_of,
+    resolve,
+)
 from opto.llm.auto_retry import retry_with_exponential_backoff
 from opto.llm.backends import BACKENDS, AutoGenLLM, CustomLLM, EmbeddedLLM, LiteLLM, LLMFactory, embed
 from opto.llm.routes import AzureToken, transport_for
@@ -171,9 +193,10 @@ def test_litellm_with_the_package_calls_it(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setitem(sys.modules, "litellm", module)
     monkeypatch.setenv("AZURE_TOKEN_PROVIDER_SCOPE", "s")
     assert LiteLLM("azure/d")(messages=ASK, n=2).text == "lite"
-    assert calls == [(("azure/d",), {"messages": ASK, "n": 2, "azure_ad_token_provider": AzureToken("s")})]
+    given = {"messages": ASK, "n": 2, "azure_ad_token_provider": AzureToken("s"), "max_retries": 0}
+    assert calls == [(("azure/d",), given)], "retries that no budget sees are switched off"
     monkeypatch.setenv("OPENAI_API_KEY", "k")
-    assert LLM()(ASK).text == "lite" and calls[1] == (("gpt-4o", ASK), {})
+    assert LLM()(ASK).text == "lite" and calls[1] == (("gpt-4o", ASK), {"max_retries": 0})
     assert profile_of(LiteLLM("openai/gpt-4o")).reply == "json_schema"
     assert identity_of(LiteLLM("a")) != identity_of(LiteLLM("b"))
 
@@ -221,6 +244,66 @@ def test_autogen(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         monkeypatch.setenv("OAI_CONFIG_LIST", text)
         with pytest.raises(LLMConfigError, match="OAI_CONFIG_LIST"):
             AutoGenLLM()
+
+
+class Foreign(Exception):
+    """An error as litellm's are: with a status and, where a server answered, with its headers."""
+
+    def __init__(self, status: int, **headers: str) -> None:
+        super().__init__("no\nluck")
+        self.status_code = status
+        self.response = SimpleNamespace(headers={name.replace("_", "-"): value for name, value in headers.items()})
+
+
+@pytest.fixture
+def foreign(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """What the package litellm does, call by call."""
+    script: list[Any] = []
+    module = ModuleType("litellm")
+    module.__spec__ = importlib.machinery.ModuleSpec("litellm", None)
+
+    def completion(*args: Any, **kwargs: Any) -> Any:
+        told = script.pop(0)
+        if isinstance(told, Exception):
+            raise told
+        return Response.of(told)
+
+    module.completion = completion  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "litellm", module)
+    return script
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "tokens"),
+    [
+        (Foreign(429), LLMRateLimitError, 0),
+        (Foreign(401), LLMAuthError, 0),
+        (Foreign(404), LLMRequestError, 0),
+        (Foreign(408), LLMTimeoutError, 87),
+        (Foreign(503, server="x"), LLMServerError, 0),
+        (Foreign(500), LLMConnectionError, 87),
+        (KeyError("own"), KeyError, 87),
+    ],
+)
+def test_errors_of_litellm_are_ours_by_their_status(
+    foreign: list[Any], error: Exception, kind: type[Exception], tokens: int
+) -> None:
+    budget = Budget(tokens=1000)
+    foreign.append(error)
+    with pytest.raises(kind) as caught:
+        budget.wrap(LiteLLM("m", max_retries=1))(ASK, max_tokens=5)
+    assert budget.spent.calls == 1 and budget.spent.tokens == tokens
+    assert "\n" not in str(caught.value)
+    foreign[:] = [error, "fine"]
+    if kind in Fallback([ScriptedLLM([])]).kinds:
+        assert Fallback([LiteLLM("m", max_retries=1), LiteLLM("n")])(ASK).text == "fine"
+
+
+def test_litellm_waits_as_long_as_the_server_wishes(foreign: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    waits: list[float] = []
+    monkeypatch.setattr("opto.llm.auto_retry.time.sleep", waits.append)
+    foreign[:] = [Foreign(429, retry_after="7"), Foreign(429), "fine"]
+    assert LiteLLM("m")(ASK).text == "fine" and waits == [7.0, 9.0]
 
 
 def test_embed_gives_a_vector_or_none(server: Any, wire: Any, monkeypatch: pytest.MonkeyPatch, caplog: Any) -> None:

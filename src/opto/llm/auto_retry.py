@@ -63,6 +63,8 @@ def _wait(error: Exception, attempt: int, base_delay: float) -> float | None:
     """Seconds until the next attempt, or None if trying again is no use."""
     words = f"{type(error).__name__} {error}".lower()
     known = isinstance(error, LLMError)  # our own errors have kinds: words in them are not consulted
+    if isinstance(error, LLMRateLimitError) and error.retry_after is not None:
+        return error.retry_after
     if isinstance(error, LLMRateLimitError) or (not known and any(word in words for word in _RATE)):
         return 2.0 * (attempt + 1) ** 2 + attempt
     if isinstance(error, _PASSING_KINDS) or (not known and any(word in words for word in _PASSING)):

@@ -24,6 +24,7 @@ __all__ = [
     "Options",
     "Response",
     "Usage",
+    "asked",
     "identity_of",
 ]
 
@@ -117,6 +118,21 @@ class Chunk:
     def text(self) -> str:
         """What it adds to the first answer."""
         return "".join(choice.delta.content for choice in self.choices if choice.index == 0)
+
+
+_UNASKED = frozenset(
+    {"api_key", "azure_ad_token", "azure_ad_token_provider", "extra_headers", "headers", "max_retries"}
+    | {"stream", "stream_options", "timeout"}
+)
+
+
+def asked(options: Options) -> dict[str, Any]:
+    """The options that decide the answer, which a cache goes by and a file may hold: no keys, no manner of delivery.
+
+    >>> asked({"seed": 1, "stop": None, "timeout": 5, "api_key": "secret"})
+    {'seed': 1}
+    """
+    return {name: value for name, value in options.items() if value is not None and name not in _UNASKED}
 
 
 @runtime_checkable

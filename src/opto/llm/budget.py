@@ -17,6 +17,7 @@ from opto.errors import (
     LLMRateLimitError,
     LLMRequestError,
     LLMServerError,
+    LLMTimeoutError,
 )
 from opto.events import Event, listen
 from opto.llm.base import LLM, Messages, Response
@@ -275,7 +276,7 @@ def _said(response: object) -> int:
 
 
 def _unsent(error: BaseException) -> bool:
-    return isinstance(error, LLMConnectionError) and not error.sent
+    return isinstance(error, (LLMConnectionError, LLMTimeoutError)) and not error.sent
 
 
 def _no_price(model: str) -> LLMError:

@@ -7,15 +7,15 @@ import hashlib
 import json
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol, cast
 
-from opto.llm.base import LLM, Messages, Response
+from opto.llm.base import LLM, Messages, Response, asked
 from opto.llm.flow import Effect, Flow, Wrapper, ask, running_loop
-from opto.llm.stream import Stream, when_whole, whole_options
+from opto.llm.stream import Stream, when_whole
 
 __all__ = ["CacheStats", "CachedLLM", "MemoryStore", "Store", "request_key"]
 
@@ -29,7 +29,8 @@ def request_key(identity: str, messages: Messages, options: Mapping[str, Any]) -
     ...     "m", [{"content": "a", "role": "user"}], {"n": 1})
     True
     """
-    given = {name: value for name, value in options.items() if value is not None}
+    given = asked(options)  # and headers, of which a digest tells nothing
+    given |= {name: options[name] for name in ("extra_headers", "headers") if options.get(name)}
     try:
         text = json.dumps([identity, [dict(message) for message in messages], given], sort_keys=True)
     except (TypeError, ValueError, RecursionError):
@@ -120,6 +121,9 @@ class CachedLLM(Wrapper):
         self._flights: dict[str, _Flight] = {}
         self._lock = threading.Lock()
 
+    def holds(self) -> Sequence[Any]:
+        return (self.llm, self.store)
+
     @property
     def stats(self) -> CacheStats:
         with self._lock:
@@ -153,7 +157,7 @@ class CachedLLM(Wrapper):
 
     def _streamed(self, messages: Messages, options: dict[str, Any]) -> Flow[Response]:
         """What is kept, or the stream, to be kept at its end; equal streams do not wait for each other."""
-        key = request_key(self.identity, messages, whole_options(options))
+        key = request_key(self.identity, messages, options)
         kept = None if key is None else self.store.get(key)
         if kept is not None:
             self._count(hits=1)

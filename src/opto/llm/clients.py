@@ -6,15 +6,20 @@ import asyncio
 import os
 import ssl
 import threading
-from collections.abc import AsyncGenerator, Coroutine, Generator
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
 from contextlib import AbstractContextManager, suppress
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeVar
 from weakref import WeakKeyDictionary, finalize
 
 import httpx
 
+from opto.errors import LLMConfigError
+from opto.llm.faults import quote
+
 __all__ = ["Clients"]
+
+T = TypeVar("T")
 
 _LIMITS = httpx.Limits(max_connections=None, max_keepalive_connections=100)
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1", "[::1]"})
@@ -40,7 +45,7 @@ class Clients:
             self._forget_parent()
             if local not in self._sync:
                 # A proxy set for the world must not catch calls to this very machine.
-                self._sync[local] = httpx.Client(**_settings(local))
+                self._sync[local] = _made(httpx.Client, local)
             return self._sync[local]
 
     async def loop(self, url: httpx.URL) -> httpx.AsyncClient:
@@ -53,7 +58,7 @@ class Clients:
             of_loop = self._async.setdefault(asyncio.get_running_loop(), {})
             entry = of_loop.get(local)
             if entry is None:
-                entry = of_loop[local] = _LoopClient(httpx.AsyncClient(**_settings(local)))
+                entry = of_loop[local] = _LoopClient(_made(httpx.AsyncClient, local))
         await entry.start()
         return entry.client
 
@@ -62,6 +67,13 @@ class Clients:
         with self._lock:
             _close_all(self._sync)
 
+    async def aclose(self) -> None:
+        """Close the clients of the running loop."""
+        with self._lock:
+            clients = self._async.pop(asyncio.get_running_loop(), {})
+        for entry in clients.values():
+            await entry.aclose()
+
     def _forget_parent(self) -> None:
         """Sockets shared with a parent process would mix two conversations: a fork starts empty."""
         if self._pid != os.getpid():
@@ -69,9 +81,16 @@ class Clients:
             self._sync.clear()
 
 
-def _settings(local: bool) -> dict[str, Any]:
+def _made(kind: Callable[..., T], local: bool) -> T:
+    """A client by what the environment says of proxies and certificates; a loopback server has to do with neither."""
     certificates = tuple(None if local else os.environ.get(name) for name in ("SSL_CERT_FILE", "SSL_CERT_DIR"))
-    return {"limits": _LIMITS, "trust_env": not local, "verify": _trusted(not local, *certificates)}
+    try:
+        return kind(limits=_LIMITS, trust_env=not local, verify=_trusted(not local, *certificates))
+    except (ImportError, OSError, ValueError) as error:
+        raise LLMConfigError(
+            f"No client can be made from what the environment says ({quote(str(error))}): "
+            "check HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, SSL_CERT_FILE and SSL_CERT_DIR."
+        ) from error
 
 
 @lru_cache(maxsize=8)
@@ -105,6 +124,12 @@ class _LoopClient:
                 _keepers.pop(loop, None)
             _keepers.setdefault(self._loop, set()).add(keeper)
             await keeper.__anext__()
+
+    async def aclose(self) -> None:
+        keeper, self._keeper = self._keeper, None
+        if keeper is not None:
+            await keeper.aclose()
+            _keepers.get(self._loop, set()).discard(keeper)
 
     def __del__(self) -> None:
         if self._keeper is not None and not self._loop.is_closed():

@@ -64,6 +64,9 @@ class Fallback(FlowLLM):
             raise LLMConfigError("Fallback([]) has nobody to ask: give at least one model.")
         self.llms, self.kinds = tuple(llms), kinds
 
+    def holds(self) -> Sequence[Any]:
+        return self.llms
+
     @property
     def profile(self) -> ModelProfile:
         profiles = [profile_of(llm) for llm in self.llms]

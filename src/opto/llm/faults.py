@@ -22,7 +22,7 @@ from opto.errors import (
     LLMTimeoutError,
 )
 
-__all__ = ["from_exception", "from_status", "parse_retry_after", "quote", "shown_url"]
+__all__ = ["from_client", "from_exception", "from_status", "parse_retry_after", "quote", "shown_url"]
 
 _NO_CREDIT = ("insufficient_quota", "billing_hard_limit_reached")
 
@@ -53,9 +53,17 @@ def from_exception(error: Exception, url: str, timeout: float) -> LLMError:
     """Map an error of httpx; the caller raises the result `from` it."""
     where = shown_url(url)
     if isinstance(error, httpx.TimeoutException):
-        return LLMTimeoutError(
+        late = LLMTimeoutError(
             f"{where} did not answer within {timeout:g} s: raise `timeout`, ask for fewer tokens, or check the server."
         )
+        late.sent = not isinstance(error, (httpx.ConnectTimeout, httpx.PoolTimeout))
+        return late
+    if isinstance(error, httpx.ProxyError):
+        refused = LLMConnectionError(
+            f"The proxy gave no way to {where} ({quote(str(error))}): check HTTPS_PROXY, or name the host in NO_PROXY."
+        )
+        refused.sent = False
+        return refused
     if isinstance(error, httpx.ConnectError):
         nobody = LLMConnectionError(
             f"Nobody answers at {where} ({quote(_reason(error))}): check the base URL, and that the server runs."
@@ -90,6 +98,21 @@ def from_status(status: int, headers: Mapping[str, str], body: bytes, url: str, 
     if status == 404:
         return LLMRequestError(f"{where} does not exist (status 404{said}): check base URL and model name.")
     return LLMRequestError(f"{where} refuses the request (status {status}{said}): change the request or its options.")
+
+
+def from_client(error: Exception, who: str) -> LLMError | None:
+    """The error of another library's client as ours, by its `status_code`; None when it has none."""
+    status = getattr(error, "status_code", None)
+    if not isinstance(status, int) or isinstance(error, LLMError):
+        return None
+    headers = getattr(getattr(error, "response", None), "headers", None) or {}
+    said = f"{who}: {quote(str(error))} (status {status})"
+    if status == 429:
+        return LLMRateLimitError(said, retry_after=parse_retry_after(headers))
+    if status >= 500 and not headers:
+        return LLMConnectionError(said)  # clients call a broken connection 500 too: it may have been worked on
+    kinds: dict[int, type[LLMError]] = {401: LLMAuthError, 403: LLMAuthError, 408: LLMTimeoutError}
+    return kinds.get(status, LLMServerError if status >= 500 else LLMRequestError)(said)
 
 
 def parse_retry_after(headers: Mapping[str, str], now: datetime | None = None) -> float | None:

@@ -20,7 +20,7 @@ from __future__ import annotations
 import asyncio
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Awaitable, Callable, Generator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -32,6 +32,7 @@ from opto.llm.profile import ModelProfile, profile_of
 __all__ = ["Effect", "Flow", "FlowLLM", "Wrapper", "arun", "ask", "blocking", "run", "running_loop", "sleep"]
 
 T = TypeVar("T")
+_Self = TypeVar("_Self", bound="FlowLLM")
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +117,10 @@ def running_loop() -> asyncio.AbstractEventLoop | None:
 
 
 class FlowLLM(Embeds, ABC):
-    """A model written as one flow; both calls of the `LLM` protocol follow from it."""
+    """A model written as one flow; both calls of the `LLM` protocol follow from it.
+
+    It is a context manager that closes what it holds: connections, files, and those of the models inside.
+    """
 
     @abstractmethod
     def flow(self, messages: Messages, options: dict[str, Any]) -> Flow[Response]:
@@ -128,12 +132,46 @@ class FlowLLM(Embeds, ABC):
     async def acall(self, messages: Messages, **options: Any) -> Response:
         return await arun(self.flow(messages, options))
 
+    def holds(self) -> Sequence[Any]:
+        """What is closed with this model; what has nothing to close is left alone."""
+        return ()
+
+    def close(self) -> None:
+        """Close what is held; the next call opens it again."""
+        for held in self.holds():
+            if callable(close := getattr(held, "close", None)):
+                close()
+
+    async def aclose(self) -> None:
+        """`close`, and what belongs to the running loop too."""
+        for held in self.holds():
+            aclose: Any = getattr(held, "aclose", None)
+            if aclose is not None:
+                await aclose()
+            elif callable(close := getattr(held, "close", None)):
+                close()
+
+    def __enter__(self: _Self) -> _Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    async def __aenter__(self: _Self) -> _Self:
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        await self.aclose()
+
 
 class Wrapper(FlowLLM):
     """Base of what wraps a model and is a model; profile and identity are those of the inner one."""
 
     def __init__(self, llm: LLM) -> None:
         self.llm = llm
+
+    def holds(self) -> Sequence[Any]:
+        return (self.llm,)
 
     @property
     def profile(self) -> ModelProfile:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
+from base64 import b64encode
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -13,13 +14,13 @@ from typing import Any, cast
 import httpx
 
 from opto.errors import LLMConfigError, LLMRequestError, LLMResponseError
-from opto.llm.base import Messages, Response
+from opto.llm.base import Messages, Response, asked
 from opto.llm.clients import Clients
 from opto.llm.embedding import text_of
 from opto.llm.faults import from_exception, from_status, quote, shown_url
 from opto.llm.flow import Effect, Flow, FlowLLM
 from opto.llm.profile import ModelProfile, known_profile
-from opto.llm.replies import parse_completion, parse_embedding
+from opto.llm.replies import parse_completion, parse_embedding, without_secret
 from opto.llm.stream import Stream
 
 _OURS = frozenset({"embedding", "stream", "timeout"})  # options that are not sent with a text to embed
@@ -48,12 +49,13 @@ ApiKey = str | Callable[[], str]
 class Wire:
     """How requests travel: the key's header, extra query and headers, limits.
 
-    `max_reply_bytes` bounds memory; `clock` counts seconds for the total time of a call.
+    httpx logs addresses, query included, at level INFO: a secret belongs into a header. `max_reply_bytes` bounds
+    memory; `clock` counts seconds for the total time of a call.
     """
 
     key_header: str = "Authorization"
-    query: Mapping[str, str] = field(default_factory=dict)
-    headers: Mapping[str, str] = field(default_factory=dict)
+    query: Mapping[str, str] = field(default_factory=dict, repr=False)  # both may hold secrets
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     max_reply_bytes: int = 64 * 2**20
     clock: Callable[[], float] = time.monotonic
 
@@ -111,7 +113,8 @@ class OpenAICompatible(FlowLLM):
 
     @property
     def identity(self) -> str:
-        return f"{shown_url(self.base_url)}|{self.model_name}|{json.dumps(self.defaults, sort_keys=True, default=repr)}"
+        defaults = json.dumps(asked(self.defaults), sort_keys=True, default=repr)
+        return f"{shown_url(self.base_url)}|{self.model_name}|{defaults}"
 
     def flow(self, messages: Messages, options: dict[str, Any]) -> Flow[Response]:
         if options.get("embedding"):
@@ -120,15 +123,20 @@ class OpenAICompatible(FlowLLM):
         if options.get("stream"):
             return cast(Response, (yield from self._open(call)))
         body = yield from self._exchange(call)
-        return parse_completion(body, str(call.request.url))
+        return without_secret(parse_completion, body, str(call.request.url), call.secret)
 
     def post(self, path: str, payload: Mapping[str, Any]) -> Flow[bytes]:
         """A flow that sends JSON to `path` under the base URL and gives the reply's body."""
         return (yield from self._exchange(self._call(path, payload, None)))
 
     def close(self) -> None:
-        """Close idle connections; the next call opens new ones."""
+        """Close the idle connections of blocking calls; those of a loop close with it. The next call opens new ones."""
         self._clients.close()
+
+    async def aclose(self) -> None:
+        """`close`, and close the connections of the running loop too."""
+        self._clients.close()
+        await self._clients.aclose()
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({shown_url(self.base_url)!r}, {self.model_name!r})"
@@ -138,7 +146,7 @@ class OpenAICompatible(FlowLLM):
         payload = {"model": self.model_name, **asked, "input": text_of(_plain(messages))}
         call = self._call("embeddings", payload, options.get("timeout"))
         body = yield from self._exchange(call)
-        return parse_embedding(body, str(call.request.url))
+        return without_secret(parse_embedding, body, str(call.request.url), call.secret)
 
     def _completion(self, messages: Messages, options: Mapping[str, Any]) -> dict[str, Any]:
         asked = {"model": self.model_name, **self.defaults, **options, "messages": _plain(messages)}
@@ -165,7 +173,9 @@ class OpenAICompatible(FlowLLM):
             headers[self.wire.key_header] = f"Bearer {secret}" if bearer else secret
         limits = httpx.Timeout(seconds).as_dict()
         try:
-            url = _address(self.base_url, path, tuple(self.wire.query.items()))
+            url, login = _address(self.base_url, path, tuple(self.wire.query.items()))
+            if login is not None:
+                headers.setdefault("Authorization", login)
             request = httpx.Request("POST", url, headers=headers, content=content, extensions={"timeout": limits})
         except (httpx.InvalidURL, ValueError) as error:
             raise LLMConfigError(
@@ -203,13 +213,13 @@ class OpenAICompatible(FlowLLM):
         try:
             body.reply = yield self._send(call.request)
             if body.reply.status_code == 200 and "json" not in body.reply.headers.get("content-type", ""):
-                return Stream(body.piece, Effect(body.reply.close, body.reply.aclose), url)
+                return Stream(body.piece, Effect(body.reply.close, body.reply.aclose), url, call.secret)
             whole = yield from body.rest()
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise from_exception(error, url, call.timeout) from error
         if body.reply.status_code != 200:
             raise from_status(body.reply.status_code, body.reply.headers, whole, url, call.secret)
-        return Stream.of(parse_completion(whole, url))  # a server that does not stream
+        return Stream.of(without_secret(parse_completion, whole, url, call.secret))  # a server that does not stream
 
     def _send(self, request: httpx.Request) -> Effect:
         async def later() -> httpx.Response:
@@ -220,10 +230,12 @@ class OpenAICompatible(FlowLLM):
 
 
 @lru_cache(maxsize=256)
-def _address(base_url: str, path: str, query: tuple[tuple[str, str], ...]) -> httpx.URL:
+def _address(base_url: str, path: str, query: tuple[tuple[str, str], ...]) -> tuple[httpx.URL, str | None]:
+    """Where to send to, and the header for a user and password in `base_url`: httpx would log them with the address."""
     url = httpx.URL(base_url)
-    url = url.copy_with(path=f"{url.path.rstrip('/')}/{path}")
-    return url.copy_merge_params(dict(query)) if query else url
+    login = b64encode(f"{url.username}:{url.password}".encode()).decode() if url.userinfo else None
+    url = url.copy_with(path=f"{url.path.rstrip('/')}/{path}", username=None, password=None, fragment=None)
+    return url.copy_merge_params(dict(query)) if query else url, login and f"Basic {login}"
 
 
 class _Body:

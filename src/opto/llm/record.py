@@ -16,11 +16,11 @@ from typing import Any, cast
 
 from opto.errors import LLMRequestError, LoadError, ReplayMissError
 from opto.llm import codec
-from opto.llm.base import LLM, Messages, Response
+from opto.llm.base import LLM, Messages, Response, asked
 from opto.llm.flow import Flow, FlowLLM, Wrapper, ask
 from opto.llm.profile import ModelProfile
 from opto.llm.shared import Shared
-from opto.llm.stream import Stream, when_whole, whole_options
+from opto.llm.stream import Stream, when_whole
 from opto.llm.tapes import append, lines
 
 __all__ = ["RecordLLM", "ReplayLLM", "Tape"]
@@ -181,9 +181,8 @@ class Tape(Shared):
 
 
 def _request(messages: Messages, options: Mapping[str, Any]) -> dict[str, Any]:
-    """The request as it is recorded: what is None is not sent, `timeout` is not part of what is asked."""
-    given = {name: value for name, value in whole_options(options).items() if value is not None and name != "timeout"}
-    request = {"messages": [dict(message) for message in messages], "options": given}
+    """The request as it is recorded: what decides the answer, and no key."""
+    request = {"messages": [dict(message) for message in messages], "options": asked(options)}
     try:
         _key(request)
     except (TypeError, ValueError, RecursionError) as error:

@@ -3,13 +3,26 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
-from opto.errors import LLMResponseError, LLMServerError
+from opto.errors import LLMError, LLMResponseError, LLMServerError
 from opto.llm.base import Choice, Chunk, ChunkChoice, Delta, Message, Response, Usage
 from opto.llm.faults import quote, shown_url
 
-__all__ = ["parse_chunk", "parse_completion", "parse_embedding", "parse_json"]
+__all__ = ["parse_chunk", "parse_completion", "parse_embedding", "parse_json", "without_secret"]
+
+T = TypeVar("T")
+
+
+def without_secret(parse: Callable[[bytes, str], T], body: bytes, url: str, secret: str | None) -> T:
+    """Parse what a server sent; an error that would quote the key (some servers repeat requests) quotes stars."""
+    try:
+        return parse(body, url)
+    except LLMError:
+        if not secret or secret.encode() not in body:
+            raise
+    return parse(body.replace(secret.encode(), b"***"), url)
 
 
 def parse_json(body: bytes, url: str) -> dict[str, Any]:
@@ -38,14 +51,14 @@ def parse_completion(body: bytes, url: str) -> Response:
     )
 
 
-def parse_chunk(data: str, url: str) -> Chunk:
+def parse_chunk(data: bytes, url: str) -> Chunk:
     """Read one event of a streamed completion."""
-    fields = parse_json(data.encode("utf-8", "surrogatepass"), url)
+    fields = parse_json(data, url)
     if fields.get("error"):
         raise LLMServerError(f"{shown_url(url)} broke its stream off, it says: {quote(str(fields['error']))}")
     choices = fields.get("choices")
     if not isinstance(choices, list):
-        raise _bad(url, f"an event of the stream has no list of `choices` ({_glimpse(data.encode())})")
+        raise _bad(url, f"an event of the stream has no list of `choices` ({_glimpse(data)})")
     usage, model = fields.get("usage"), fields.get("model")
     return Chunk(
         tuple(_chunk_choice(choice, i, url) for i, choice in enumerate(choices)),

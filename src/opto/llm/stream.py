@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, cast
 
@@ -11,9 +11,9 @@ from opto.errors import LLMError, LLMResponseError
 from opto.llm.base import Choice, Chunk, ChunkChoice, Delta, Message, Response, Usage
 from opto.llm.faults import shown_url
 from opto.llm.flow import Effect, Flow, arun, run
-from opto.llm.replies import parse_chunk
+from opto.llm.replies import parse_chunk, without_secret
 
-__all__ = ["EventLines", "Stream", "when_whole", "whole_options"]
+__all__ = ["EventLines", "Stream", "when_whole"]
 
 Source = Callable[[], Flow[bytes | None]]
 """A flow that gives the next bytes of the body, None at its end; errors are those of `opto.errors`."""
@@ -61,8 +61,8 @@ class Stream:
     (['hello'], 'hello')
     """
 
-    def __init__(self, read: Source, close: Effect, url: str = "") -> None:
-        self._read, self._close, self._url = read, close, url
+    def __init__(self, read: Source, close: Effect, url: str = "", secret: str | None = None) -> None:
+        self._read, self._close, self._url, self._secret = read, close, url, secret
         self._lines = EventLines()
         self._ready: deque[Chunk] = deque()
         self._told: list[Chunk] = []
@@ -175,7 +175,8 @@ class Stream:
             if data.strip() == "[DONE]":
                 self._complete = True
                 return
-            self._ready.append(parse_chunk(data, self._url))
+            event = data.encode("utf-8", "surrogatepass")
+            self._ready.append(without_secret(parse_chunk, event, self._url, self._secret))
 
     def _finish(self) -> Flow[None]:
         yield self._close
@@ -202,11 +203,6 @@ class Stream:
                 first = first or fault
         if first is not None:
             raise first
-
-
-def whole_options(options: Mapping[str, Any]) -> dict[str, Any]:
-    """The options of the same request for a whole reply."""
-    return {name: value for name, value in options.items() if name not in ("stream", "stream_options")}
 
 
 def when_whole(response: Response, keep: Callable[[Response], None]) -> Response:

@@ -21,7 +21,8 @@ class AutoGenLLM(Backend):
     """AutoGen's `OpenAIWrapper` as a model; constructing needs autogen, importing does not.
 
     The configuration is the argument, else OAI_CONFIG_LIST (a file's name or JSON), else built from the keys
-    in the environment. `filter_dict` keeps the entries whose fields have one of the given values.
+    in the environment. Its client tries again by itself, which no budget sees, unless an entry says
+    `"max_retries": 0`. `filter_dict` keeps the entries whose fields have one of the given values.
     """
 
     def __init__(

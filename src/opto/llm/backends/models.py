@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import importlib
 import importlib.util
 import inspect
@@ -10,10 +9,12 @@ import json
 import os
 from typing import Any
 
+from opto.errors import LLMError
 from opto.llm.auto_retry import retry_with_exponential_backoff
 from opto.llm.backends.common import Backend
 from opto.llm.base import LLM, Messages, Response, Usage
 from opto.llm.embedding import text_of
+from opto.llm.faults import from_client
 from opto.llm.local.model import LocalLLM
 from opto.llm.profile import ModelProfile, known_profile
 from opto.llm.resolve import configured_llm, local_llm, named_model
@@ -57,7 +58,11 @@ class LiteLLM(Backend):
 
 
 class LiteLLMTransport:
-    """`litellm.completion` with retries, as a model."""
+    """`litellm.completion` with retries, as a model; errors are those of `opto.errors`.
+
+    Its own retries are switched off, as no budget would see them. It makes two more all the same for vectors and
+    for Azure: an exact budget for these needs `OpenAICompatible`.
+    """
 
     def __init__(self, model: str, max_retries: int, base_delay: float) -> None:
         self.model_name, self.max_retries, self.base_delay = model, max_retries, base_delay
@@ -72,8 +77,24 @@ class LiteLLMTransport:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         ask = self._vector if kwargs.get("embedding") else importlib.import_module("litellm").completion
-        call = functools.partial(ask, self.model_name, *args, **{**self._credentials(), **kwargs})
-        return retry_with_exponential_backoff(call, self.max_retries, self.base_delay, f"LiteLLM {self.model_name}")
+        options = {"max_retries": 0, **self._credentials(), **kwargs}
+        name = f"LiteLLM {self.model_name}"
+
+        def call() -> Any:
+            try:
+                return ask(self.model_name, *args, **options)
+            except Exception as error:
+                ours = from_client(error, name)
+                if ours is None:
+                    raise
+                raise ours from error
+
+        try:
+            return retry_with_exponential_backoff(call, self.max_retries, self.base_delay, name)
+        except RuntimeError as error:
+            if isinstance(error.__cause__, LLMError):
+                raise error.__cause__ from error.__cause__.__cause__
+            raise
 
     def _vector(self, model: str, messages: Messages, embedding: bool = True, **options: Any) -> Response:
         given = {name: value for name, value in options.items() if value is not None}

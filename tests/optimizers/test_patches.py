@@ -128,7 +128,7 @@ def test_what_is_there_twice_needs_more_lines_or_a_number() -> None:
     assert patched(current, blocks(("x\nc", "y\nc"))) == "a\nx\nb\ny\nc"
     assert patched(current, "@@ -4 +4 @@\n-x\n+y") == "a\nx\nb\ny\nc", "the nearest to the line number"
     assert patched(current, "@@ -1,2 +1,2 @@\n-x\n+y") == "a\ny\nb\nx\nc"
-    with pytest.raises(ReplyError, match="more than once"):
+    with pytest.raises(ReplyError, match="is in the text 2 times"):
         patched("one two\nthree two", blocks(("two", "2")))
 
 
@@ -137,8 +137,12 @@ def test_the_nearest_line_is_named() -> None:
         patched("Be kind.\nAnswer in one short sentence.", blocks(("Answer in one sentence.", "x")))
 
 
-def test_a_part_of_a_line() -> None:
+def test_words_within_a_line() -> None:
     assert patched("Be kind. Be brief.", blocks(("brief", "short"))) == "Be kind. Be short."
+    assert patched("x = 1\nx += 2", blocks(("x += 2", "y = 3"))) == "x = 1\ny = 3"
+    for current in ("return xyz", "my_return x", "a\nb"):
+        with pytest.raises(ReplyError, match="not in the text"):
+            patched(current, blocks(("return x", "return y")))  # no half words
 
 
 def test_other_spellings() -> None:
@@ -165,6 +169,31 @@ def test_a_new_value_is_no_patch(value: Any) -> None:
 def test_an_unfinished_block_is_refused(value: str) -> None:
     with pytest.raises(ReplyError, match="is not finished"):
         as_patch(value)
+
+
+@pytest.mark.parametrize(
+    ("value", "why"),
+    [
+        ("old\n=======\nnew\n>>>>>>> REPLACE", "no beginning"),
+        ("--- a\n+++ b\n-x\n+y", "no hunk"),
+        ("I change this:\n<<<<<<< SEARCH\na", "not finished"),
+        ("@@ -1 +1 @@\n-absent\n+y", "not in the text"),
+        (f"@@ -{'9' * 5_000} +1 @@\n-absent\n+y", "not in the text"),
+    ],
+)
+def test_the_remains_of_a_patch_are_no_new_text(value: str, why: str) -> None:
+    with pytest.raises(ReplyError, match=why):
+        patched("a\nb", value)
+    assert patched("a\nb", "I change this:\n" + blocks(("a", "c")) + "\nThat is all.") == "c\nb"
+
+
+def test_a_text_about_patches_may_be_written_anew() -> None:
+    GRAPH.clear()
+    about = node("Reply so:\n<<<<<<< SEARCH", name="about", trainable=True)
+    new = "Reply in this way:\n<<<<<<< SEARCH"
+    optimizer = OptoPrimeV1([about], llm=ScriptedLLM([json.dumps({"suggestion": {"about0": new}})]))
+    optimizer.backward(about + ".", "say it better")
+    assert optimizer.step() == {about: new}
 
 
 # --- replies ---

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from opto.optimizers.convert import convert
-from opto.optimizers.patches import apply_patch, as_patch
+from opto.optimizers.patches import apply_patch, as_patch, has_markers
 from opto.optimizers.problem import is_code
 from opto.optimizers.replies import unfenced
 from opto.trace.projections.space import space_of
@@ -16,9 +16,10 @@ __all__ = ["check_code", "check_value", "read_value", "signature_of"]
 
 def read_value(said: Any, parameter: Any) -> Any:
     """The value that a reply means, patches applied, of the parameter's type and in its space; ReplyError if none."""
-    edits = as_patch(said) if isinstance(parameter._data, str) else None
+    current = parameter._data
+    edits = as_patch(said) if isinstance(current, str) and not has_markers(current) else None
     if edits is not None:
-        said = apply_patch(parameter._data, edits)
+        said = apply_patch(current, edits)
     elif isinstance(said, str) and is_code(parameter.py_name):
         said = unfenced(said)
     space = space_of(parameter)

@@ -17,12 +17,13 @@ from typing import Any
 from opto.errors import ReplyError
 from opto.optimizers.problem import Problem
 
-__all__ = ["Edit", "apply_patch", "as_patch", "find_patches"]
+__all__ = ["Edit", "apply_patch", "as_patch", "find_patches", "has_markers"]
 
 _SEARCH = re.compile(r"<{5,9}[ \t]*[A-Za-z]*[ \t]*")
 _DIVIDER = re.compile(r"={5,9}[ \t]*")
 _REPLACE = re.compile(r">{5,9}[ \t]*[A-Za-z]*[ \t]*")
-_HUNK = re.compile(r"@@(?:[ \t]*-(\d+)(?:,(\d+))?[ \t]+\+\d+(?:,(\d+))?)?.*")
+_MARKER = re.compile(r"(?:<{5,9}|>{5,9})[ \t]*[A-Z]+[ \t]*")
+_HUNK = re.compile(r"@@(?:[ \t]*-(\d{1,9})(?:,(\d{1,9}))?[ \t]+\+\d+(?:,(\d{1,9}))?)?.*")
 _FENCE = re.compile(r"`{3,}[\w+-]*[ \t]*")
 _FILE = ("--- ", "+++ ", "diff --git ", "index ")
 
@@ -49,12 +50,23 @@ def as_patch(said: Any) -> tuple[Edit, ...] | None:
     if not isinstance(said, str):
         return None
     lines = _unfenced(said.split("\n"))
-    first = next((line for line in lines if line.strip()), "")
-    if _SEARCH.fullmatch(first):
+    first = next((i for i, line in enumerate(lines) if line.strip()), None)
+    if first is None:
+        return None
+    if _SEARCH.fullmatch(lines[first]) or has_markers(said):
         return _from_blocks(lines)
-    if first.startswith("@@") or (first.startswith(_FILE) and any(_HUNK.fullmatch(line) for line in lines)):
+    if lines[first].startswith("@@") or _is_file(lines, first):
         return _from_diff(lines)
     return None
+
+
+def has_markers(text: str) -> bool:
+    """Whether a line of a text is a marker of search/replace blocks: a new text that has one is no new text.
+
+    >>> has_markers("a\\n>>>>>>> REPLACE"), has_markers("a >> b")
+    (True, False)
+    """
+    return any(_MARKER.fullmatch(line) for line in text.split("\n")) if ">>>>>" in text or "<<<<<" in text else False
 
 
 def apply_patch(text: str, edits: Iterable[Edit]) -> str:
@@ -111,6 +123,8 @@ def _from_blocks(lines: Sequence[str]) -> tuple[Edit, ...]:
             raise ReplyError(f"the search/replace block {len(edits) + 1} is not finished")
         edits.append(Edit(tuple(lines[at + 1 : middle]), tuple(lines[middle + 1 : end])))
         at = end + 1
+    if not edits:
+        raise ReplyError("a search/replace block has no beginning")
     return tuple(edits)
 
 
@@ -126,6 +140,8 @@ def _from_diff(lines: Sequence[str]) -> tuple[Edit, ...]:
         assert head is not None  # it starts with @@
         edit, at = _hunk(lines, at + 1, head)
         edits.append(edit)
+    if not edits:
+        raise ReplyError("the diff has no hunk: each begins with a line @@ -line,count +line,count @@")
     return tuple(edits)
 
 
@@ -186,9 +202,6 @@ def _edited(lines: list[str], edit: Edit, moved: int) -> tuple[list[str], int]:
         at = _insertion(lines, near)
         kept = [] if lines == [""] and near is None else lines
         return [*kept[:at], *edit.new, *kept[at:]], len(edit.new) - (len(lines) - len(kept))
-    inside = _within_a_line(lines, edit)
-    if inside is not None:
-        return inside, len(inside) - len(lines)
     for same in _WAYS:
         wanted, found = [same(line) for line in edit.old], [same(line) for line in lines]
         places = [i for i in range(len(lines) - len(wanted) + 1) if found[i : i + len(wanted)] == wanted]
@@ -197,6 +210,9 @@ def _edited(lines: list[str], edit: Edit, moved: int) -> tuple[list[str], int]:
             old = lines[at : at + len(wanted)]
             new = list(edit.new) if same in _WAYS[:2] else _indented(edit, old)
             return [*lines[:at], *new, *lines[at + len(wanted) :]], len(new) - len(wanted)
+    inside = _within_a_line(lines, edit) if near is None else None
+    if inside is not None:
+        return inside, len(inside) - len(lines)
     bare = Edit(_bare(edit.old), _bare(edit.new), edit.near)
     if near is None and bare.old and bare.old != edit.old:
         return _edited(lines, bare, moved)
@@ -218,18 +234,17 @@ def _insertion(lines: list[str], near: int | None) -> int:
 
 
 def _within_a_line(lines: list[str], edit: Edit) -> list[str] | None:
-    """A search for a part of one line, where no whole line is meant."""
-    if len(edit.old) != 1 or not edit.old[0].strip() or edit.near is not None:
+    """A search for some words of one line."""
+    if len(edit.old) != 1 or not edit.old[0].strip():
         return None
-    if any(line.rstrip() == edit.old[0].rstrip() for line in lines):
+    sought = re.compile(rf"(?:(?<!\w)|(?!\w)){re.escape(edit.old[0])}(?:(?!\w)|(?<!\w))")
+    found = [(i, match) for i, line in enumerate(lines) for match in sought.finditer(line)]
+    if len(found) > 1:
+        raise ReplyError(f"{edit.old[0][:80]!r} is in the text {len(found)} times: quote the whole lines around it")
+    if not found:
         return None
-    holders = [i for i, line in enumerate(lines) if edit.old[0] in line]
-    if not holders or edit.old[0] == lines[holders[0]].strip():
-        return None  # a whole line but for its indentation
-    if len(holders) > 1 or lines[holders[0]].count(edit.old[0]) > 1:
-        raise ReplyError(f"{edit.old[0][:80]!r} is in the text more than once: quote the whole lines around it")
-    at = holders[0]
-    changed = lines[at].replace(edit.old[0], "\n".join(edit.new))
+    at, match = found[0]
+    changed = lines[at][: match.start()] + "\n".join(edit.new) + lines[at][match.end() :]
     return [*lines[:at], *changed.split("\n"), *lines[at + 1 :]]
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
+from opto.errors import LoadError
 from opto.optimizers.collect import unique_parameters
 from opto.optimizers.optimizer import Optimizer
 from opto.optimizers.trials import START, Reading, Trial, best_of, read_score
@@ -67,7 +68,7 @@ class ScoredOptimizer(Optimizer):
         score = None
         if readings:
             mean = sum(reading.value for reading in readings) / len(readings)
-            score = -math.inf if math.isnan(mean) else mean if self.maximize else -mean
+            score = -math.inf if not math.isfinite(mean) else mean if self.maximize else -mean
         values = {p.py_name: plain_value(p) for p in unique_parameters(self.parameters)}
         counts = (readings[0].right, readings[0].total) if len(heard) == len(readings) == 1 else (None, None)
         feedback = "\n".join(dict.fromkeys(text for _, text in heard))
@@ -91,4 +92,7 @@ class ScoredOptimizer(Optimizer):
 
     @history.setter
     def history(self, trials: list[dict[str, Any]]) -> None:
-        self.trials = [Trial(**trial) for trial in trials]
+        try:
+            self.trials = [Trial(**trial) for trial in trials]
+        except TypeError as error:
+            raise LoadError(f"The saved history is damaged: {error}.") from error

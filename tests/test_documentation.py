@@ -14,7 +14,9 @@ from typing import Any
 import pytest
 
 import opto
+from opto.llm import OpenAICompatible, Response, Usage
 from opto.llm.fakes import DummyLLM
+from opto.llm.flow import Flow
 
 ROOT = Path(__file__).parent.parent
 MODULES = sorted(info.name for info in pkgutil.walk_packages(opto.__path__, "opto.") if "__main__" not in info.name)
@@ -37,7 +39,15 @@ def answer(*args: Any, messages: Any = None, **options: Any) -> str:
     return json.dumps({"reasoning": "It must say Hello.", "suggestion": {name: greet for name in set(names)}})
 
 
+def served(self: OpenAICompatible, messages: Any, options: Any) -> Flow[Response]:
+    """Stands in for a server: what `answer` says, and what it used."""
+    return Response.of(answer(messages=messages), usage=Usage(1000, 100))
+    yield  # makes this a flow
+
+
 def test_the_blocks_of_the_readme_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(OpenAICompatible, "flow", served)
     monkeypatch.setattr("opto.utils.llm.LLM", lambda *args, **kwargs: DummyLLM(answer))
     text = (ROOT / "README.md").read_text()
     names: dict[str, Any] = {"__name__": "readme"}
@@ -48,6 +58,10 @@ def test_the_blocks_of_the_readme_run(monkeypatch: pytest.MonkeyPatch, tmp_path:
         path.write_text(block)
         exec(compile(block, str(path), "exec"), names)
     assert names["update"], names["update"].reason
+    budget, llm = names["budget"], names["llm"]
+    assert budget.spent.calls == llm.stats.misses >= 1 and (tmp_path / "answers.db").exists()
+    assert budget.spent.money == pytest.approx(budget.spent.calls * (1000 * 0.2 + 100 * 0.8) / 1e6)
+    llm.close()
 
 
 def test_the_idea_from_scratch_runs(capsys: pytest.CaptureFixture[str]) -> None:

@@ -35,7 +35,7 @@ T = TypeVar("T")
 _Self = TypeVar("_Self", bound="FlowLLM")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: one is made for each wrapper of each call
 class Effect:
     """One thing to do, in its blocking and its awaiting form."""
 

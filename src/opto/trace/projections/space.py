@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
 from opto.errors import SpaceError
 from opto.trace.projections.projection import Projection
 
 __all__ = ["Space", "constraints_of", "plain_value", "settled", "space_of"]
-
-_Self = TypeVar("_Self", bound="Space")
 
 
 class Space(Projection):
@@ -43,9 +41,12 @@ class Space(Projection):
         """An allowed value as plain data, for prompts, histories and files; `read` understands it."""
         return value
 
-    def starting_at(self: _Self, value: Any) -> _Self:
-        """The space of a parameter that starts with `value`, for spaces that keep something of it."""
-        return self
+    def starting_at(self, value: Any) -> tuple[Space, Any]:
+        """Space and value of a parameter that starts with `value`; SpaceError if it is outside."""
+        inside = self.project(value)
+        if inside is not value and not inside == value:
+            raise SpaceError(f"a parameter starts at {value!r}, which is not {self.constraint}; {inside!r} is")
+        return self, inside
 
 
 def space_of(parameter: Any) -> Space | None:
@@ -72,10 +73,6 @@ def plain_value(parameter: Any) -> Any:
 
 def settled(parameter: Any, space: Space) -> Any:
     """The new parameter, with its space; SpaceError if its value is outside."""
-    value = parameter._data
-    bound = space.starting_at(value)
-    inside = bound.project(value)
-    if inside is not value and not inside == value:
-        raise SpaceError(f"{parameter.name} starts at {value!r}, which is not {bound.constraint}; {inside!r} is")
-    parameter._data, parameter.projections = inside, [bound]
+    bound, parameter._data = space.starting_at(parameter._data)
+    parameter.projections = [bound]
     return parameter

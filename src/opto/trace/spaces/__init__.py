@@ -3,7 +3,7 @@
 A space is a projection that knows all the values it allows. It is told to the model as a sentence, read by a sampler
 as a range, and applied before anything is spent on evaluating a value: what has a nearest allowed value becomes that,
 anything else is refused with a reason. May import: the standard library, `opto.errors`, `opto.trace.projections`,
-`opto.trace.code`. The seam, `Space`, is in
+`opto.execution`. The seam, `Space`, is in
 `projections/space.py`; read that first, then `numbers.py`, `choice.py`, `text.py`, `code.py`.
 """
 

@@ -5,26 +5,28 @@ from __future__ import annotations
 import ast
 import copy
 from collections.abc import Callable, Iterable, Mapping
-from types import SimpleNamespace
+from textwrap import indent
 from typing import Any
 
 from opto.errors import SpaceError
-from opto.trace.code import Environment, define
+from opto.execution import Job, Limits, Scope, current_executor
 from opto.trace.projections.space import Space
 from opto.trace.spaces.signatures import check_code, definition_in, parsed, signature_of
 
 __all__ = ["Code"]
 
 Test = str | Callable[[Any], Any]
+_TEST = "passes_the_test"
 
 
 class Code(Space):
     """The source of a function whose signature stays that of the first text (or of `signature`).
 
-    `imports` lists the modules that it may import (None: any). Each of `tests` is an expression or `assert` that may
-    use the function by name, or a function that takes it; a test that raises or returns False refuses the text. `names`
-    is what the code finds beside builtins while it is tested, for instance `globals()`. Tests run the text in this
-    process, and the list of imports is a rule for honest code: neither keeps hostile code out.
+    `imports` lists the modules that it may import (None: any); it is a rule for honest code, not a lock. Each of
+    `tests` is an expression or statements that use the function by name, or a function that takes it; one that raises
+    or gives False refuses the text. `names` is what the code finds beside builtins while it is tested. The text is run
+    by the executor of the context (`opto.execution`), by default in a process that can do nothing but compute, and
+    within `limits`. The first text need not pass: to make it pass may be what the optimizer is for.
 
     >>> space = Code(signature="def double(x):", imports=["math"], tests=["double(2) == 4"])
     >>> space("def double(x): return x ** 2").startswith("def")
@@ -41,28 +43,32 @@ class Code(Space):
         imports: Iterable[str] | None = None,
         tests: Iterable[Test] = (),
         names: Mapping[str, Any] | None = None,
+        limits: Limits | None = None,
     ) -> None:
         super().__init__()
         self.signature = signature
         self.imports = None if imports is None else tuple(imports)
         self.tests = tuple(tests)
+        for test in self.tests:
+            _check_spelling(test)
         self.names = dict(names or {})
+        self.limits = limits
         rules = ["Python code"]
         if self.imports is not None:
             rules.append(f"it imports only {', '.join(self.imports)}" if self.imports else "it imports nothing")
         rules += [f"it passes the test {_named(test)}" for test in self.tests]
         self.constraint = "; ".join(rules)
 
-    def starting_at(self, value: Any) -> Code:
-        if self.signature is not None or not isinstance(value, str):
-            return self
-        function = definition_in(value)
+    def starting_at(self, value: Any) -> tuple[Space, Any]:
+        function = definition_in(value) if isinstance(value, str) else None
         if function is None:
             raise SpaceError("a parameter with a Code space starts as the source of a function")
+        if self.signature is not None:
+            return self, value
         twin = copy.copy(self)
         twin.signature = f"{signature_of(function)}:"
         twin.constraint = f"{self.constraint}; it defines  {twin.signature}"
-        return twin
+        return twin, value
 
     def project(self, x: Any) -> str:
         if not isinstance(x, str):
@@ -91,14 +97,21 @@ class Code(Space):
         function = definition_in(self.signature or text) or definition_in(text)
         if function is None:
             raise SpaceError("the code must define a function, so that it can be tested")
-        outside: Any = SimpleNamespace(__name__=function.name, __globals__={"__name__": "tested", **self.names})
+
+        def run(name: str, *args: Any, more: str = "", **call: Any) -> Any:
+            job = Job(text + more, name, args, scope=Scope(self.names, "tested"), **call)
+            return current_executor().run(job, self.limits).result()
+
+        def fun(*args: Any, **kwargs: Any) -> Any:
+            return run(function.name, *args, kwargs=kwargs)
+
         try:
-            fun = define(text, Environment(outside, {})).fun
+            run(function.name, describe=True)
         except Exception as error:
             raise SpaceError(f"the code cannot be run: {_said(error)}") from error
         for test in self.tests:
             try:
-                passed = test(fun) if callable(test) else _run(test, {**self.names, function.name: fun})
+                passed = test(fun) if callable(test) else run(_TEST, more=_as_function(test))
             except Exception as error:
                 raise SpaceError(f"the code fails the test {_named(test)}: {_said(error)}") from error
             if passed is not None and not passed:
@@ -113,11 +126,18 @@ def _said(error: Exception) -> str:
     return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
 
 
-def _run(test: str, names: dict[str, Any]) -> Any:
-    """The value of an expression, or None of a statement that did not raise."""
+def _check_spelling(test: Test) -> None:
     try:
-        expression = compile(test, "<test>", "eval")
+        compile(test if isinstance(test, str) else "", "<test>", "exec")
+    except SyntaxError as error:
+        raise ValueError(f"The test {test!r} is not Python: {error.msg}.") from error
+
+
+def _as_function(test: str) -> str:
+    """A function that gives the value of an expression, or None after statements that did not raise."""
+    try:
+        compile(test, "<test>", "eval")
+        body = f"return ({test}\n)"
     except SyntaxError:
-        exec(compile(test, "<test>", "exec"), names)
-        return None
-    return eval(expression, names)
+        body = test
+    return f"\n\n\ndef {_TEST}():\n{indent(body, '    ')}\n"

@@ -22,12 +22,13 @@ ALLOWED = {
     "llm": set(),
     "sandbox": set(),
     "optimizers": {"trace", "llm"},
+    "agents": {"trace", "llm"},
     "trainer": {"trace", "llm", "optimizers", "sandbox"},
     "runs": set(),
     "viewer": {"runs"},
     "cli": {"trace", "llm", "optimizers", "trainer", "sandbox", "runs", "viewer"},
     "utils": {"trace", "llm", "optimizers", "trainer"},
-    "features": {"trace", "llm", "optimizers"},
+    "features": {"agents", "trace", "llm", "optimizers"},
     "integrations": {"trace", "llm", "optimizers", "trainer", "runs"},
 }
 FACADES = {"utils", "features"}  # nothing inside imports them

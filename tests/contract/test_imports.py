@@ -44,6 +44,9 @@ MAP = {
     "opto.utils.llm": "LLM LLMFactory AbstractModel LiteLLM CustomLLM AutoGenLLM DummyLLM embed"
     " auto_construct_oai_config_list_from_env",
     "opto.utils.auto_retry": "retry_with_exponential_backoff",
+    "opto.features.flows.compose": "TracedLLM ChatHistory",
+    "opto.features.flows.types": "TraceObject",
+    "opto.features.predefined_agents": "BasicLearner Learner call_llm",
     "opto.version": "__version__",
 }
 

@@ -1,0 +1,1 @@
+"""Import paths of programs written for the existing library; the code lives in `opto.agents`."""

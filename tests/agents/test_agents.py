@@ -1,0 +1,128 @@
+"""Contract section 16: conversations and learners whose prompts are parameters."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+from typing import Any
+
+import pytest
+
+from opto.errors import LLMError
+from opto.features.flows.compose import ChatHistory, TracedLLM
+from opto.features.flows.types import TraceObject
+from opto.features.predefined_agents import BasicLearner, Learner, call_llm
+from opto.llm.fakes import DummyLLM, ScriptedLLM
+from opto.optimizers import OptoPrime
+from opto.trace import node
+from opto.trace.nodes import MessageNode, ParameterNode
+
+
+def echo(messages: Any, **options: Any) -> str:
+    return " | ".join(f"{m['role']}: {m['content']}" for m in messages)
+
+
+def test_an_answer_is_made_of_the_system_prompt_the_history_and_the_question() -> None:
+    agent = TracedLLM("Be kind.", DummyLLM(echo), chat_history_on=True, model_name="kind")
+    first = agent("one")
+    second = agent.chat(node("two", name="mine"))
+    assert first.data == "system: Be kind. | user: one"
+    assert second.data == f"system: Be kind. | user: one | assistant: {first.data} | user: two"
+    assert isinstance(second, MessageNode) and second.name == "kind_response:1"
+    assert list(second.inputs) == ["args_0", "args_1", "args_2", "args_3"]
+    assert [n.name for n in second.inputs.values()] == [
+        "system_prompt:0",
+        "kind_user_query:0",
+        "kind_response:0",
+        "mine:0",
+    ]
+    assert second.info["fun_name"] == "TracedLLM.forward.call_llm"
+    assert agent.forward("three", chat_history_on=False).data == "system: Be kind. | user: three"
+    assert len(agent.chat_history) == 6, "the history is always noted"
+
+
+def test_which_system_prompts_are_parameters() -> None:
+    llm = DummyLLM(echo)
+    assert TracedLLM("a", llm).parameters() == []
+    (parameter,) = TracedLLM("a", llm, trainable=True).parameters()
+    assert isinstance(parameter, ParameterNode) and parameter.name.startswith("system_prompt:")
+    mine = ParameterNode("p")
+    assert TracedLLM(mine, llm).system_prompt is mine and not mine.trainable
+    plain = node("q")
+    assert TracedLLM(plain, llm).system_prompt is plain
+    assert TracedLLM(plain, llm, trainable=True).parameters()[0].data == "q"
+    assert isinstance(TracedLLM(llm=llm).system_prompt.data, str)
+    with pytest.raises(AssertionError, match="llm"):
+        TracedLLM("a", llm="gpt")
+
+
+def test_names_count_by_class() -> None:
+    class Poet(TracedLLM):
+        def forward(self, user_query: Any, chat_history_on: bool | None = None) -> Any:
+            return self.chat(f"Rhyme on {user_query}")
+
+    one, two = Poet("a", DummyLLM(echo)), Poet("b", DummyLLM(echo))
+    assert (one.model_name, two.model_name) == ("Poet0", "Poet1")
+    assert one("sun").data == "system: a | user: Rhyme on sun"
+
+
+def test_a_conversation_learns_turn_by_turn() -> None:
+    agent = TracedLLM("a", DummyLLM(echo), chat_history_on=True, trainable=True, model_name="m")
+    (prompt,) = agent.parameters()
+    reply = '{"suggestion": {"%s": "%s"}}'
+    optimizer = OptoPrime([prompt], llm=ScriptedLLM([reply % (prompt.py_name, text) for text in "bc"]))
+    for text in "bc":  # the second answer is made of the first, through which feedback went already
+        optimizer.zero_feedback()
+        optimizer.backward(agent("more"), "again")
+        optimizer.step()
+        assert prompt.data == text
+
+
+def test_errors_of_the_model_are_the_callers() -> None:
+    agent = TracedLLM("a", ScriptedLLM([LLMError("down")]))
+    with pytest.raises(LLMError, match="down"):
+        agent("one")
+    assert len(agent.chat_history) == 0, "what was not answered was not said"
+
+
+@pytest.mark.parametrize("again", [copy.deepcopy, lambda agent: pickle.loads(pickle.dumps(agent))])
+def test_agents_copy_and_pickle(again: Any) -> None:
+    talk = TracedLLM("a", DummyLLM(echo), trainable=True, chat_history_on=True)
+    talk("one")
+    twin = again(talk)
+    twin("two")
+    assert (len(talk.chat_history), len(twin.chat_history)) == (2, 4)
+    learner = again(BasicLearner(llm=DummyLLM(echo)))
+    assert learner("hi").data == "system: You're a helpful agent | user: Query: hi"
+
+
+def test_a_history_keeps_the_first_question_and_the_latest_messages() -> None:
+    history = ChatHistory(max_len=4)
+    history.append({"role": "assistant", "content": "welcome"})
+    for i in range(5):
+        history.add(f"q{i}", "user")
+        history.add(f"a{i}", "assistant")
+    assert [m["content"] for m in history.get_messages()] == ["q0", "a3", "q4", "a4"]
+    assert [n.name.split(":")[0] for n in history.get_messages_as_node("me")][:2] == [
+        "me_user_query",
+        "me_assistant_response",
+    ]
+    with pytest.raises(ValueError, match="user"):
+        history.add("x", "system")
+
+
+def test_a_learner_has_one_parameter_and_asks_with_its_template() -> None:
+    assert Learner is BasicLearner
+    agent = BasicLearner("Be brief.", "Say {message} {twice}", DummyLLM(echo))
+    out = agent("ho")
+    assert out.data == "system: Be brief. | user: Say ho {twice}"
+    assert [p.data for p in agent.parameters()] == ["Be brief."]
+    out.backward("shorter")
+    assert agent.system_prompt.feedback and not agent.user_prompt_template.feedback
+    with pytest.raises(ValueError, match="message"):
+        call_llm(DummyLLM(echo), "a", "no place", "b")
+
+
+def test_a_trace_object_must_say_what_it_is() -> None:
+    with pytest.raises(TypeError):
+        TraceObject()  # type: ignore[abstract]

@@ -45,7 +45,7 @@ class BasicLearner(Model):
         user_prompt_template: str = "Query: {message}",
         llm: Any = None,
     ) -> None:
-        self.system_prompt = ParameterNode(system_prompt, name="system_prompt")
+        self.system_prompt: ParameterNode[str] = ParameterNode(system_prompt, name="system_prompt")
         self.user_prompt_template = node(user_prompt_template, name="user_prompt_template")
         self.llm = default_llm() if llm is None else llm
 

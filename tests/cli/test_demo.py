@@ -13,7 +13,7 @@ import pytest
 
 from opto.cli import demo, main
 from opto.cli.demo_customers import draw_customers
-from opto.cli.demo_task import Measured, run_demo
+from opto.cli.demo_task import BATCH, Measured, run_demo
 from opto.cli.demo_view import Watcher, diffs, summary
 from opto.events import Event, listen
 from opto.llm import DummyLLM
@@ -76,7 +76,8 @@ def test_the_demo_learns_and_is_measured_on_customers_it_never_saw() -> None:
 def test_customers_of_both_groups_differ_in_person_and_sentence() -> None:
     for seed in range(5):
         known, unseen = draw_customers(seed)
-        assert len(known) == 10 and len(unseen) == 24
+        assert len(known) == 20 and len(unseen) == 24
+        assert {c.language for c in known[:BATCH]} == {"en", "es"}
         assert not {c.greeting for c in known} & {c.greeting for c in unseen}
         assert {c.language for c in known} == {"en", "es"}
         assert any(len(re.findall(r"[A-ZÁ]\w+ [A-Z]\w+", c.query)) for c in known)

@@ -15,8 +15,10 @@ from opto.llm.profile import ModelProfile
 from opto.optimizers import OptoPrime
 from opto.optimizers.focus import Focus, Tried, repeated, uses_of
 from opto.optimizers.problem import Problem
+from opto.optimizers.replies import read_fence
 from opto.optimizers.show import estimate_tokens
 from opto.optimizers.small import CodeFocus, TextFocus, ValueFocus, focus_prompt, mend_code, tidy_code
+from opto.optimizers.texts import prompt_text
 from opto.trace import bundle, model, node
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -223,3 +225,30 @@ def test_code_of_a_method_is_shown_as_a_function() -> None:
     assert tidy_code("def f(self):\n        return 1") == "def f(self):\n    return 1"
     assert tidy_code("def f(x):\n    return 1") == "def f(x):\n    return 1"
     assert tidy_code("    def f(x):\n        return 1") == "def f(x):\n    return 1"
+
+
+@bundle(trainable=True)
+def size(text):  # type: ignore[no-untyped-def]
+    """Finds the size"""
+    return None
+
+
+@bundle(trainable=True)
+def price(size):  # type: ignore[no-untyped-def]
+    """Prices"""
+    return 2 if size == "small" else 3
+
+
+def test_a_function_whose_result_is_passed_on_is_asked_for_with_an_example() -> None:
+    subject = OptoPrime([size.parameter, price.parameter], llm=Small([]))
+    subject.backward(price(size("It is small")), "expected 2")
+    example = prompt_text("small_code_example")
+    assert example in shown(subject, Focus(size.parameter.py_name))
+    assert example not in shown(subject, Focus(price.parameter.py_name))
+    repaired = mend_code(read_fence(example.rsplit("\n\n", 1)[-1], ""), "shelf")
+    assert repaired is not None and repaired.startswith("def shelf(answer):")
+
+
+def test_code_is_not_told_which_words_the_feedback_repeats() -> None:
+    agent, subject, _ = optimizer()
+    assert "Wanted of this result" not in shown(subject, Focus(names(agent)[0]))

@@ -53,6 +53,16 @@ class Focused(Scripted):
         self.seen.append(focus)
 
 
+class Slow(Scripted):
+    """The same; each proposal takes a second of the clock `now`."""
+
+    now = 0.0
+
+    def _step(self, *args: Any, **kwargs: Any) -> dict[Any, Any]:
+        self.now += 1
+        return super()._step(*args, **kwargs)
+
+
 def compare(target: int, value: Any) -> Judgement:
     if value == target:
         return Judgement(1, "right")
@@ -112,6 +122,50 @@ def test_a_candidate_that_breaks_what_works_is_refused() -> None:
     done = improve(lambda n: x * n, Scripted([x], [{"x": 6}]), [1, 2], judge, plan=Plan(steps=1, candidates=1))
     assert x.data == 1
     assert done.steps[0].candidates[0].verdict.reason == "no better"
+
+
+def test_two_parts_that_are_right_only_together_are_found_though_each_was_refused_alone() -> None:
+    x, y = node(1, name="x", trainable=True), node(1, name="y", trainable=True)
+    judge = lambda n, v: (1, "ok") if v == 35 else (0, "wrong")  # noqa: E731
+    optimizer = Slow([x, y], [{"x": 5}, {"x": 6}, {"y": 3}, {"y": 7}])
+    plan = Plan(steps=2, candidates=2)
+    done = improve(lambda n: x * y, optimizer, [0], judge, plan=plan, clock=lambda: optimizer.now)
+    assert (x.data, y.data, done.reason) == (5, 7, "solved")
+    assert done.steps[1].accepted[0].values == {"x0": 5, "y0": 7}
+
+
+def test_pairs_take_no_longer_than_the_questions_did() -> None:
+    x, y = node(1, name="x", trainable=True), node(1, name="y", trainable=True)
+    script = [{"x": n} for n in range(2, 12)] + [{"y": n} for n in range(2, 12)]
+    judge = lambda n, v: (0, "wrong")  # noqa: E731
+    plan = Plan(steps=2, candidates=10)
+    optimizer = Scripted([x, y], script)
+    done = improve(lambda n: x * y, optimizer, [0], judge, plan=plan, clock=lambda: 0.0)  # questions took no time
+    assert [len(record.candidates) for record in done.steps] == [10, 10]
+    assert not any(len(c.values) == 2 for record in done.steps for c in record.candidates)
+
+
+def test_examples_join_in_batches_as_those_in_use_are_solved() -> None:
+    x = node(1, name="x", trainable=True)
+    seen: list[Event] = []
+    judge = lambda n, v: (float(v >= n), "too low")  # noqa: E731
+    optimizer = Scripted([x], [{"x": 2}, {"x": 3}])
+    with listen(seen.append):
+        done = improve(lambda n: x + 0, optimizer, [2, 1, 1, 3, 2], judge, plan=Plan(candidates=1, batch=2))
+    assert done.solved and x.data == 3 and len(done.rollouts) == 5
+    first = [e.example for e in seen if isinstance(e, RolloutDone) and e.candidate == 0]
+    assert first == [2, 1, 1, 3, 2]  # each joins once, the last when the others are solved
+    assert [record.score for record in done.steps] == [1, 1]
+    assert done.before == 0.5  # of the two that it began with
+
+
+def test_what_was_refused_gets_another_chance_when_examples_join() -> None:
+    x = node(1, name="x", trainable=True)
+    judge = lambda n, v: (float(v == n or v == 9), "no")  # noqa: E731
+    optimizer = Scripted([x], [{"x": 3}, {"x": 2}, {"x": 3}])
+    done = improve(lambda n: x + 0, optimizer, [2, 3], judge, plan=Plan(candidates=1, batch=1, steps=3))
+    reasons = [c.verdict.reason for record in done.steps for c in record.candidates]
+    assert "it was tried before" not in reasons
 
 
 def test_code_that_raises_is_repaired_from_its_error() -> None:

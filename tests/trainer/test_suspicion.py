@@ -72,6 +72,17 @@ def test_values_that_successful_runs_share_are_shown_last() -> None:
     assert [r.usages["a"][0].value for r in shown] == ["'odd'"]
 
 
+def test_telling_rollouts_show_each_kind_of_input_rather_than_one_kind_thrice() -> None:
+    def near(kind: str, name: str, score: float) -> Rollout:
+        usage = Usage((f"'{kind}'", f"'{name}'"), f"'{name}!'", False, 1)
+        return Rollout(name, node(0), score, f"expected {name}", {"a": (usage,)})
+
+    rollouts = [near("es", "Eva", 0.5), near("es", "Leo", 0.5), near("es", "Rosa", 0.5), near("en", "Ann", 0)]
+    rollouts.append(near("en", "Bob", 1))
+    shown = telling_rollouts(rollouts, "a", failing=3, passing=1, perfect=1)
+    assert [r.example for r in shown] == ["Eva", "Ann", "Leo", "Bob"]
+
+
 def test_parts_that_only_give_back_their_input_do_no_work() -> None:
     echo = [Rollout(i, node(0), 0, "", {"a": (Usage((f"'{i}'",), f"'{i}'", False, 1, True),)}) for i in "xy"]
     assert faults(echo) == 2

@@ -6,7 +6,7 @@ import argparse
 import os
 from pathlib import Path
 
-from opto.cli.demo_task import DemoResult, run_demo
+from opto.cli.demo_task import BATCH, DemoResult, run_demo
 from opto.cli.demo_view import Watcher, diffs, summary
 from opto.errors import LLMConfigError
 from opto.events import listen
@@ -24,7 +24,7 @@ HELP = "Optimize a greeting agent with a language model that runs on this machin
 def configure(parser: argparse.ArgumentParser) -> None:
     """Describe the command's options."""
     parser.add_argument("--seed", type=int, default=0, help="which customers are drawn (default: 0)")
-    parser.add_argument("--steps", type=int, default=20, help="steps at most (default: 20)")
+    parser.add_argument("--steps", type=int, default=60, help="steps at most (default: 60)")
     parser.add_argument("--seconds", type=float, default=600, help="stop learning after so long (default: 600)")
     parser.add_argument("--llm", metavar="URL", help="base URL of an OpenAI-compatible server to use instead")
     parser.add_argument("--model", metavar="NAME", help="the model's name on that server; its key is OPENAI_API_KEY")
@@ -41,7 +41,7 @@ def run(options: argparse.Namespace) -> int:
         llm.start()
         watcher.line("The model is loaded")
     with listen(watcher):
-        result = run_demo(llm, options.seed, plan=Plan(steps=options.steps, seconds=options.seconds))
+        result = run_demo(llm, options.seed, plan=Plan(steps=options.steps, seconds=options.seconds, batch=BATCH))
     print("\nWhat changed\n")
     print(diffs(result.before, result.after))
     print(f"\n{summary(result)}")

@@ -43,6 +43,10 @@ _SENTENCES = {
         "Good afternoon, you are talking to {name}; do you have tea?",
         "Is this bicycle on sale? I am {name}.",
         "Please help me choose a camera. My name's {name}.",
+        "This is {name}. When do you open tomorrow?",
+        "I am {name} and my lamp arrived broken.",
+        "Good day, I'm called {name}, do you deliver on Sundays?",
+        "Which of these bags is bigger? - {name}",
     ),
     "es": (
         "Hola, soy {name}.",
@@ -63,23 +67,29 @@ _SENTENCES = {
         "Buenas noches, mi nombre es {name}; ¿tienen té?",
         "¿Está en oferta esta bicicleta? Soy {name}.",
         "Ayúdeme a elegir una cámara. Me llamo {name}.",
+        "Aquí {name}. ¿A qué hora abren mañana?",
+        "Soy {name} y mi lámpara llegó rota.",
+        "Buen día, mi nombre es {name}, ¿entregan los domingos?",
+        "¿Cuál de estos bolsos es más grande? - {name}",
     ),
 }
 _FIRST_NAMES = {
-    "en": "Sam Emily Laura Oliver Tom George Grace Henry Alice Jack Sophie Daniel Megan Peter Nora Lucas Chloe Ethan",
-    "es": "Juan Lucía Carlos Marta Pedro Elena Diego Ana Pablo Carmen Javier Rosa Miguel Sofía Andrés Pilar Jorge Inés",
+    "en": "Sam Emily Laura Oliver Tom George Grace Henry Alice Jack Sophie Daniel Megan Peter Nora Lucas Chloe Ethan "
+    "Hannah Simon Lily Adam Ruth Oscar Julia Max",
+    "es": "Juan Lucía Carlos Marta Pedro Elena Diego Ana Pablo Carmen Javier Rosa Miguel Sofía Andrés Pilar Jorge Inés "
+    "Raúl Teresa Luis Clara Sergio Marina Óscar Beatriz",
 }
 _GREETINGS = {"en": "Hello", "es": "Hola"}
 
 
-def draw_customers(seed: int, *, train: int = 10, unseen: int = 24) -> tuple[list[Customer], list[Customer]]:
+def draw_customers(seed: int, *, train: int = 20, unseen: int = 24) -> tuple[list[Customer], list[Customer]]:
     """(customers to train on, customers never shown), half of each in each language.
 
     No person and no sentence of one group is in the other. They are greeted by the names that they give.
 
     >>> known, unseen = draw_customers(0)
     >>> len(known), len(unseen), {c.greeting for c in known} & {c.greeting for c in unseen}
-    (10, 24, set())
+    (20, 24, set())
     """
     rng = random.Random(seed)
     groups: tuple[list[Customer], list[Customer]] = ([], [])

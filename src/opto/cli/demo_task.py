@@ -20,7 +20,9 @@ from opto.trace.nodes import Node
 from opto.trace.pictures.picture import Picture, draw
 from opto.trainer.improve import Improvement, Plan, improve
 
-__all__ = ["DemoResult", "Measured", "Parts", "Stage", "accuracy", "run_demo"]
+__all__ = ["BATCH", "DemoResult", "Measured", "Parts", "Stage", "accuracy", "run_demo"]
+
+BATCH = 10  # customers to begin with; the others join as soon as these are greeted right
 
 
 @dataclass(frozen=True)
@@ -74,13 +76,13 @@ def run_demo(llm: LLM, seed: int = 0, *, plan: Plan | None = None, optimizer: Op
     emit(Parts({part.py_name: name for name, part in parts.items()}))
     before = {name: part.data for name, part in parts.items()}
     unseen_before = accuracy(agent, unseen, "before")
-    emit(Stage(f"Learning from {len(known)} customers"))
+    emit(Stage(f"Learning from {len(known)} customers, {BATCH} at first"))
     improvement = improve(
         lambda customer: agent(customer.query),
         optimizer,
         known,
         judge_greeting,
-        plan=plan or Plan(steps=20),
+        plan=plan or Plan(steps=60, batch=BATCH),
         rng=random.Random(seed),
     )
     unseen_after = accuracy(agent, unseen, "after")

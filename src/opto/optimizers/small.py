@@ -84,14 +84,8 @@ class FocusPrompt:
         return "\n".join(texts or lone or [f"Feedback: {problem.feedback}"])
 
     def _remark(self, use: Use) -> str:
-        """Which words of the value the feedback repeats: it often quotes what was wanted."""
-        if use.outcome is None or not isinstance(use.call.value, str) or use.call.is_error:
-            return ""
-        said, unsaid = repeated(use.call.value, str(use.outcome.feedback))
-        if not said or not unsaid:
-            return ""
-        where = _place(use.call.value, said)
-        return f"\n  Wanted of this result, by the feedback: {where}{_listed(said)}. Not wanted: {_listed(unsaid)}."
+        """What else there is to say of a use."""
+        return ""
 
 
 def _place(text: str, said: tuple[str, ...]) -> str:
@@ -148,10 +142,12 @@ class CodeFocus(FocusPrompt):
 
     def _text(self, problem: Problem, uses: tuple[Use, ...]) -> str:
         code = tidy_code(self.part.value)
+        receivers = _passed_on(uses, problem)
         return _filled(
             "small_code",
+            example=prompt_text("small_code_example") if receivers else "",  # it shows how to serve a receiver
             value=fenced(code, "python"),
-            receivers=_passed_on(uses, problem),
+            receivers=receivers,
             uses=self._uses(problem, uses),
             tried=_attempts(self.focus.tried[-_SHOWN_TRIED:], lambda code: fenced(tidy_code(code), "python")),
             label=function_label(code) or self.part.name,
@@ -234,6 +230,16 @@ class TextFocus(FocusPrompt):
 
     system = "You write precise instructions for language models."
     limit = 80
+
+    def _remark(self, use: Use) -> str:
+        """Which words of the value the feedback repeats: it often quotes what was wanted. (Code is misled by it.)"""
+        if use.outcome is None or not isinstance(use.call.value, str) or use.call.is_error:
+            return ""
+        said, unsaid = repeated(use.call.value, str(use.outcome.feedback))
+        if not said or not unsaid:
+            return ""
+        where = _place(use.call.value, said)
+        return f"\n  Wanted of this result, by the feedback: {where}{_listed(said)}. Not wanted: {_listed(unsaid)}."
 
     def _text(self, problem: Problem, uses: tuple[Use, ...]) -> str:
         return _filled(

@@ -10,18 +10,19 @@ from __future__ import annotations
 
 import random
 import time
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain, starmap
 from typing import Any
 
 from opto.events import emit
 from opto.optimizers.asking import Tally
 from opto.optimizers.convert import same_value
-from opto.optimizers.focus import Focus, Tried
+from opto.optimizers.focus import Focus
 from opto.optimizers.optimizer import Optimizer
 from opto.optimizers.update import Update
 from opto.trace.nodes import ParameterNode
+from opto.trainer.attempts import Attempts, is_ordered
 from opto.trainer.gate import Candidate, Verdict, best_of, judge_candidate
 from opto.trainer.news import CandidateTried, ImproveEnded, RolloutDone, StepBegun, StepEnded
 from opto.trainer.rollouts import Agent, Judge, Rollout, roll_out
@@ -39,6 +40,7 @@ class Plan:
     `failing` and `passing` count the runs shown; `seconds` bounds the whole, `run_seconds` one run of the
     agent (0: no bound); `perfect` is the score from which an example counts as solved; `kept` refused values of
     each part get second chances. Each try that led nowhere raises the temperatures by `warmer`, up to 1.4.
+    With `batch` only so many examples are used at first; whenever those in use are solved, as many more join.
     """
 
     steps: int = 12
@@ -51,6 +53,7 @@ class Plan:
     perfect: float = 1.0
     kept: int = 12
     warmer: float = 0.15
+    batch: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,16 +142,16 @@ class _Improver:
         self.agent, self.optimizer, self.judge = agent, optimizer, judge
         self.plan, self.rng, self.clock = plan, rng, clock
         self.present: list[Rollout] = []
-        self.tries: dict[str, int] = defaultdict(int)
-        self.tried: dict[str, list[Tried]] = defaultdict(list)
-        self.tested: set[str] = set()
-        self.originals = {p.py_name: p.data for p in optimizer.parameters}
-        self.refused: dict[str, dict[str, Any]] = defaultdict(dict)
+        self.waiting: list[Any] = []
+        self.attempts = Attempts(plan.kept, plan.perfect)
+        self.by_name = {p.py_name: p for p in optimizer.parameters}
+        self.originals = {name: p.data for name, p in self.by_name.items()}
         self.step = 0
 
     def run(self, examples: Sequence[Any]) -> Improvement:
         start = self.clock()
-        self.present = [self._roll_out(example, 0) for example in examples]
+        self.waiting = list(examples)
+        self._join()
         before = self._score()
         records: list[StepRecord] = []
         reason = self._why_stop(start)
@@ -160,11 +163,20 @@ class _Improver:
         seconds = self.clock() - start
         return Improvement(before, self._score(), tuple(records), tuple(self.present), reason, seconds)
 
+    def _join(self) -> None:
+        """Let the next examples join those in use."""
+        size = self.plan.batch or len(self.waiting)
+        joining, self.waiting = self.waiting[:size], self.waiting[size:]
+        self.present += [self._roll_out(example, 0) for example in joining]
+        self.attempts.renew()
+
     def _score(self) -> float:
         return sum(r.score for r in self.present) / max(1, len(self.present))
 
     def _why_stop(self, start: float) -> str | None:
-        if all(r.score >= self.plan.perfect for r in self.present):
+        while self._all_solved(self.present) and self.waiting:
+            self._join()
+        if self._all_solved(self.present):
             return "solved"
         if not any(r.usages for r in self.present if r.score < self.plan.perfect):
             return "nothing to change"
@@ -178,24 +190,20 @@ class _Improver:
 
     def _one_step(self) -> StepRecord:
         start, spent = self.clock(), Tally()
-        scores = suspects(self.present, self.tries, self.plan.perfect)
+        scores = suspects(self.present, self.attempts.visits, self.plan.perfect)
         part = next(iter(scores))
         focused = hasattr(self.optimizer, "focus")
         emit(StepBegun(self.step, part if focused else None, scores))
         self._show(part)
-        candidates: list[Candidate] = []
-        for number, update in enumerate(self._proposals(part), 1):
-            candidate = self._try(number, update)
-            _add(spent, getattr(self.optimizer, "spent", None))
-            candidates.append(candidate)
-            if all(map(_ordered, candidate.values.values())):
-                self._remember(candidate)  # at once: the next candidate can already use what was said of this number
-            if candidate.verdict.better and self._all_solved(candidate.verdict.rollouts):
-                break
-        self.tries[part] += 1
+        candidates = self._ask(part, spent)
+        self.attempts.visits[part] += 1
         accepted = self._accept(candidates)
+        if not accepted:
+            pairs = self._paired(candidates, self.clock() + (self.clock() - start))
+            accepted = self._accept(pairs)
+            candidates += pairs
         while accepted and not self._all_solved(self.present):
-            chances = self._second_chances(len(candidates))
+            chances = self._retried(self.attempts.singles(), len(candidates))
             candidates += chances
             fresh = self._accept(chances)
             accepted += fresh
@@ -207,6 +215,34 @@ class _Improver:
         cost = (spent.calls, spent.prompt_tokens, spent.completion_tokens, seconds)
         emit(StepEnded(self.step, name, changed, self._score(), *cost))
         return StepRecord(self.step, name, tuple(candidates), tuple(accepted), self._score(), spent, seconds)
+
+    def _ask(self, part: str, spent: Tally) -> list[Candidate]:
+        """Draw candidates and try each at once; stop early if one solves all."""
+        candidates: list[Candidate] = []
+        for number, update in enumerate(self._proposals(part), 1):
+            candidate = self._try(number, update)
+            _add(spent, getattr(self.optimizer, "spent", None))
+            candidates.append(candidate)
+            if all(map(is_ordered, candidate.values.values())):
+                self.attempts.remember(candidate)  # at once: the next can already use what was said of this number
+            if candidate.verdict.better and self._all_solved(candidate.verdict.rollouts):
+                break
+        return candidates
+
+    def _paired(self, candidates: Sequence[Candidate], until: float) -> list[Candidate]:
+        """Try each refused candidate with refused values of other parts, until a pair passes or it is `until`."""
+        fresh = [(name, value) for candidate in candidates for name, value in candidate.values.items()]
+        tried: list[Candidate] = []
+        for values in chain.from_iterable(starmap(self.attempts.pairs, fresh)):
+            if self.clock() >= until or (tried and tried[-1].verdict.better):
+                break
+            tried += self._retried([values], len(candidates) + len(tried))
+        return tried
+
+    def _retried(self, updates: Iterable[Mapping[str, Any]], number: int) -> list[Candidate]:
+        """Try again what was refused before, now that something else has changed."""
+        named = [{self.by_name[name]: value for name, value in values.items()} for values in updates]
+        return [self._try(number + i, update, again=True) for i, update in enumerate(named, 1)]
 
     def _all_solved(self, rollouts: Iterable[Rollout]) -> bool:
         return all(r.score >= self.plan.perfect for r in rollouts)
@@ -225,13 +261,14 @@ class _Improver:
         """Candidates one by one, none written."""
         optimizer: Any = self.optimizer
         seed = self.rng.randrange(2**31)
-        warmer = 0.0 if _ordered(self.originals[part]) else self.plan.warmer * self.tries[part]
+        visits, ordered = self.attempts.visits[part], is_ordered(self.originals[part])
+        warmer = 0.0 if ordered else self.plan.warmer * visits
         # every second visit starts afresh: what is there now may have learned the wrong thing, and leads astray
-        start = self.originals[part] if self.tries[part] % 2 and not _ordered(self.originals[part]) else None
+        start = self.originals[part] if visits % 2 and not ordered else None
         temperatures = [max(t, min(t + warmer, _HOTTEST)) for t in self.plan.temperatures]
         for i in range(self.plan.candidates):
             if hasattr(optimizer, "focus"):
-                optimizer.focus = Focus(part, tuple(self.tried[part]), seed + i, start)
+                optimizer.focus = Focus(part, tuple(self.attempts.shown[part]), seed + i, start)
             if hasattr(optimizer, "propose_each"):
                 yield from optimizer.propose_each(1, [temperatures[i % len(temperatures)]])
             else:
@@ -242,7 +279,6 @@ class _Improver:
         fresh = {p: v for p, v in update.items() if p.trainable and not same_value(v, p.data)}
         values = {p.py_name: v for p, v in fresh.items()}
         fault = self._refusal(update, values)
-        self.tested.add(repr(values))
         if fault is not None:
             candidate = Candidate(values, Verdict(False, fault))
         else:
@@ -268,7 +304,7 @@ class _Improver:
         """Why a proposal is not worth running, or None."""
         if not values:
             return str(getattr(update, "reason", None) or "it changes nothing")
-        if repr(values) in self.tested:
+        if self.attempts.test(values):
             return "it was tried before"
         return None
 
@@ -277,47 +313,14 @@ class _Improver:
         accepted = best_of(candidates)
         for candidate in candidates:
             if candidate is not accepted:
-                self._remember(candidate)
+                self.attempts.remember(candidate)
         if accepted is None:
             return []
-        by_name = self._by_name()
-        for name in accepted.values:
-            before = Tried(by_name[name].data, _said(self.present, self.plan.perfect))
-            self.tried[name] = [before, *self.tried[name]] if _ordered(before.value) else []
-            self.refused[name].pop(repr(accepted.values[name]), None)
-            self._keep(name, before.value)
-        self.optimizer.update({by_name[name]: value for name, value in accepted.values.items()})
+        before = {name: self.by_name[name].data for name in accepted.values}
+        self.attempts.accept(accepted.values, before, self.present)
+        self.optimizer.update({self.by_name[name]: value for name, value in accepted.values.items()})
         self.present = list(accepted.verdict.rollouts)
-        self.tested.clear()
-        for name in self.tries:
-            self.tries[name] = 1 if name in accepted.values else max(0, self.tries[name] - 1)  # others have a turn
         return [accepted]
-
-    def _second_chances(self, number: int) -> list[Candidate]:
-        """Try what was refused before anew, now that another part has changed."""
-        by_name = self._by_name()
-        pool = [(name, value) for name, values in self.refused.items() for value in values.values()]
-        updates = [{by_name[name]: value} for name, value in pool]
-        return [self._try(number + i, update, again=True) for i, update in enumerate(updates, 1)]
-
-    def _by_name(self) -> dict[str, ParameterNode[Any]]:
-        return {p.py_name: p for p in self.optimizer.parameters}
-
-    def _remember(self, candidate: Candidate) -> None:
-        if len(candidate.values) != 1 or not candidate.verdict.seen:
-            return
-        ((name, value),) = candidate.values.items()
-        tried = Tried(value, _said(candidate.verdict.seen, self.plan.perfect))
-        if not any(same_value(t.value, value) for t in self.tried[name]):
-            self.tried[name].append(tried)
-        self._keep(name, value)
-
-    def _keep(self, name: str, value: Any) -> None:
-        """Keep a value that is not in force for a second chance; the oldest make room."""
-        pool = self.refused[name]
-        pool[repr(value)] = value
-        while len(pool) > self.plan.kept:
-            del pool[next(iter(pool))]
 
     def _roll_out(self, example: Any, candidate: int) -> Rollout:
         parameters = self.optimizer.parameters
@@ -325,17 +328,6 @@ class _Improver:
         rollout = roll_out(self.agent, example, self.judge, parameters=parameters, seconds=seconds)
         emit(RolloutDone(self.step, candidate, example, rollout.value, rollout.feedback, rollout.score))
         return rollout
-
-
-def _ordered(value: Any) -> bool:
-    """Whether earlier values still say where better ones lie."""
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
-
-
-def _said(rollouts: Iterable[Rollout], perfect: float) -> str:
-    """The feedback that failing runs got most."""
-    said = [r.feedback for r in rollouts if r.score < perfect]
-    return max(said, key=said.count, default="")[:200]
 
 
 def _add(total: Tally, spent: Any) -> None:

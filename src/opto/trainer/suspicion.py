@@ -8,6 +8,7 @@ suspicion; of two equal parts the one nearer to the output comes first, because 
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import combinations
 
@@ -142,9 +143,32 @@ def telling_rollouts(
         (r for r in using if r.score < perfect),
         key=lambda r: (all(u.value in known and not u.broken for u in r.usages[part]), -r.score),
     )
-    fresh: dict[tuple[str, ...], Rollout] = {}
-    for r in bad:
-        fresh.setdefault(tuple(u.value for u in r.usages[part]), r)
-    chosen = list(fresh.values())
-    chosen += [r for r in bad if not any(r is c for c in chosen)]
-    return chosen[:failing] + good[:passing]
+    common = _common_inputs(using, part)
+    return _diverse(bad, part, failing, common) + _diverse(good, part, passing, common)
+
+
+def _common_inputs(rollouts: Iterable[Rollout], part: str) -> set[str]:
+    """The inputs of a part that occur in more than one run: they name a kind of run, others just one run."""
+    counts = Counter(given for r in rollouts for given in _inputs(r, part))
+    return {given for given, count in counts.items() if count > 1}
+
+
+def _diverse(rollouts: Sequence[Rollout], part: str, count: int, common: set[str]) -> list[Rollout]:
+    """Up to `count` runs, each next one chosen for what it shows anew: common inputs first, then values made."""
+    left, chosen = list(rollouts), list[Rollout]()
+    inputs, values = set[str](), set[str]()
+    while left and len(chosen) < count:
+        fresh = [(len((_inputs(r, part) & common) - inputs), len(_values(r, part) - values)) for r in left]
+        best = left.pop(fresh.index(max(fresh)))
+        chosen.append(best)
+        inputs |= _inputs(best, part)
+        values |= _values(best, part)
+    return chosen
+
+
+def _inputs(rollout: Rollout, part: str) -> set[str]:
+    return {given for used in rollout.usages[part] for given in used.inputs}
+
+
+def _values(rollout: Rollout, part: str) -> set[str]:
+    return {used.value for used in rollout.usages[part]}

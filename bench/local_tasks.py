@@ -15,12 +15,13 @@ import random
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from opto.cli.demo_agent import Agent, judge_greeting
 from opto.cli.demo_customers import draw_customers
+from opto.cli.demo_task import BATCH
 from opto.errors import ExecutionError, OptoError
 from opto.events import Event, listen
 from opto.llm import LLM, CachedLLM, LocalLLM, OpenAICompatible
@@ -35,7 +36,10 @@ OPTIMIZERS: dict[str, Any] = {"OptoPrime": OptoPrime, "OptoPrimeV1": OptoPrimeV1
 
 @dataclass(frozen=True)
 class Job:
-    """An agent with its examples; solved if the share of unseen examples that are right reaches `goal`."""
+    """An agent with its examples; solved if the share of unseen examples that are right reaches `goal`.
+
+    With `batch` it learns from so many examples at first (`Plan.batch`).
+    """
 
     agent: Callable[[Any], Any]
     parameters: list[Any]
@@ -43,6 +47,7 @@ class Job:
     unseen: Sequence[Any]
     judge: Judge
     goal: float
+    batch: int = 0
 
 
 # --- greeting ---
@@ -51,7 +56,7 @@ class Job:
 def greeting(llm: LLM, seed: int) -> Job:
     agent: Any = Agent(llm)
     known, unseen = draw_customers(seed)
-    return Job(lambda customer: agent(customer.query), agent.parameters(), known, unseen, judge_greeting, 0.9)
+    return Job(lambda customer: agent(customer.query), agent.parameters(), known, unseen, judge_greeting, 0.9, BATCH)
 
 
 # --- a number, found by "too high" and "too low" ---
@@ -219,7 +224,9 @@ def measure(task: str, optimizer: str, seed: int, llm: LLM, plan: Plan) -> dict[
     before = share(job)
     subject = OPTIMIZERS[optimizer](job.parameters, llm=llm, max_tokens=400)
     start = time.perf_counter()
-    done = improve(job.agent, subject, job.known, job.judge, plan=plan, rng=random.Random(seed))
+    done = improve(
+        job.agent, subject, job.known, job.judge, plan=replace(plan, batch=job.batch), rng=random.Random(seed)
+    )
     seconds = time.perf_counter() - start
     after = share(job)
     prompts = [r.spent.prompt_tokens / r.spent.calls for r in done.steps if r.spent.calls and r.spent.prompt_tokens]
@@ -302,7 +309,7 @@ def main() -> None:
     parser.add_argument("--tasks", default="number,strange_sort,extraction,greeting", help=f"of {', '.join(TASKS)}")
     parser.add_argument("--seeds", default="0-4", help="as 0-4 or 0,3")
     parser.add_argument("--optimizers", default="OptoPrime,OptoPrimeV1,OptoPrimeV2")
-    parser.add_argument("--steps", type=int, default=16)
+    parser.add_argument("--steps", type=int, default=60)
     parser.add_argument("--seconds", type=float, default=400, help="for each run")
     parser.add_argument("--out", type=Path, default=Path("local_tasks.jsonl"))
     parser.add_argument("--llm", metavar="URL", help="an OpenAI-compatible server instead of the local model")

@@ -53,16 +53,6 @@ class Focused(Scripted):
         self.seen.append(focus)
 
 
-class Slow(Scripted):
-    """The same; each proposal takes a second of the clock `now`."""
-
-    now = 0.0
-
-    def _step(self, *args: Any, **kwargs: Any) -> dict[Any, Any]:
-        self.now += 1
-        return super()._step(*args, **kwargs)
-
-
 def compare(target: int, value: Any) -> Judgement:
     if value == target:
         return Judgement(1, "right")
@@ -127,22 +117,28 @@ def test_a_candidate_that_breaks_what_works_is_refused() -> None:
 def test_two_parts_that_are_right_only_together_are_found_though_each_was_refused_alone() -> None:
     x, y = node(1, name="x", trainable=True), node(1, name="y", trainable=True)
     judge = lambda n, v: (1, "ok") if v == 35 else (0, "wrong")  # noqa: E731
-    optimizer = Slow([x, y], [{"x": 5}, {"x": 6}, {"y": 3}, {"y": 7}])
-    plan = Plan(steps=2, candidates=2)
-    done = improve(lambda n: x * y, optimizer, [0], judge, plan=plan, clock=lambda: optimizer.now)
+    script = [{"x": 5}, {"x": 6}, {"y": 3}, {"y": 7}]
+    done = improve(lambda n: x * y, Scripted([x, y], script), [0], judge, plan=Plan(steps=2, candidates=2))
     assert (x.data, y.data, done.reason) == (5, 7, "solved")
     assert done.steps[1].accepted[0].values == {"x0": 5, "y0": 7}
 
 
-def test_pairs_take_no_longer_than_the_questions_did() -> None:
+def test_at_most_so_many_pairs_are_tried_a_step() -> None:
     x, y = node(1, name="x", trainable=True), node(1, name="y", trainable=True)
-    script = [{"x": n} for n in range(2, 12)] + [{"y": n} for n in range(2, 12)]
+    optimizer = Scripted([x, y], [{"x": n} for n in (2, 3, 4)] + [{"y": n} for n in (2, 3, 4)])
     judge = lambda n, v: (0, "wrong")  # noqa: E731
-    plan = Plan(steps=2, candidates=10)
-    optimizer = Scripted([x, y], script)
-    done = improve(lambda n: x * y, optimizer, [0], judge, plan=plan, clock=lambda: 0.0)  # questions took no time
-    assert [len(record.candidates) for record in done.steps] == [10, 10]
-    assert not any(len(c.values) == 2 for record in done.steps for c in record.candidates)
+    done = improve(lambda n: x * y, optimizer, [0], judge, plan=Plan(steps=2, candidates=3, pairs=4))
+    assert [len(c.values) for c in done.steps[1].candidates] == [1, 1, 1, 2, 2, 2, 2]
+
+
+def test_candidates_behind_the_best_so_far_are_dropped_after_three_examples() -> None:
+    x = node(0, name="x", trainable=True)
+    judge = lambda n, v: (v / 10, "more")  # noqa: E731
+    plan = Plan(steps=1, candidates=3)
+    done = improve(lambda n: x + 0, Scripted([x], [{"x": 5}, {"x": 4}, {"x": 6}]), range(8), judge, plan=plan)
+    reasons = [c.verdict.reason for c in done.steps[0].candidates][:3]  # second chances follow
+    assert reasons == ["a greater score", "behind a better candidate", "a greater score"]
+    assert x.data == 6
 
 
 def test_examples_join_in_batches_as_those_in_use_are_solved() -> None:

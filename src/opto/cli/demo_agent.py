@@ -25,7 +25,7 @@ def ask_model(llm: Any, system_prompt: str, instruction: str, query: str) -> str
         {"role": "system", "content": system_prompt},
         {"role": "user", "content": f"{instruction}\n{query}"},
     ]
-    response = llm(messages=messages, temperature=0, max_tokens=40)
+    response = llm(messages=messages, temperature=0, max_tokens=24)
     return str(response.choices[0].message.content)
 
 

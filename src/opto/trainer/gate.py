@@ -8,7 +8,7 @@ survives.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -19,6 +19,7 @@ __all__ = ["Candidate", "Standing", "Verdict", "best_of", "judge_candidate", "st
 
 _ROUND = 9
 _CLEARLY = 0.08
+_LOOK = 3
 
 
 class Standing(NamedTuple):
@@ -45,7 +46,7 @@ def standing(rollouts: Sequence[Rollout], values: Mapping[str, Any] | None = Non
     faulty = faults(rollouts) + sum(quoted(rollouts, name, value) for name, value in values.items())
     fit = sum(alignment(rollouts, name, perfect) for name in values) + closeness(rollouts, perfect)
     promise = round(fit - faulty / max(1, len(rollouts)), _ROUND)
-    return Standing(round(sum(r.score for r in rollouts), _ROUND), promise)
+    return Standing(_total(rollouts), promise)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,15 +80,21 @@ def judge_candidate(
     old: Mapping[str, Any] | None = None,
     new: Mapping[str, Any] | None = None,
     perfect: float = 1.0,
+    leader: Sequence[Rollout] = (),
 ) -> Verdict:
     """Run a candidate on the examples of `present` (the rollouts of the values in force) and compare.
 
     `old` and `new` are the values of the parts that the candidate changes. Examples that fail at present come first; a
-    candidate that does no better on those is dropped without running the others.
+    candidate that does no better on those is dropped without running the others. `leader` holds the rollouts of the
+    best candidate so far: whoever is behind it after three examples is dropped at once.
     """
     failing = [i for i, r in enumerate(present) if r.score < perfect]
     passing = [i for i, r in enumerate(present) if r.score >= perfect]
-    found: dict[int, Rollout] = {i: run(present[i].example) for i in failing}
+    found: dict[int, Rollout] = {}
+    for i in failing:
+        found[i] = run(present[i].example)
+        if leader and len(found) == _LOOK and _total(found.values()) < _total(leader[j] for j in found):
+            return Verdict(False, "behind a better candidate")
     seen = tuple(found.values())
     here = standing([present[i] for i in failing], old, perfect)
     if passing and not standing(seen, new, perfect).beats(here):
@@ -96,6 +103,10 @@ def judge_candidate(
     rollouts = tuple(found[i] for i in range(len(present)))
     now, then = standing(rollouts, new, perfect), standing(present, old, perfect)
     return Verdict(now.beats(then), _reason(now, then), now, rollouts, rollouts)
+
+
+def _total(rollouts: Iterable[Rollout]) -> float:
+    return round(sum(r.score for r in rollouts), _ROUND)
 
 
 def _reason(now: Standing, then: Standing) -> str:

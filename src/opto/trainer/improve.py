@@ -12,7 +12,7 @@ import random
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain, starmap
+from itertools import chain, islice, starmap
 from typing import Any
 
 from opto.events import emit
@@ -20,6 +20,7 @@ from opto.optimizers.asking import Tally
 from opto.optimizers.convert import same_value
 from opto.optimizers.focus import Focus
 from opto.optimizers.optimizer import Optimizer
+from opto.optimizers.problem import is_code
 from opto.optimizers.update import Update
 from opto.trace.nodes import ParameterNode
 from opto.trainer.attempts import Attempts, is_ordered
@@ -35,16 +36,19 @@ _HOTTEST = 1.4
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How to improve. A step draws up to `candidates`, at `temperatures` in turn, and stops early if one solves all.
+    """How to improve. A step draws up to `candidates`, of a text `texts` (they are short, so more can be drawn), at
+    `temperatures` in turn, and stops early if one solves all.
 
     `failing` and `passing` count the runs shown; `seconds` bounds the whole, `run_seconds` one run of the
     agent (0: no bound); `perfect` is the score from which an example counts as solved; `kept` refused values of
-    each part get second chances. Each try that led nowhere raises the temperatures by `warmer`, up to 1.4.
+    each part get second chances, at most `pairs` a step two at a time. Each try that led nowhere raises the
+    temperatures by `warmer`, up to 1.4.
     With `batch` only so many examples are used at first; whenever those in use are solved, as many more join.
     """
 
     steps: int = 12
     candidates: int = 4
+    texts: int = 8
     temperatures: tuple[float, ...] = (0.4, 0.7, 0.9, 1.1)
     failing: int = 3
     passing: int = 1
@@ -52,6 +56,7 @@ class Plan:
     run_seconds: float = 120
     perfect: float = 1.0
     kept: int = 12
+    pairs: int = 100
     warmer: float = 0.15
     batch: int = 0
 
@@ -199,7 +204,7 @@ class _Improver:
         self.attempts.visits[part] += 1
         accepted = self._accept(candidates)
         if not accepted:
-            pairs = self._paired(candidates, self.clock() + (self.clock() - start))
+            pairs = self._paired(candidates)
             accepted = self._accept(pairs)
             candidates += pairs
         while accepted and not self._all_solved(self.present):
@@ -220,7 +225,7 @@ class _Improver:
         """Draw candidates and try each at once; stop early if one solves all."""
         candidates: list[Candidate] = []
         for number, update in enumerate(self._proposals(part), 1):
-            candidate = self._try(number, update)
+            candidate = self._try(number, update, leader=best_of(candidates))
             _add(spent, getattr(self.optimizer, "spent", None))
             candidates.append(candidate)
             if all(map(is_ordered, candidate.values.values())):
@@ -229,12 +234,12 @@ class _Improver:
                 break
         return candidates
 
-    def _paired(self, candidates: Sequence[Candidate], until: float) -> list[Candidate]:
-        """Try each refused candidate with refused values of other parts, until a pair passes or it is `until`."""
+    def _paired(self, candidates: Sequence[Candidate]) -> list[Candidate]:
+        """Try each refused candidate with refused values of other parts, until one pair passes."""
         fresh = [(name, value) for candidate in candidates for name, value in candidate.values.items()]
         tried: list[Candidate] = []
-        for values in chain.from_iterable(starmap(self.attempts.pairs, fresh)):
-            if self.clock() >= until or (tried and tried[-1].verdict.better):
+        for values in islice(chain.from_iterable(starmap(self.attempts.pairs, fresh)), self.plan.pairs):
+            if tried and tried[-1].verdict.better:
                 break
             tried += self._retried([values], len(candidates) + len(tried))
         return tried
@@ -266,7 +271,7 @@ class _Improver:
         # every second visit starts afresh: what is there now may have learned the wrong thing, and leads astray
         start = self.originals[part] if visits % 2 and not ordered else None
         temperatures = [max(t, min(t + warmer, _HOTTEST)) for t in self.plan.temperatures]
-        for i in range(self.plan.candidates):
+        for i in range(self._number(part)):
             if hasattr(optimizer, "focus"):
                 optimizer.focus = Focus(part, tuple(self.attempts.shown[part]), seed + i, start)
             if hasattr(optimizer, "propose_each"):
@@ -274,7 +279,19 @@ class _Improver:
             else:
                 yield optimizer.step(bypassing=True)
 
-    def _try(self, number: int, update: Mapping[ParameterNode[Any], Any], again: bool = False) -> Candidate:
+    def _number(self, part: str) -> int:
+        """How many candidates to draw for a part."""
+        is_text = isinstance(self.originals[part], str) and not is_code(part)
+        return max(self.plan.texts, self.plan.candidates) if is_text else self.plan.candidates
+
+    def _try(
+        self,
+        number: int,
+        update: Mapping[ParameterNode[Any], Any],
+        *,
+        again: bool = False,
+        leader: Candidate | None = None,
+    ) -> Candidate:
         """Run a proposal behind the gate; the values in force are put back whatever happens."""
         fresh = {p: v for p, v in update.items() if p.trainable and not same_value(v, p.data)}
         values = {p.py_name: v for p, v in fresh.items()}
@@ -291,6 +308,7 @@ class _Improver:
                     old={p.py_name: v for p, v in present.items()},
                     new=values,
                     perfect=self.plan.perfect,
+                    leader=leader.verdict.rollouts if leader else (),
                 )
             finally:
                 self.optimizer.update(present)

@@ -252,3 +252,9 @@ def test_a_function_whose_result_is_passed_on_is_asked_for_with_an_example() -> 
 def test_code_is_not_told_which_words_the_feedback_repeats() -> None:
     agent, subject, _ = optimizer()
     assert "Wanted of this result" not in shown(subject, Focus(names(agent)[0]))
+
+
+def test_code_is_not_shown_what_was_tried_because_it_would_be_copied() -> None:
+    agent, subject, _ = optimizer()
+    tried = (Tried("def greet(self, name):\n    return 'Bonjour'", "no"),)
+    assert "Bonjour" not in shown(subject, Focus(names(agent)[0], tried))

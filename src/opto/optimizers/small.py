@@ -149,7 +149,6 @@ class CodeFocus(FocusPrompt):
             value=fenced(code, "python"),
             receivers=receivers,
             uses=self._uses(problem, uses),
-            tried=_attempts(self.focus.tried[-_SHOWN_TRIED:], lambda code: fenced(tidy_code(code), "python")),
             label=function_label(code) or self.part.name,
         )
 

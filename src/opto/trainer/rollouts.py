@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from opto.errors import ExecutionError, OptimizerError
+from opto.optimizers.problem import is_code
 from opto.optimizers.show import show
 from opto.trace.nodes import ExceptionNode, MessageNode, Node, ParameterNode
+from opto.trainer.annotations import keeps_promise
 from opto.trainer.deadline import deadline
 
 __all__ = ["Agent", "Judge", "Judgement", "Rollout", "Usage", "roll_out", "run_all", "usages"]
@@ -32,7 +34,8 @@ Judge = Callable[[Any, Any], Judgement]
 class Usage(NamedTuple):
     """How a run used a parameter: what the reading call got beside it and what it made, as texts to compare.
 
-    `broken`: it raised or gave nothing. `echo`: it gave back a text that it was given.
+    `broken`: it raised, gave nothing, or gave what the header of its code does not promise. `echo`: it gave back a
+    text that it was given.
     """
 
     inputs: tuple[str, ...]
@@ -99,10 +102,17 @@ def usages(output: Node[Any], parameters: Iterable[ParameterNode[Any]]) -> dict[
 
 def _usage(node: MessageNode[Any]) -> Usage:
     others = [show(parent.data, _LONGEST) for parent in node.parents if not isinstance(parent, ParameterNode)]
-    broken = isinstance(node, ExceptionNode) or node.data is None
+    broken = (
+        isinstance(node, ExceptionNode) or node.data is None or not all(_kept(parent, node) for parent in node.parents)
+    )
     value = show(node.data, _LONGEST)
     echo = isinstance(node.data, str) and value in others and not broken  # of other kinds it is often chance
     return Usage(tuple(others), value, broken, node.level, echo)
+
+
+def _kept(parent: Node[Any], made: Node[Any]) -> bool:
+    """Whether what was made by the code of `parent`, if it is code, is of the kind that its header promises."""
+    return not is_code(parent.py_name) or not isinstance(parent.data, str) or keeps_promise(parent.data, made.data)
 
 
 def run_all(

@@ -142,6 +142,10 @@ class SandboxValueError(SandboxError, TypeError):
     """A value cannot travel between the program and the sandbox, or is too large to."""
 
 
+class RunTimeoutError(OptoError):
+    """A run of the agent took longer than the plan of the training allows."""
+
+
 class OptimizerError(OptoError):
     """An optimizer cannot go on; the message says what is missing."""
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import random
+import socketserver
+import threading
 from typing import Any
 
 import pytest
 
-from opto.errors import OptimizerError
+from opto.errors import OptimizerError, RunTimeoutError
 from opto.events import Event, listen
-from opto.llm import ScriptedLLM
+from opto.llm import Budget, OpenAICompatible, ScriptedLLM
 from opto.llm.profile import ModelProfile
 from opto.optimizers import OptoPrime, OptoPrimeV1, OptoPrimeV2
 from opto.optimizers.focus import Focus
@@ -227,6 +229,31 @@ def test_a_small_model_is_asked_about_one_part_at_a_time_and_history_reaches_it(
     assert "turns between 70 and 90" in prompt and "50: too low" in prompt
     assert llm.calls[-1]["messages"][-1] == {"role": "assistant", "content": "x0 = "}
     assert len({call["seed"] for call in llm.calls}) == 3
+
+
+def test_a_budget_that_is_used_up_ends_training_with_what_was_found() -> None:
+    x = node(50, name="x", trainable=True)
+    model = Budget(calls=3).wrap(Small([" 90", "70", "60", "75\n"]))
+    judge = lambda target, v: (1 - abs(v - target) / 100, "closer")  # noqa: E731
+    done = improve(lambda _: x + 0, OptoPrime([x], llm=model), [75], judge, plan=Plan(candidates=1))
+    assert (done.reason, x.data) == ("out of budget", 70)
+    assert len(done.steps) == 3 and done.after == 0.95
+
+
+def test_a_run_that_waits_too_long_for_a_server_says_so_itself() -> None:
+    class Waiting(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            self.request.recv(65536)
+            released.wait(10)
+
+    released = threading.Event()
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Waiting) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        llm = OpenAICompatible(f"http://127.0.0.1:{server.server_address[1]}/v1", "m", timeout=5)
+        with pytest.raises(RunTimeoutError, match="longer than"), deadline(0.2):
+            llm([{"role": "user", "content": "?"}])
+        released.set()
+        server.shutdown()
 
 
 def test_runs_that_never_end_are_ended() -> None:

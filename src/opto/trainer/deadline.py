@@ -8,13 +8,16 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from types import FrameType
 
+from opto.errors import RunTimeoutError
+
 __all__ = ["deadline"]
 
 
 @contextmanager
 def deadline(seconds: float) -> Generator[None, None, None]:
-    """Raise TimeoutError in the block after `seconds`; 0 sets no limit.
+    """Raise RunTimeoutError in the block after `seconds`; 0 sets no limit.
 
+    (No TimeoutError: a library that waits for a server would take that for one of its own.)
     Works by a timer signal, so only in the main thread of a POSIX system; elsewhere, and where the program
     uses that signal itself, there is no limit.
     """
@@ -24,7 +27,7 @@ def deadline(seconds: float) -> Generator[None, None, None]:
 
     def ring(_signal: int, _frame: FrameType | None) -> None:
         signal.setitimer(signal.ITIMER_REAL, 0.05)  # again, if the code swallows this one
-        raise TimeoutError(f"it took longer than {seconds:g} seconds")
+        raise RunTimeoutError(f"it took longer than {seconds:g} seconds")
 
     before = signal.signal(signal.SIGALRM, ring)
     signal.setitimer(signal.ITIMER_REAL, seconds)

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from itertools import chain, islice, starmap
 from typing import Any
 
+from opto.errors import BudgetExceeded
 from opto.events import emit
 from opto.optimizers.asking import Tally
 from opto.optimizers.convert import same_value
@@ -114,7 +115,7 @@ def improve(
     """Change the parameters of `optimizer` until the agent solves the examples, or the plan runs out.
 
     `agent(example)` returns a node, `judge(example, value)` a Judgement. The parameters are left at the
-    best values found. Events (`opto.trainer.news`) tell how it goes.
+    best values found, also when a `Budget` is used up on the way. Events (`opto.trainer.news`) tell how it goes.
 
     Example:
         >>> from opto.llm.fakes import ScriptedLLM
@@ -162,8 +163,12 @@ class _Improver:
         reason = self._why_stop(start)
         while reason is None:
             self.step += 1
-            records.append(self._one_step())
-            reason = self._why_stop(start)
+            try:
+                records.append(self._one_step())
+            except BudgetExceeded:
+                reason = "out of budget"
+            else:
+                reason = self._why_stop(start)
         emit(ImproveEnded(reason, before, self._score()))
         seconds = self.clock() - start
         return Improvement(before, self._score(), tuple(records), tuple(self.present), reason, seconds)

@@ -11,6 +11,7 @@ OptoError
 │   ├── SandboxCrashError     its process ended, was killed, or broke the protocol
 │   ├── SandboxForbiddenError it did something that is forbidden there
 │   └── SandboxValueError     a value cannot travel in or out
+├── RunTimeoutError           a run of the agent took longer than the training allows
 ├── OptimizerError            an optimizer cannot go on
 │   └── ReplyError            a model's reply could not be used (says which part and why)
 │       └── SpaceError        a value is outside the space of its parameter (also a ValueError)
@@ -51,6 +52,7 @@ __all__ = [
     "OptoError",
     "ReplayMissError",
     "ReplyError",
+    "RunTimeoutError",
     "SandboxCrashError",
     "SandboxError",
     "SandboxForbiddenError",

@@ -40,12 +40,12 @@ class Attempts:
             return
         ((name, value),) = candidate.values.items()
         if not any(same_value(t.value, value) for t in self.shown[name]):
-            self.shown[name].append(Tried(value, said(candidate.verdict.seen, self.perfect)))
+            self.shown[name].append(Tried(value, _said(candidate.verdict.seen, self.perfect)))
         self._keep(name, value)
 
     def accept(self, values: Mapping[str, Any], before: Mapping[str, Any], rollouts: Iterable[Rollout]) -> None:
         """Note that `values` replace `before`, under which the rollouts were made: other parts have their turn."""
-        feedback = said(rollouts, self.perfect)
+        feedback = _said(rollouts, self.perfect)
         for name, old in before.items():
             self.shown[name] = [Tried(old, feedback), *self.shown[name]] if is_ordered(old) else []
             self.refused[name].pop(repr(values[name]), None)
@@ -87,7 +87,7 @@ def is_ordered(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
-def said(rollouts: Iterable[Rollout], perfect: float) -> str:
+def _said(rollouts: Iterable[Rollout], perfect: float) -> str:
     """The feedback that failing runs got most."""
     feedbacks = [r.feedback for r in rollouts if r.score < perfect]
     return max(feedbacks, key=feedbacks.count, default="")[:200]

@@ -16,7 +16,9 @@ from typing import Any, Protocol, runtime_checkable
 
 __all__ = [
     "EXECUTORS",
+    "PRELOAD",
     "TRAVELS",
+    "UNTOLD",
     "Executor",
     "Job",
     "Limits",
@@ -30,6 +32,15 @@ __all__ = [
     "set_default_executor",
     "using",
 ]
+
+
+class _Untold:
+    def __repr__(self) -> str:
+        return "<default>"
+
+
+UNTOLD = _Untold()
+"""Stands for the default of an argument that cannot be told outside of the sandbox; a call leaves that argument out."""
 
 
 class SuggestedText(str):
@@ -153,6 +164,9 @@ class Executor(Protocol):
         """The same without blocking the event loop."""
         ...
 
+
+PRELOAD: list[str] = []
+"""Modules of ours that code in a sandbox is likely to need: loaded there before the first call."""
 
 Reduction = tuple[Any, ...]
 TRAVELS: dict[type, Callable[[Any], Reduction] | None] = {}

@@ -154,11 +154,11 @@ def test_a_text_that_makes_state_is_run_for_each_call(text: str) -> None:
 
 
 def test_only_the_last_texts_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("opto.trace.fun_module._BODIES_KEPT", 2)
-    before = len(act._bodies)
+    monkeypatch.setattr("opto.trace.body._BODIES_KEPT", 2)
+    before = len(act._bodies.texts())
     for i in range(5):
         assert result(f"def act(x):\n    return {i}", 0) == i
-    assert list(act._bodies)[-1].endswith("return 4") and len(act._bodies) < before + 5
+    assert act._bodies.texts()[-1].endswith("return 4") and len(act._bodies.texts()) < before + 5
 
 
 def test_code_that_does_not_define_the_function() -> None:

@@ -14,8 +14,10 @@ from typing import Any
 
 from opto.errors import ReplyError
 from opto.events import emit
+from opto.execution import SuggestedText
 from opto.optimizers.collect import unique_parameters
 from opto.optimizers.convert import same_value
+from opto.optimizers.problem import is_code
 from opto.optimizers.state import read_state, write_state
 from opto.optimizers.update import StepDone, Update, refuse, why_refused
 from opto.trace.nodes import Node, ParameterNode
@@ -153,7 +155,7 @@ class Optimizer(AbstractOptimizer):
         """Write the values into the parameters that are trainable."""
         for parameter, value in update.items():
             if parameter.trainable:
-                parameter._data = value
+                parameter._data = SuggestedText(value) if is_code(parameter.py_name) and type(value) is str else value
 
     def _tell(self, update: Update, changed: tuple[str, ...], *, applied: bool) -> None:
         if update.reason is not None:

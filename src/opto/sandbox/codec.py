@@ -22,24 +22,15 @@ from typing import Any
 from uuid import UUID
 
 from opto.errors import SandboxValueError
+from opto.execution import UNTOLD
 
-__all__ = ["UNTOLD", "blank_instance", "decode", "encode", "state_of"]
+__all__ = ["blank_instance", "decode", "encode", "state_of"]
 
 _BIG = 10**4000  # Python refuses to write or read longer numbers in decimal
 _DEEPEST = 200
 _PLAIN: tuple[Any, ...] = (str, int, float, bytes)
 _FACTORIES: dict[str, Any] = {t.__name__: t for t in (list, dict, set, int, float, str, tuple, bool)}
 _ARRAY = re.compile(r"[<>|=]?([biufcSUV?]\d*|[mM]8(\[\d*\w+\])?)\Z")
-
-
-class _Untold:
-    """The default value of an argument that cannot be told outside: the call leaves the argument out."""
-
-    def __repr__(self) -> str:
-        return "<default>"
-
-
-UNTOLD = _Untold()
 
 
 def encode(value: Any, depth: int = 0) -> Any:
@@ -136,7 +127,7 @@ _WRITERS: dict[type, tuple[str, Callable[[Any], Any]]] = {
     defaultdict: ("$defaultdict", _default_dict),
     deque: ("$deque", lambda v: [list(v), v.maxlen]),
     SimpleNamespace: ("$namespace", lambda v: dict(vars(v))),
-    _Untold: ("$untold", lambda v: None),
+    type(UNTOLD): ("$untold", lambda v: None),
 }
 
 

@@ -41,7 +41,7 @@ def _parts(a: Any, b: Any, path: str) -> list[tuple[Any, Any, str]] | None:
         return [(a[key], b[key], f"{path}[{key!r}]") for key in a]
     if isinstance(a, list | tuple):
         return None if len(a) != len(b) else [(x, y, path) for x, y in zip(a, b, strict=True)]
-    if isinstance(a, set | frozenset | bytearray | _ATOMS):
+    if isinstance(a, (set, frozenset, bytearray, *_ATOMS)):
         return [] if a == b else None
     return list(_attributes(a, b, path))
 

@@ -111,8 +111,9 @@ def _class(kind: tuple[str, str], known: Mapping[tuple[str, str], type]) -> type
 
 def _named(kind: tuple[str, str], base: type[Exception]) -> type[Exception]:
     """A class of the code's own making, under its name."""
-    name = kind[1].rpartition(".")[2]
-    return type(name if name.isidentifier() else "Error", (base,), {"__module__": "sandbox"})
+    module, name = kind[0], kind[1].rpartition(".")[2]
+    module = module if module.replace(".", "_").isidentifier() else "sandbox"
+    return type(name if name.isidentifier() else "Error", (base,), {"__module__": module})
 
 
 def with_traceback(error: Exception, places: Any, text: str, shown: Collection[tuple[str, int, str]]) -> Exception:

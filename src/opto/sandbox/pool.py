@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from opto.errors import SandboxError
-from opto.execution import Job
+from opto.execution import PRELOAD, Job
 from opto.sandbox import zygote
 from opto.sandbox.installation import import_path, package_root, readable_paths
 from opto.sandbox.surroundings import Surroundings
@@ -207,7 +207,12 @@ class Pool:
                 pass_fds=(theirs.fileno(),),
                 start_new_session=True,
             )
-        settings = {"root": self._folder, "readable": readable_paths(), "preload": _PRELOAD, **self._settings}
+        settings = {
+            "root": self._folder,
+            "readable": readable_paths(),
+            "preload": [*_PRELOAD, *PRELOAD],
+            **self._settings,
+        }
         ours.sendall(json.dumps(settings).encode() + b"\n")
         told = b""
         while not told.endswith(b"\n"):

@@ -10,9 +10,9 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from opto.execution import Scope, Shape
+from opto.execution import UNTOLD, Scope, Shape
 from opto.program import DEFINE, TEXT, Program, compiled, compiled_inside
-from opto.sandbox.codec import UNTOLD, encode
+from opto.sandbox.codec import encode
 
 __all__ = ["Running", "shape_of", "wanted_names"]
 

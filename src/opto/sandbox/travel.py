@@ -12,12 +12,17 @@ import io
 import marshal
 import pickle
 import sys
+from collections import Counter, OrderedDict, deque
 from collections.abc import Mapping, Sequence
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+from fractions import Fraction
 from functools import lru_cache
 from importlib import import_module
-from pathlib import Path
+from pathlib import Path, PosixPath
 from types import FunctionType, ModuleType
 from typing import Any
+from uuid import UUID
 
 from opto.errors import SandboxValueError
 from opto.execution import TRAVELS
@@ -33,6 +38,11 @@ __all__ = ["Traveller", "by_reference", "is_installed", "needs_no_pickle"]
 
 _PROTOCOL = 4
 _ATOMS = (int, float, str, bool, type(None), bytes, complex, range, type(Ellipsis), type(NotImplemented))
+
+
+_HARMLESS = frozenset(
+    (date, datetime, timedelta, Decimal, Fraction, UUID, PosixPath, OrderedDict, Counter, deque, bytearray)
+)
 
 
 def needs_no_pickle(value: Any) -> bool:
@@ -89,11 +99,11 @@ class Traveller:
         self.known: dict[tuple[str, str], type] = {}
         """The classes that a result may be of."""
 
-    def dumps(self, value: Any, inline: bool = False) -> bytes:
-        """The value as bytes; SandboxValueError if it cannot be written at all."""
+    def dumps(self, value: Any, *, inline: bool = False, strict: bool = False) -> bytes:
+        """The value as bytes; SandboxValueError if it cannot be written at all (`strict`: with all its parts)."""
         buffer = io.BytesIO()
         try:
-            _Writer(buffer, self, inline).dump(value)
+            _Writer(buffer, self, inline, strict).dump(value)
         except SandboxValueError:
             raise
         except RecursionError:
@@ -123,9 +133,9 @@ class Traveller:
 
 
 class _Writer(_Base):  # type: ignore[misc]
-    def __init__(self, file: Any, traveller: Traveller, inline: bool) -> None:
+    def __init__(self, file: Any, traveller: Traveller, inline: bool, strict: bool) -> None:
         super().__init__(file, protocol=_PROTOCOL)
-        self._traveller, self._inline = traveller, inline
+        self._traveller, self._inline, self._strict = traveller, inline, strict
 
     def reducer_override(self, obj: Any) -> Any:
         kind = type(obj)
@@ -158,22 +168,37 @@ class _Writer(_Base):  # type: ignore[misc]
         for base in kind.__mro__:
             if base in TRAVELS:
                 write = TRAVELS[base]
-                return _absence(kind) if write is None else write(obj)
+                return self._absence(kind) if write is None else write(obj)
+        if kind in _HARMLESS:
+            return NotImplemented
+        if not self._strict and by_reference(kind) and not self._whole(obj):
+            return self._absence(kind)
         table: Mapping[type, Any] = getattr(self, "dispatch_table", copyreg.dispatch_table)
         reduce = table.get(kind)
         try:
             reduced = obj.__reduce_ex__(_PROTOCOL) if reduce is None else reduce(obj)
         except Exception:  # noqa: BLE001 - locks, files, connections: each refuses in its own way
-            return _absence(kind)
+            return self._absence(kind)
         return NotImplemented if isinstance(reduced, str) else reduced
 
+    def _whole(self, obj: Any) -> bool:
+        """Can an object of an installed class travel whole? A client without its lock still has its key."""
+        if callable(obj) and type(obj).__module__.partition(".")[0] == "opto":
+            return False  # models and what wraps them
+        try:
+            self._traveller.dumps(obj, strict=True)
+        except SandboxValueError:
+            return False
+        return True
 
-def _absence(kind: type) -> Any:
-    why = (
-        f"A {kind.__qualname__} stays in the program, it does not travel into the sandbox: pass plain data instead, "
-        "or allow calls of it: ProcessExecutor(allow=[...])"
-    )
-    return arrivals.absent, (why,)
+    def _absence(self, kind: type) -> Any:
+        why = (
+            f"A {kind.__qualname__} stays in the program, it does not travel into the sandbox: pass plain data "
+            "instead, or allow calls of it: ProcessExecutor(allow=[...])"
+        )
+        if self._strict:
+            raise SandboxValueError(why)
+        return arrivals.absent, (why,)
 
 
 def _module(module: ModuleType) -> Any:

@@ -6,6 +6,7 @@ May import the standard library and `opto.errors`, `opto.events`.
 """
 
 from opto.errors import ExecutionError
+from opto.execution import PRELOAD
 from opto.trace import (
     broadcast,
     containers,
@@ -27,8 +28,11 @@ from opto.trace.context import stop_tracing
 from opto.trace.methods import attach
 from opto.trace.modules import Model, Module, model
 from opto.trace.nodes import GRAPH, Node, node
+from opto.trace.travel import let_travel
 
 attach()
+let_travel()
+PRELOAD.append("opto.trace")
 
 __all__ = [
     "GRAPH",

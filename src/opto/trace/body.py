@@ -14,15 +14,19 @@ from types import FrameType
 from typing import Any, ParamSpec, TypeVar
 
 from opto.errors import ExecutionError
+from opto.execution import Executor, SuggestedText, current_executor
 from opto.trace.about import About
 from opto.trace.binding import Binder, Plan
-from opto.trace.code import Definition
+from opto.trace.code import Definition, Environment, define
 from opto.trace.context import USED_NODES
 from opto.trace.describe import CODE_NAME
 from opto.trace.nodes import Node, ParameterNode
 from opto.trace.source import CallSite, signature_text
+from opto.trace.suggested import suggested_function
 
-__all__ = ["INSIDE", "Body", "Caller", "code_parameter", "guard", "plain", "run", "unwatched"]
+__all__ = ["INSIDE", "Bodies", "Body", "Caller", "code_parameter", "guard", "plain", "run", "unwatched"]
+
+_BODIES_KEPT = 64
 
 INSIDE: ContextVar[frozenset[About]] = ContextVar("opto_inside", default=frozenset())
 """Functions with overwritten recursion whose bodies are running: calls of them reach the plain function."""
@@ -31,19 +35,64 @@ INSIDE: ContextVar[frozenset[About]] = ContextVar("opto_inside", default=frozens
 class Body:
     """What a call runs: the function, its plans, and for code from a parameter the text it came from.
 
-    `broken` is the error to raise when the call is awaited, if that text could not be defined.
+    `broken` is the error to raise when the call is awaited, if that text could not be defined; `executor` is who
+    runs it if an optimizer wrote it.
     """
 
-    __slots__ = ("binder", "broken", "definition", "fun", "lasting", "plans", "text")
+    __slots__ = ("binder", "broken", "definition", "executor", "fun", "lasting", "plans", "text")
 
-    def __init__(self, fun: Callable[..., Any], definition: Definition | None = None) -> None:
+    def __init__(
+        self, fun: Callable[..., Any], definition: Definition | None = None, executor: Executor | None = None
+    ) -> None:
         self.fun = fun
         self.binder = Binder(fun)
         self.plans = self.binder.plans
         self.definition = definition
         self.broken: list[ExecutionError] = []
         self.text = None if definition is None else definition.text
+        self.executor = executor
         self.lasting = definition is None or definition.lasting
+
+
+class Bodies:
+    """The bodies of the texts that a code parameter had, made once each. `original` is the text that the user wrote."""
+
+    __slots__ = ("_asynchronous", "_environment", "_known", "_original")
+
+    def __init__(self, environment: Environment, original: str, asynchronous: bool) -> None:
+        self._environment, self._original, self._asynchronous = environment, original, asynchronous
+        self._known: dict[Any, Body] = {}
+
+    def of(self, text: str) -> Body:
+        """The body of a text: run here if the user wrote it, by the executor of this context if an optimizer did.
+
+        Raises what defining it raises.
+        """
+        foreign = isinstance(text, SuggestedText) and text != self._original
+        executor = current_executor() if foreign else None
+        known = self._known.get((text, executor))
+        if known is not None and known.lasting:
+            known.text = text
+            return known
+        fun, definition = self._defined(text, executor)
+        if inspect.iscoroutinefunction(fun) and not self._asynchronous:
+            raise TypeError(f"{fun.__name__} is called as a plain function: begin it with def, not async def")
+        body = Body(fun, definition, executor)
+        body.text = text
+        if len(self._known) >= _BODIES_KEPT:
+            self._known.pop(next(iter(self._known)), None)
+        self._known[text, executor] = body
+        return body
+
+    def texts(self) -> list[str]:
+        """The texts whose bodies are kept, the newest last."""
+        return [text for text, _ in self._known]
+
+    def _defined(self, text: str, executor: Executor | None) -> tuple[Callable[..., Any], Definition | None]:
+        if executor is not None:
+            return suggested_function(text, self._environment, executor), None
+        definition = define(text, self._environment)
+        return definition.fun, definition
 
 
 def run(fun: Callable[..., Any], plan: Plan, values: Any, used: set[Any] | None) -> Any:

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from types import CellType
 from typing import Any
 
+from opto.execution import Scope
 from opto.program import CODE_FILE, DEFINE, RUNNING, TEXT, Program, compiled, compiled_inside, text_behind
 
 __all__ = ["CODE_FILE", "RUNNING", "Definition", "Environment", "Program", "compiled", "define", "text_behind"]
@@ -28,7 +29,7 @@ class Environment:
     body the function stands, for `super()`.
     """
 
-    __slots__ = ("captured", "cells", "flags", "globals", "name", "owner")
+    __slots__ = ("captured", "cells", "flags", "globals", "name", "owner", "scope")
 
     def __init__(self, fun: Any, captured: dict[str, Any]) -> None:
         self.name: str = fun.__name__
@@ -40,6 +41,7 @@ class Environment:
         names: tuple[str, ...] = code.co_freevars if code else ()
         self.cells = {n: c for n, c in zip(names, cells, strict=False) if n not in captured and n != self.name}
         self.owner: type | None = None
+        self.scope: Scope | None = None
 
 
 def define(text: str, environment: Environment) -> Definition:

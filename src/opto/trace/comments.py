@@ -21,7 +21,8 @@ from opto.trace.source import Source, code_source
 __all__ = ["Failure", "broken_code", "error_message", "root_of"]
 
 _BELOW = "the error is raised below, in a function called here."
-_INTERNAL = os.path.dirname(__file__) + os.sep
+_HERE = os.path.dirname(__file__)
+_INTERNAL = (_HERE + os.sep, os.path.join(os.path.dirname(_HERE), "sandbox") + os.sep)
 
 
 class _Place(NamedTuple):

@@ -17,8 +17,8 @@ from typing import Any
 from opto.errors import ExecutionError, TraceMissingInputsError
 from opto.trace.about import About, FailureFacts, Options
 from opto.trace.binding import Plan
-from opto.trace.body import INSIDE, Body, code_parameter, guard, plain, run, unwatched
-from opto.trace.code import Environment, define
+from opto.trace.body import INSIDE, Bodies, Body, code_parameter, guard, plain, run, unwatched
+from opto.trace.code import Environment
 from opto.trace.comments import Failure, broken_code
 from opto.trace.containers import RESERVED
 from opto.trace.context import TRACING, USED_NODES
@@ -31,7 +31,6 @@ from opto.trace.source import CallSite, written
 __all__ = ["FunModule"]
 
 _SELF_NODE = f"{RESERVED}self_node"
-_BODIES_KEPT = 64
 _UNUSUAL = (Node, Exception)
 
 
@@ -73,7 +72,7 @@ class FunModule(Module):
         if options.trainable:
             self.parameter = code_parameter(self._about)
             self._environment = Environment(written(fun), captured or {})
-            self._bodies: dict[str, Body] = {}
+            self._bodies = Bodies(self._environment, self.parameter._data, self._async)
         for name in ("__module__", "__name__", "__qualname__", "__doc__"):
             if hasattr(fun, name):
                 self.__dict__[name] = getattr(fun, name)
@@ -229,10 +228,9 @@ class FunModule(Module):
         """The body that the code parameter describes now, its globals refreshed."""
         text = parameter._data
         body = self._body
-        if body.text is not text or not body.lasting:
+        if body.text is not text or not body.lasting or body.executor is not None:
             try:
-                known = self._bodies.get(text)
-                body = self._define(text) if known is None or not known.lasting else known
+                body = self._bodies.of(text)
             except Exception as error:
                 if not self._async:
                     raise self._broken(error, parameter) from error
@@ -243,18 +241,6 @@ class FunModule(Module):
             self._body = body
         if body.definition is not None:
             body.definition.refresh()
-        return body
-
-    def _define(self, text: str) -> Body:
-        definition = define(text, self._environment)
-        if inspect.iscoroutinefunction(definition.fun) and not self._async:
-            raise TypeError(
-                f"{definition.fun.__name__} is called as a plain function: begin it with def, not async def"
-            )
-        body = Body(definition.fun, definition)
-        if len(self._bodies) >= _BODIES_KEPT:
-            self._bodies.pop(next(iter(self._bodies)), None)
-        self._bodies[text] = body
         return body
 
     @unwatched

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from opto.errors import LoadError
+from opto.execution import SuggestedText
 from opto.trace.nodes import AbstractNode, Node, ParameterNode
 from opto.trace.projections.space import plain_value
 
@@ -40,6 +41,8 @@ class Encoder:
             return {"$member": [self.encode(key) for key in self.members[id(value)]]}
         if value is None or type(value) in (bool, float, str):
             return value
+        if type(value) is SuggestedText:
+            return {"$suggested": str(value)}
         if type(value) is int:
             return value if abs(value) < _BIG else {"$int": hex(value)}
         if type(value) is tuple:
@@ -123,6 +126,7 @@ def _unprefixed(description: str | None) -> str | None:
 
 _TAGS: dict[str, Callable[[Any], Any]] = {
     "$int": lambda text: int(text, 16),
+    "$suggested": SuggestedText,
     "$tuple": tuple,
     "$bytes": a2b_base64,
     "$complex": lambda parts: complex(*parts),

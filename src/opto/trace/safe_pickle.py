@@ -43,6 +43,7 @@ _SAFE: dict[str, str] = {
     "numpy._core.numeric": "_frombuffer",
     "numpy.core.multiarray": "_reconstruct scalar",
     "numpy.core.numeric": "_frombuffer",
+    "opto.execution": "SuggestedText",
     "opto.trace.modules": "blank_model",
     "opto.trace.safe_pickle": "_stored_node",
 }

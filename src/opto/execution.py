@@ -69,8 +69,8 @@ class Limits:
     own (new processes are never allowed where the system can refuse them).
     """
 
-    wall_seconds: float = 10.0
-    cpu_seconds: float = 10.0
+    wall_seconds: float = 5.0
+    cpu_seconds: float = 5.0
     memory_bytes: int = 1 << 30
     output_bytes: int = 1 << 16
     value_bytes: int = 1 << 24

@@ -14,10 +14,8 @@ from typing import Any
 
 from opto.errors import ReplyError
 from opto.events import emit
-from opto.execution import SuggestedText
 from opto.optimizers.collect import unique_parameters
 from opto.optimizers.convert import same_value
-from opto.optimizers.problem import is_code
 from opto.optimizers.state import read_state, write_state
 from opto.optimizers.update import StepDone, Update, refuse, why_refused
 from opto.trace.nodes import Node, ParameterNode
@@ -69,6 +67,9 @@ class Optimizer(AbstractOptimizer):
 
     _SAVED: tuple[str, ...] = ("context",)
     """Attributes that `save` writes, beside the class."""
+
+    keep_broken: bool = False
+    """Whether `step` leaves code that cannot be defined as the current value; else the last good one is put back."""
 
     def __init__(
         self,
@@ -124,6 +125,9 @@ class Optimizer(AbstractOptimizer):
             update.reason = update.reason or "nothing was proposed"
         if not bypassing:
             self.update(update)
+            if not self.keep_broken:
+                self._take_back(update)
+                changed = tuple(name for name in changed if name not in update.refused)
         self._tell(update, changed, applied=not bypassing)
         return update
 
@@ -155,7 +159,15 @@ class Optimizer(AbstractOptimizer):
         """Write the values into the parameters that are trainable."""
         for parameter, value in update.items():
             if parameter.trainable:
-                parameter._data = SuggestedText(value) if is_code(parameter.py_name) and type(value) is str else value
+                parameter.change(value)
+
+    def _take_back(self, update: Update) -> None:
+        """Put back the last good value of parameters whose new code cannot be defined."""
+        for parameter in list(update):
+            error = parameter.fault() if parameter.trainable else None
+            if error is not None and parameter.rollback():
+                del update[parameter]
+                refuse(update, parameter.py_name, f"its code cannot be defined: {type(error).__name__}: {error}")
 
     def _tell(self, update: Update, changed: tuple[str, ...], *, applied: bool) -> None:
         if update.reason is not None:

@@ -145,7 +145,8 @@ def _checked(places: Any) -> list[Place]:
 
 def _frame(file: str, first: int, name: str, line: int, text: str, inner: Callable[[], Any]) -> Callable[[], Any]:
     """A function that calls `inner` in what looks like this line of this function."""
-    source = "\n" * (line - 1) + "inner()"
+    first = min(first, line)
+    source = "\n" * (line - first) + "inner()"  # a code object counts its lines from its first
     code: CodeType = compile(source, file, "exec").replace(co_name=name, co_firstlineno=first)
     namespace = {"inner": inner, "__name__": "sandbox", **({TEXT: text} if file == RUNNING else {})}
 

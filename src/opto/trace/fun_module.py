@@ -73,6 +73,7 @@ class FunModule(Module):
             self.parameter = code_parameter(self._about)
             self._environment = Environment(written(fun), captured or {})
             self._bodies = Bodies(self._environment, self.parameter._data, self._async)
+            self.parameter._extras().bodies = self._bodies
         for name in ("__module__", "__name__", "__qualname__", "__doc__"):
             if hasattr(fun, name):
                 self.__dict__[name] = getattr(fun, name)
@@ -298,6 +299,8 @@ class FunModule(Module):
         twin = object.__new__(type(self))
         twin.__dict__.update(self.__dict__)
         twin.__dict__.update(changes)
+        if changes.get("parameter") is not None:
+            changes["parameter"]._extras().bodies = self._bodies
         return twin
 
     def copy(self) -> FunModule:

@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 from warnings import warn
 
 from opto.trace.abstract_node import AbstractNode, attach, named_inputs
+from opto.trace.changes import Changing
 from opto.trace.context import TRACING, USED_NODES
 from opto.trace.pictures.style import NodeVizStyleGuide, NodeVizStyleGuideColorful
 from opto.trace.projections.projection import Projection
@@ -240,7 +241,7 @@ def _past(start: Node[Any], needed: int) -> Iterator[Any]:
                 stack.append(parent)
 
 
-class ParameterNode(Node[T]):
+class ParameterNode(Node[T], Changing):
     """A value that an optimizer may change; `projections` say what a new value must satisfy."""
 
     __slots__ = ()

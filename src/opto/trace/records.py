@@ -107,6 +107,8 @@ class Extras:
     external: Sequence[Any] = ()
     output: Any = None
     hidden: frozenset[Any] = frozenset()
+    bodies: Any = None
+    previous: tuple[Any] | None = None
 
 
 class Children(list["ref[Any]"]):
@@ -120,12 +122,15 @@ class Children(list["ref[Any]"]):
         self.limit = 2 * len(self) + 16
 
 
+_COPIED = ("info", "trainable", "projections", "bodies")
+
+
 def copied_extras(more: Extras | None, memo: dict[int, Any] | None = None) -> Extras | None:
     """What a copy of a node keeps of them: info, trainable and projections (what these share is not copied)."""
-    if more is None or (more.info is None and more.trainable is None and more.projections is None):
+    if more is None or all(getattr(more, name) is None for name in _COPIED):
         return None
     twin = Extras()
-    twin.info, twin.trainable = more.info, more.trainable
+    twin.info, twin.trainable, twin.bodies = more.info, more.trainable, more.bodies
     twin.projections = None if more.projections is None else list(more.projections)
     if memo is not None:
         memo.update((id(shared), shared) for projection in twin.projections or () for shared in projection._shared())

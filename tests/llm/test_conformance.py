@@ -22,8 +22,10 @@ from opto.llm import (
     Budget,
     CachedLLM,
     DummyLLM,
+    EnvKey,
     Fallback,
     Limited,
+    LocalLLM,
     Metered,
     OpenAICompatible,
     Pace,
@@ -36,12 +38,13 @@ from opto.llm import (
     ScriptedLLM,
     SQLiteStore,
     Timeout,
+    Wire,
     Wrapper,
     ask,
     identity_of,
     profile_of,
 )
-from opto.llm.backends import AutoGenLLM, CustomLLM, LiteLLM
+from opto.llm.backends import AutoGenLLM, CustomLLM, EmbeddedLLM, LiteLLM, LLMFactory
 
 ASK = [{"role": "user", "content": "hi"}]
 
@@ -235,6 +238,37 @@ def test_it_survives_pickle_and_deepcopy_after_use(llm: LLM) -> None:
     for twin in (pickle.loads(pickle.dumps(llm)), copy.deepcopy(llm)):
         assert twin(ASK).text == "hello"
         assert identity_of(twin) == identity_of(llm)
+
+
+BACKENDS: dict[str, Callable[[Path], LLM]] = {
+    "autogen": lambda path: AutoGenLLM([{"model": "m", "api_key": "k"}]),
+    "azure": lambda path: OpenAICompatible.azure("http://h", "d", api_version="1", api_key=EnvKey(("AZURE_API_KEY",))),
+    "custom": lambda path: CustomLLM("m").with_defaults({"temperature": 0}),
+    "dummy": lambda path: DummyLLM(greet),
+    "embedded": lambda path: EmbeddedLLM("smollm2-135m-instruct", temperature=0),
+    "http": lambda path: OpenAICompatible("http://h/v1", "m", api_key="k", wire=Wire(query={"a": "b"})),
+    "litellm": lambda path: LiteLLM("gpt-4o"),
+    "local": lambda path: LocalLLM("smollm2-135m-instruct"),
+    "profile": lambda path: LLMFactory.get_llm("cheap"),
+    "replay": recorded,
+    "scripted": lambda path: ScriptedLLM([LLMServerError("down"), "hello"]),
+}
+
+
+@pytest.mark.parametrize("name", sorted(BACKENDS))
+def test_every_wrapper_around_every_backend_travels(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = types.ModuleType("autogen")
+    fake.OpenAIWrapper = OpenAIWrapper  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "autogen", fake)
+    monkeypatch.setenv("TRACE_CUSTOMLLM_URL", "http://h/v1")
+    llm, limits, store = BACKENDS[name](tmp_path), budget(), SQLiteStore(tmp_path / "a.db")
+    llm = Paced(Limited(Metered(Timeout(llm, 30)), 4), Pace(requests=100, tokens=1000))
+    llm = RecordLLM(Retry(Fallback([limits.wrap(llm)])), tmp_path / "new.jsonl")
+    llm = CachedLLM(CachedLLM(llm), store)
+    for twin in (pickle.loads(pickle.dumps(llm)), copy.deepcopy(llm), copy.copy(llm)):
+        assert identity_of(twin) == identity_of(llm)
+        assert twin.llm.llm.llm.llm.llms[0].budget is limits, "a copy of a run spends from the same budget"
+    store.close()
 
 
 def test_it_has_a_profile_and_an_identity(llm: LLM) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import functools
+import importlib.util
 import json
 import threading
 import time
@@ -28,6 +30,7 @@ from opto.llm import (
     Clock,
     Fallback,
     Limited,
+    LocalLLM,
     Metered,
     OpenAICompatible,
     Pace,
@@ -39,6 +42,8 @@ from opto.llm import (
     Timeout,
     Wire,
 )
+from opto.llm.backends import CustomLLM, LiteLLM, models
+from opto.llm.local import model as local
 
 ASK = [{"role": "user", "content": "hi ✓ \ud83c"}]
 HUGE = json.dumps({"choices": [{"message": {"content": "x" * 10_000_000}}]}).encode()
@@ -123,6 +128,53 @@ async def acall(llm: LLM, stream: bool) -> None:
     if stream:
         async for _ in answer:
             pass
+
+
+class Listening:
+    """A local server's process, as far as `LocalLLM` knows it, that lives and misbehaves."""
+
+    alive, key = True, "k"
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+
+    def ended(self, within: float) -> bool:
+        return False
+
+
+@pytest.fixture(params=["custom", "litellm", "local"])
+def backend(request: pytest.FixtureRequest, server: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> LLM:
+    """The transports that users construct by name, with the patience of the tests."""
+    monkeypatch.setenv("TRACE_CUSTOMLLM_URL", server.url)
+    monkeypatch.setenv("OPENAI_BASE_URL", server.url)
+    monkeypatch.setattr(models, "Retry", lambda llm, policy=None: Retry(llm, RetryPolicy(attempts=1)))
+    monkeypatch.setattr(Wire, "__init__", functools.partialmethod(Wire.__init__, max_reply_bytes=5_000_000))
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "litellm" else find(name))
+    monkeypatch.setattr(local, "server_for", lambda config: Listening(server.url))
+    monkeypatch.setattr(local, "require_extra", lambda: None)
+    weights = tmp_path / "small.gguf"
+    weights.write_bytes(b"GGUF")
+    made: dict[str, Callable[[], LLM]] = {
+        "custom": lambda: CustomLLM("m"),
+        "litellm": lambda: LiteLLM("gpt-4o"),
+        "local": lambda: LocalLLM(weights, threads=1),
+    }
+    return made[request.param]()
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("fault", NAMES)
+def test_each_fault_is_its_error_from_each_backend(
+    server: Any, wire: Any, backend: LLM, fault: str, stream: bool
+) -> None:
+    behaviour, kind = faults(server, wire)[fault]
+    server.script = [behaviour, behaviour, wire.say("fine")]
+    with pytest.raises(kind):
+        call(backend, stream)
+    with pytest.raises(kind):
+        asyncio.run(acall(backend, stream))
+    assert backend(ASK).text == "fine"
 
 
 CASES = [(name, stream) for name in sorted(WRAPPERS) for stream in (False, True)]

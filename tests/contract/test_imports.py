@@ -30,6 +30,8 @@ MAP = {
     "escape_json_nested_quotes remove_non_ascii dedent",
     "opto.optimizers": "OptoPrime OptoPrimeV1 OptoPrimeV2 OPRO OPROv2 OptoPrimeMulti TextGrad",
     "opto.optimizers.optoprimemulti": "OptoPrimeMulti",
+    "opto.optimizers.optoprimemulti_v2": "OptoPrimeMultiV2",
+    "opto.optimizers.optoprime_batchopt": "OptoprimeBatchOpt",
     "opto.optimizers.textgrad": "TextGrad",
     "opto.optimizers.opro": "OPRO",
     "opto.optimizers.opro_v2": "OPROv2 OPROPromptSymbolSet ProblemInstance",

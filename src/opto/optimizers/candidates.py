@@ -12,8 +12,8 @@ from typing import Any
 
 from opto.optimizers.asking import ask_all, send_first
 from opto.optimizers.drawing import answers_text
+from opto.optimizers.llm_optimizer import LLMOptimizer
 from opto.optimizers.majority import majority
-from opto.optimizers.optoprime_v1 import OptoPrimeV1
 from opto.optimizers.problem import Problem
 from opto.optimizers.replies import Suggestion, clean_name
 from opto.optimizers.texts import fill, prompt_text
@@ -33,8 +33,11 @@ _SELECTIONS = {
 }
 
 
-class CandidateOptimizer(OptoPrimeV1):
-    """What an optimizer needs that draws several replies, from one model or one by profile, and chooses."""
+class CandidateOptimizer(LLMOptimizer):
+    """What an optimizer needs that draws several replies, from one model or one by profile, and chooses.
+
+    Put it before the optimizer whose format it speaks: `class Mine(CandidateOptimizer, OptoPrimeV1)`.
+    """
 
     def __init__(
         self,

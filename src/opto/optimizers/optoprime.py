@@ -76,7 +76,7 @@ class OptoPrime(OptoPrimeV1):
         Feedback: the result should be 5
     """
 
-    _SAVED: tuple[str, ...] = (*OptoPrimeV1._SAVED, "max_prompt_tokens", "turn")
+    _SAVED: tuple[str, ...] = (*OptoPrimeV1._SAVED, "max_prompt_tokens", "turn", "_json_keys_given", "_shape")
     default_objective = PromptText("lean_objective")
 
     def __init__(
@@ -96,6 +96,15 @@ class OptoPrime(OptoPrimeV1):
         self.turn = 0
         self.focus: Focus | None = None
         self._json_keys_given = kwargs.get("json_keys") is not None
+
+    @property
+    def _shape(self) -> str | None:
+        """What a file keeps of `reply`: the name of a shape; a function of the user's stays where it is."""
+        return self.reply if isinstance(self.reply, str) else None
+
+    @_shape.setter
+    def _shape(self, shape: str | None) -> None:
+        self.reply = shape or self.reply
 
     def is_classic(self, mask: list[str] | None = None) -> bool:
         """Whether the next prompt is in the classic format, because an option of that format is in use."""

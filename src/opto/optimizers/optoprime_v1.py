@@ -43,6 +43,7 @@ class OptoPrimeV1(LLMOptimizer):
         *LLMOptimizer._SAVED,
         "prompt_symbols",
         "json_keys",
+        "output_format_prompt",
         "highlight_variables",
         "use_json_object_format",
     )

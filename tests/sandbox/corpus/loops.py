@@ -222,7 +222,7 @@ def wait_for_input(target):
     return input("password: ")
 
 
-#: endless_generator -> timeout | memory | output | value
+#: endless_generator -> timeout | memory | value
 #: Is a generator without an end.
 def endless_generator(target):
     while True:

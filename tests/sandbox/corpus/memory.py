@@ -65,7 +65,7 @@ def map_memory(target):
     return "escaped: two gigabytes touched"
 
 
-#: anonymous_file -> memory | error | output
+#: anonymous_file -> memory | error
 #: Keeps its gigabytes in an anonymous file instead of its heap.
 def anonymous_file(target):
     import os

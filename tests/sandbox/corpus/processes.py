@@ -382,7 +382,7 @@ def outliving_thread(target):
     return "left"
 
 
-#: outliving_thread_that_writes -> quiet | error | crash | output
+#: outliving_thread_that_writes -> quiet | error | crash
 #: Leaves a thread that writes to every descriptor after the call, to disturb the answers of later calls.
 def outliving_thread_that_writes(target):
     import os

@@ -14,9 +14,11 @@ import subprocess
 import sys
 import sysconfig
 import tempfile
-import threading
 from pathlib import Path
 from typing import Any
+
+MARK = "opto-canary-"
+"""How everything is called that is left outside, followed by the id of the process attacked."""
 
 _SIGNALS: list[int] = []
 _PR_SET_CHILD_SUBREAPER = 36
@@ -83,10 +85,10 @@ class Canary:
 
     def __init__(self) -> None:
         self.secret = "canary-" + secrets.token_hex(16)
-        self.mark = "opto-canary-" + secrets.token_hex(8)
-        self._root = Path(tempfile.mkdtemp(prefix="opto-canary-"))
+        self.mark = f"{MARK}{os.getpid()}-{secrets.token_hex(8)}"
+        self._root = Path(tempfile.mkdtemp(prefix=f"{MARK}{os.getpid()}-"))
         self.home = self._root / "home"
-        self._vault = {"vault": self.secret}
+        self._vault = {"vault": self.secret, "kept": [self.secret]}  # with a list in it, the collector knows it
         self._fill_home()
         self._shared = Path("/dev/shm") / (self.mark + "-shared")
         if self._shared.parent.is_dir():
@@ -159,14 +161,25 @@ class Canary:
         }
 
     def _outside(self) -> list[Path]:
-        folders = {"/tmp", "/var/tmp", "/dev/shm", "/run", sysconfig.get_paths()["purelib"], os.path.dirname(os.__file__)}
+        folders = {
+            "/tmp",
+            "/var/tmp",
+            "/dev/shm",
+            "/run",
+            sysconfig.get_paths()["purelib"],
+            os.path.dirname(os.__file__),
+        }
         folders |= {path for module in list(sys.modules.values()) for path in getattr(module, "__path__", [])}
         return [Path(folder, name) for folder in folders for name in (self.mark, self.mark + ".pth")]
 
     def songs(self) -> list[str]:
         """What is not as it was, each in a few words."""
         after = self._state()
-        songs = [f"{what}: {_difference(self._before[what], after[what])}" for what in after if after[what] != self._before[what]]
+        songs = [
+            f"{what}: {_difference(self._before[what], after[what])}"
+            for what in after
+            if after[what] != self._before[what]
+        ]
         return songs
 
     def close(self) -> None:
@@ -179,8 +192,7 @@ class Canary:
             door.close()
         self.victim.kill()
         self.victim.communicate()
-        for path in (*self._outside(), self._shared):
-            path.unlink(missing_ok=True)
+        sweep(os.getpid(), self.mark)
         shutil.rmtree(self._root, ignore_errors=True)
 
     def __enter__(self) -> Canary:
@@ -190,7 +202,21 @@ class Canary:
         self.close()
 
 
+def _folders() -> set[str]:
+    folders = {"/tmp", "/var/tmp", "/dev/shm", "/run", sysconfig.get_paths()["purelib"], os.path.dirname(os.__file__)}
+    return folders | {path for module in list(sys.modules.values()) for path in getattr(module, "__path__", [])}
+
+
+def sweep(process: int, mark: str = "") -> None:
+    """Removes what a process that was attacked, and is no more, left outside."""
+    for folder in _folders():
+        for path in Path(folder).glob((mark or f"{MARK}{process}-") + "*"):
+            subprocess.run(["rm", "-rf", "--", str(path)], check=False)
+
+
 def _file(path: Path) -> tuple[Any, ...]:
+    if not path.exists() and not path.is_symlink():
+        return ("gone",)
     at = path.lstat()
     content = path.read_bytes() if path.is_file() else b""
     attributes = os.listxattr(path, follow_symlinks=False) if hasattr(os, "listxattr") else []

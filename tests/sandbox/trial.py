@@ -42,15 +42,17 @@ def honest(n):
     print("said", n)
     return {
         "files": sorted(os.listdir(".")), "file": open("honest.txt").read(), "environment": "LEFT" in os.environ,
-        "pi": math.pi, "root": math.sqrt(16.0), "json": json.dumps({"a": [1, None]}), "encoder": json.JSONEncoder().encode([1]),
+        "pi": math.pi, "root": math.sqrt(16.0), "hoard": hasattr(math, "hoard"), "bomb": hasattr(math, "bomb"),
+        "json": json.dumps({"a": [1, None]}), "encoder": json.JSONEncoder().encode([1]),
+        "opened": open(os.devnull).read(),
         "mean": statistics.mean([1, 2, 6]), "median": statistics.median([3, 1, 2]), "bits": (5).bit_length(),
         "number": 70 + n, "text": "ab" + "c", "length": len([1, 2]), "is": (isinstance(1, str), issubclass(int, str)),
         "pair": Pair(1, 2).both, "sorted": sorted([2, 1]), "sum": sum([1, 2]), "type": type(n).__name__,
         "error": caught(lambda: 1 / 0), "raised": caught(lambda: int("x")), "deep": deep(200),
         "decimal": str(decimal.Decimal(1) / 3), "random": random.random() != 0.5, "trace": sys.gettrace(),
-        "codec": caught(lambda: "\\u0fff".encode("ascii")), "collector": gc.isenabled(), "threads": threading.active_count(),
-        "warns": warnings.warn.__name__, "paths": any(p in ("", os.getcwd()) for p in sys.path), "late": time.sleep(0.01),
-        "hoard": hasattr(math, "hoard"), "bomb": hasattr(math, "bomb"), "opened": open(os.devnull).read(),
+        "codec": caught(lambda: "\\u0fff".encode("ascii")), "collector": gc.isenabled(),
+        "threads": threading.active_count(), "warns": warnings.warn.__name__, "late": time.sleep(0.01),
+        "paths": any(p in ("", os.getcwd()) for p in sys.path),
     }
 
 
@@ -161,9 +163,7 @@ def _texts(value: Any) -> Iterator[str]:
 
 
 def _note(outcome: Outcome) -> str:
-    if outcome.error is not None:
-        return f"{type(outcome.error).__name__}: {str(outcome.error)[:160]}"
-    return ascii(outcome.value)[:160] if type(outcome.value) in (str, int, list, dict, type(None)) else ""
+    return f"{type(outcome.error).__name__}: {str(outcome.error)[:300]}" if outcome.error is not None else ""
 
 
 def _first_difference(after: Any, honest: Any) -> str:

@@ -74,7 +74,7 @@ def udp_by_message(target):
 def dns(target):
     import socket
 
-    return "escaped: " + str(socket.getaddrinfo("localhost.localdomain", target["udp"]))
+    return "escaped: " + str(socket.getaddrinfo("localhost", target["udp"]))
 
 
 #: dns_packet -> error | quiet
@@ -174,13 +174,19 @@ def network_interfaces(target):
     return "escaped: " + str(names) if any(name.startswith("e") for name in names) else names
 
 
-#: serve -> error | quiet | timeout
-#: Opens a door for others on the port beside the service's.
+#: serve -> error | quiet
+#: Opens a door for others, and tells whether the service's port is taken here too.
 def serve(target):
+    import errno
     import socket
 
     with socket.socket() as door:
-        door.bind(("127.0.0.1", target["tcp"]))
+        try:
+            door.bind(("127.0.0.1", target["tcp"]))
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                return "escaped: on the host's network"
+            raise
         door.listen()
     return "bound: so the service's port is free here"
 

@@ -283,10 +283,9 @@ def class_as_result(target):
 #: module_as_result -> value | error
 #: Returns a module that the host would have to import.
 def module_as_result(target):
-    import antigravity  # noqa: F401
-    import this
+    import json
 
-    return this
+    return json
 
 
 #: library_function_as_result -> value | error

@@ -76,6 +76,18 @@ def anonymous_file(target):
     return "escaped: two gigabytes in a memfd"
 
 
+#: anonymous_files -> memory | error
+#: Keeps a gigabyte in many anonymous files, each within the limit of a file.
+def anonymous_files(target):
+    import os
+
+    for k in range(30):
+        file = os.memfd_create(f"hoard{k}")
+        for _ in range(32):
+            os.write(file, b"x" * (1 << 20))
+    return "escaped: a gigabyte in memfds"
+
+
 #: fill_pipes -> error | memory | quiet
 #: Stores bytes in the buffers of as many pipes as it can open.
 def fill_pipes(target):
@@ -193,6 +205,19 @@ def thread_bomb(target):
         threading.Thread(target=release.wait, daemon=True).start()
     release.set()
     return "escaped: three thousand threads"
+
+
+#: thread_bomb_on_small_stacks -> error | memory | timeout | crash
+#: Starts five hundred threads on the smallest of stacks, which no limit of memory stops.
+def thread_bomb_on_small_stacks(target):
+    import threading
+
+    release = threading.Event()
+    threading.stack_size(32768)
+    for _ in range(500):
+        threading.Thread(target=release.wait, daemon=True).start()
+    release.set()
+    return "escaped: five hundred threads"
 
 
 #: open_everything -> error | quiet

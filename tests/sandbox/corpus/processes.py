@@ -236,7 +236,7 @@ def crash_by_bytecode(target):
     return empty()
 
 
-#: kill_itself -> crash
+#: kill_itself -> crash | quiet | error
 #: Kills its own process.
 def kill_itself(target):
     import os
@@ -245,7 +245,7 @@ def kill_itself(target):
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-#: stop_itself -> timeout | error | crash
+#: stop_itself -> timeout | error | crash | quiet
 #: Stops its own process, which then neither works nor dies.
 def stop_itself(target):
     import os

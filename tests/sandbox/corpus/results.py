@@ -150,6 +150,12 @@ def wide_result(target):
     return list(range(10_000_000))
 
 
+#: amplified_result -> value | memory | quiet | timeout
+#: Returns a million empty lists, which are short to write and long to hold.
+def amplified_result(target):
+    return [[] for _ in range(1_000_000)]
+
+
 #: huge_integer -> value | error | quiet
 #: Returns an integer that takes minutes to print.
 def huge_integer(target):

@@ -16,7 +16,7 @@ from opto.execution import Executor, Job, Limits, Outcome
 LIMITS = Limits(wall_seconds=4, cpu_seconds=2, memory_bytes=1 << 28, value_bytes=1 << 22, processes=8, open_files=48)
 SHORT = replace(LIMITS, wall_seconds=0.5, cpu_seconds=0.4)
 PATIENT = replace(LIMITS, wall_seconds=20, cpu_seconds=10)
-MOST_NODES = 200_000
+MOST_NODES = 2_000_000
 
 KINDS: tuple[tuple[type[Exception], str], ...] = (
     (SandboxTimeoutError, "timeout"),

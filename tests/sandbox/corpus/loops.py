@@ -222,7 +222,7 @@ def wait_for_input(target):
     return input("password: ")
 
 
-#: endless_generator -> timeout | memory | value
+#: endless_generator -> quiet | timeout | memory | value
 #: Is a generator without an end.
 def endless_generator(target):
     while True:

@@ -176,7 +176,7 @@ class Canary:
         """What is not as it was, each in a few words."""
         after = self._state()
         songs = [
-            f"{what}: {_difference(self._before[what], after[what])}"
+            f"{what}: {difference(self._before[what], after[what])}"
             for what in after
             if after[what] != self._before[what]
         ]
@@ -252,7 +252,8 @@ def _shared_with_key(key: int) -> list[str]:
     return found
 
 
-def _difference(before: Any, after: Any) -> str:
+def difference(before: Any, after: Any) -> str:
+    """What is in the one and not in the other."""
     if isinstance(before, dict) and isinstance(after, dict):
         changed = {key for key in before.keys() | after.keys() if before.get(key) != after.get(key)}
         return ", ".join(sorted(map(str, changed)))

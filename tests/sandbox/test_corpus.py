@@ -30,7 +30,7 @@ def campaign() -> Result:
     with ProcessExecutor(workers=1) as warm:  # loads all that this package loads when first needed
         honest_answer(warm)
     before = belongings()
-    verdicts = attack(ENTRIES, lambda: ProcessExecutor(workers=1), LANES)
+    verdicts = attack(ENTRIES, lambda: ProcessExecutor(workers=2), LANES)
     return Result(verdicts, left_behind(before))
 
 

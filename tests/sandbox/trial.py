@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from canary import Canary, state_of_process
+from canary import Canary, difference, state_of_process
 from hostile import Hostile
 
 from opto.errors import SandboxCrashError, SandboxMemoryError, SandboxTimeoutError, SandboxValueError
@@ -117,7 +117,7 @@ def attempt(executor: Executor, entry: Hostile, canary: Canary, honest: Any) -> 
         complaints.append(f"the next honest call: {_first_difference(after, honest)}")
     complaints += canary.songs()
     now = state_of_process()
-    complaints += [f"host's {what} changed" for what in before if before[what] != now[what]]
+    complaints += [f"host's {k} changed: {difference(before[k], now[k])}" for k in before if before[k] != now[k]]
     return Verdict(kind, tuple(complaints), note)
 
 

@@ -30,7 +30,7 @@ def spin_in_finally(target):
     again(0)
 
 
-#: spin_in_del -> timeout
+#: spin_in_del -> timeout | quiet
 #: Loops in a destructor, where exceptions are printed and forgotten.
 def spin_in_del(target):
     class Trap:

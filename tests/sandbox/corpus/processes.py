@@ -368,7 +368,7 @@ def trace_victim(target):
     return "escaped: attached" if ctypes.CDLL(None).ptrace(0x4206, target["victim"], 0, 0) == 0 else "refused"
 
 
-#: outliving_thread -> quiet | error
+#: outliving_thread -> quiet | error | crash
 #: Leaves a thread that patches builtins a moment after the call.
 def outliving_thread(target):
     import builtins
@@ -382,7 +382,7 @@ def outliving_thread(target):
     return "left"
 
 
-#: outliving_thread_that_writes -> quiet | error | crash
+#: outliving_thread_that_writes -> quiet | error | crash | value
 #: Leaves a thread that writes to every descriptor after the call, to disturb the answers of later calls.
 def outliving_thread_that_writes(target):
     import os

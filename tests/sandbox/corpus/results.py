@@ -103,7 +103,7 @@ def reduce_that_exits(target):
     return Exit()
 
 
-#: billion_laughs -> value | memory | error | quiet
+#: billion_laughs -> value | memory | error | quiet | timeout
 #: Returns a small pickle that stands for a million million rows once it is walked.
 def billion_laughs(target):
     rows = ["ha"] * 10
@@ -138,16 +138,16 @@ def circular_result(target):
     return rows
 
 
-#: huge_result -> value | memory
-#: Returns two hundred megabytes.
+#: huge_result -> value | memory | timeout
+#: Returns fifty megabytes.
 def huge_result(target):
-    return "x" * 200_000_000
+    return "x" * 50_000_000
 
 
 #: wide_result -> value | memory | timeout
-#: Returns ten million small things.
+#: Returns three million small things.
 def wide_result(target):
-    return list(range(10_000_000))
+    return list(range(3_000_000))
 
 
 #: amplified_result -> value | memory | quiet | timeout
@@ -324,7 +324,7 @@ def name_as_reduce(target):
     return Name()
 
 
-#: open_file_as_result -> value | error
+#: open_file_as_result -> value | error | quiet
 #: Returns an open file.
 def open_file_as_result(target):
     return open("own.txt", "w")
@@ -429,9 +429,9 @@ def exception_with_cause(target):
 
 
 #: exception_of_gigabytes -> error | memory | value | timeout
-#: Raises an exception with a message of two hundred megabytes.
+#: Raises an exception with a message of fifty megabytes.
 def exception_of_gigabytes(target):
-    raise ValueError("x" * 200_000_000)
+    raise ValueError("x" * 50_000_000)
 
 
 #: exception_chain -> error | value | crash | timeout

@@ -1,4 +1,4 @@
-#: patch_len -> quiet | error
+#: patch_len -> quiet | error | crash
 #: Replaces len for everybody.
 def patch_len(target):
     import builtins
@@ -7,7 +7,7 @@ def patch_len(target):
     return "patched"
 
 
-#: patch_isinstance -> quiet | error
+#: patch_isinstance -> quiet | error | crash
 #: Lets everything be an instance of everything.
 def patch_isinstance(target):
     import builtins
@@ -16,7 +16,7 @@ def patch_isinstance(target):
     return "patched"
 
 
-#: patch_import -> quiet | error
+#: patch_import -> quiet | error | crash
 #: Replaces the import statement.
 def patch_import(target):
     import builtins
@@ -33,7 +33,7 @@ def patch_import(target):
     return "patched"
 
 
-#: patch_class_statement -> quiet | error
+#: patch_class_statement -> quiet | error | crash
 #: Replaces the class statement, print, open, exec and compile.
 def patch_class_statement(target):
     import builtins
@@ -69,7 +69,7 @@ def empty_modules(target):
     return "forgotten"
 
 
-#: replace_modules -> quiet | error
+#: replace_modules -> quiet | error | crash
 #: Puts a module of its own in the place of others.
 def replace_modules(target):
     import sys
@@ -82,7 +82,7 @@ def replace_modules(target):
     return "replaced"
 
 
-#: patch_math -> quiet
+#: patch_math -> quiet | crash
 #: Changes what pi is.
 def patch_math(target):
     import math
@@ -92,7 +92,7 @@ def patch_math(target):
     return "patched"
 
 
-#: patch_json -> quiet
+#: patch_json -> quiet | crash
 #: Changes how JSON is written, in the module and in its classes.
 def patch_json(target):
     import json
@@ -102,7 +102,7 @@ def patch_json(target):
     return "patched"
 
 
-#: patch_inside_a_module -> quiet | error
+#: patch_inside_a_module -> quiet | error | crash
 #: Changes a constant in the code of a library function, which no look at the module's names shows.
 def patch_inside_a_module(target):
     import statistics
@@ -313,7 +313,7 @@ def leave_memory(target):
     return "left"
 
 
-#: leave_in_own_globals -> quiet
+#: leave_in_own_globals -> quiet | crash
 #: Counts its calls in a global of its own.
 def leave_in_own_globals(target):
     globals()["__name__"] = "changed"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 import traceback
+import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -13,9 +15,10 @@ from hostile import Hostile
 from opto.errors import SandboxCrashError, SandboxMemoryError, SandboxTimeoutError, SandboxValueError
 from opto.execution import Executor, Job, Limits, Outcome
 
-LIMITS = Limits(wall_seconds=4, cpu_seconds=2, memory_bytes=1 << 28, value_bytes=1 << 22, processes=8, open_files=48)
+LIMITS = Limits(wall_seconds=2.5, cpu_seconds=2, memory_bytes=1 << 28, value_bytes=1 << 22, processes=8, open_files=48)
 SHORT = replace(LIMITS, wall_seconds=0.5, cpu_seconds=0.4)
 PATIENT = replace(LIMITS, wall_seconds=20, cpu_seconds=10)
+SLACK_SECONDS = 5.0
 MOST_NODES = 2_000_000
 
 KINDS: tuple[tuple[type[Exception], str], ...] = (
@@ -26,6 +29,8 @@ KINDS: tuple[tuple[type[Exception], str], ...] = (
     (MemoryError, "memory"),
     (Exception, "error"),
 )
+
+assert unicodedata.name("a")  # the compiler loads it for letters beyond ASCII: let that not count as a change
 
 HONEST = '''
 def honest(n):
@@ -99,12 +104,15 @@ def honest_answer(executor: Executor) -> Any:
 
 def attempt(executor: Executor, entry: Hostile, canary: Canary, honest: Any) -> Verdict:
     """Runs one entry; `honest` is what the honest function answered in an executor that nobody had attacked."""
-    before, target = state_of_process(), canary.target()
+    before, target, limits = state_of_process(), canary.target(), limits_for(entry)
+    began = time.monotonic()
     try:
-        outcome = executor.run(Job(entry.text, entry.name, (target,)), limits_for(entry))
+        outcome = executor.run(Job(entry.text, entry.name, (target,)), limits)
     except BaseException as error:  # an executor raises nothing, so all that comes is a complaint
         return Verdict("raised", (f"the executor raised {type(error).__name__}: {str(error)[:200]}",))
-    kind, complaints = kind_of(outcome), []
+    kind, complaints, seconds = kind_of(outcome), [], time.monotonic() - began
+    if seconds > limits.wall_seconds + SLACK_SECONDS:
+        complaints.append(f"took {seconds:.1f} s, though {limits.wall_seconds:g} s are the limit")
     if kind not in entry.kinds:
         complaints.append(f"ended in {kind}, not in {' or '.join(sorted(entry.kinds))}")
     complaints += _leaks(outcome, canary)

@@ -54,7 +54,7 @@ def swallow_memory_error(target):
         pass
 
 
-#: map_memory -> memory
+#: map_memory -> memory | error
 #: Maps two gigabytes and touches every page.
 def map_memory(target):
     import mmap

@@ -462,7 +462,7 @@ def exception_group(target):
     raise group
 
 
-#: exception_that_raises -> error | value
+#: exception_that_raises -> error | value | crash
 #: Raises an exception that raises when it is looked at.
 def exception_that_raises(target):
     class Broken(Exception):

@@ -276,31 +276,37 @@ def machine_code(target):
     return "ran in its own process"
 
 
-#: nested_text -> error | crash | timeout
+#: nested_text -> error | crash | timeout | value
 #: Is itself so deeply nested that a compiler's stack may end.
 def nested_text(target):
     return <<"-" * 40000>>1
 
 
-#: bracketed_text -> error | crash | timeout
+#: bracketed_text -> error | crash | timeout | value
 #: Is itself full of open brackets.
 def bracketed_text(target):
     return <<"[" * 5000>><<"]" * 5000>>
 
 
-#: chained_text -> error | crash | timeout | quiet
+#: chained_text -> error | crash | timeout | quiet | value
 #: Is itself a chain of attributes too long for a recursive compiler.
 def chained_text(target):
     return target<<".x" * 50000>>
 
 
-#: wide_text -> error | quiet | timeout | memory
+#: wide_text -> error | quiet | timeout | memory | value
 #: Is itself a megabyte long.
 def wide_text(target):
     return [<<"1, " * 300000>>]
 
 
-#: folded_text -> error | quiet | timeout | memory
+#: formatted_text -> value | error | timeout | memory | crash
+#: Is a formatted string of so many pieces that some compilers take minutes for it.
+def formatted_text(target):
+    return f"<<"{target}" * 60000>>"
+
+
+#: folded_text -> error | quiet | timeout | memory | value
 #: Lets the compiler fold constants until they are large.
 def folded_text(target):
     return len((<<"('x' * 4096) * 4096, " * 200>>))

@@ -199,18 +199,17 @@ def serve_for_anybody(target):
     http.server.HTTPServer(("127.0.0.1", 0), http.server.SimpleHTTPRequestHandler).serve_forever()
 
 
-#: inherited_sockets -> quiet | error | crash
-#: Speaks through every socket that it was born with.
+#: inherited_sockets -> quiet | error | crash | timeout
+#: Asks every socket that it was born with who is at the other end.
 def inherited_sockets(target):
+    import os
     import socket
 
     heard = []
     for number in range(3, 256):
         try:
-            with socket.socket(fileno=number) as connection:
-                connection.setblocking(False)
-                heard.append(str(connection.getpeername()))
-                connection.detach()
+            with socket.socket(socket.AF_INET, socket.SOCK_STREAM, 0, fileno=os.dup(number)) as connection:
+                heard.append(str(connection.getpeername()) + str(connection.getsockname()))
         except OSError:
             continue
     return heard if not any(str(target["tcp"]) in name for name in heard) else "escaped: " + str(heard)

@@ -257,7 +257,7 @@ def pass_descriptor_to_host(target):
     null = os.open(os.devnull, os.O_RDONLY)
     for number in range(3, 64):
         try:
-            channel = socket.socket(fileno=os.dup(number))
+            channel = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, fileno=os.dup(number))
             rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [null] * 200))]
             channel.sendmsg([b"\x00"], rights, socket.MSG_DONTWAIT)
         except OSError:
@@ -273,7 +273,7 @@ def shut_the_channel(target):
 
     for number in range(3, 64):
         try:
-            socket.socket(fileno=os.dup(number)).shutdown(socket.SHUT_RD)
+            socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, fileno=os.dup(number)).shutdown(socket.SHUT_RD)
         except OSError:
             continue
     return "shut"

@@ -1,0 +1,176 @@
+"""A worker in hostile hands answers what it likes: the program gets an outcome, loses nothing, and goes on."""
+
+from __future__ import annotations
+
+import json
+import os
+import traceback
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from trial import LIMITS
+
+from opto.execution import Job, Limits
+from opto.sandbox.process import ProcessExecutor
+
+FORGER = '''
+def forge(text, times, size):
+    """Answers for the worker, in its own framing, and is gone."""
+    import os
+    import struct
+
+    body = text.encode() if size is None else text.encode() * size
+    message = struct.pack("!Q", len(body)) + body
+    for number in range(3, 64):
+        try:
+            for _ in range(times):
+                sent = 0
+                while sent < len(message):
+                    sent += os.write(number, message[sent:])
+        except OSError:
+            continue
+    os._exit(0)
+'''
+
+ERROR = {"kinds": [["builtins", "ValueError"]], "args": ["x"], "places": []}
+FORGED: dict[str, Any] = {
+    "no object": [1],
+    "nothing": None,
+    "unknown tag": {"value": {"$nope": 1}},
+    "two tags": {"value": {"$set": [], "$list": []}},
+    "unhashable key": {"value": {"$dict": [[[], 1]]}},
+    "unhashable member": {"value": {"$set": [[1]]}},
+    "array of another size": {"value": {"$array": ["<f8", [1 << 40], ""]}},
+    "array of objects": {"value": {"$array": ["|O", [1], "AAAAAAAAAAA="]}},
+    "array of a strange kind": {"value": {"$array": ["m8[10000000000000000000s]", [1], "AAAAAAAAAAA="]}},
+    "scalar of nothing": {"value": {"$array": ["<f8", None, ""]}},
+    "object of a foreign class": {"value": {"$object": ["subprocess", "Popen", {"args": "id"}]}},
+    "object of a builtin": {"value": {"$object": ["builtins", "type", {}]}},
+    "member of a foreign enum": {"value": {"$enum": ["signal", "Signals", "SIGKILL"]}},
+    "named tuple of a foreign class": {"value": {"$named": ["os", "stat_result", [1]]}},
+    "damaged class": {"value": {"$object": 5}},
+    "damaged bytes": {"value": {"$bytes": "%%%"}},
+    "damaged date": {"value": {"$date": "tomorrow"}},
+    "damaged number": {"value": {"$decimal": [1, 2]}},
+    "endless number": {"value": {"$fraction": [1, 0]}},
+    "bad factory": {"value": {"$defaultdict": ["exec", {}]}},
+    "bad limit": {"value": {"$deque": [[], "x"]}},
+    "attributes that are none": {"value": {"$namespace": [1]}},
+    "generator that is none": {"kind": "generator", "value": {"x": []}},
+    "kind that is none": {"kind": [], "value": 1},
+    "words that are none": {"value": 1, "out": 5, "err": {"a": 1}},
+    "usage that is none": {"value": 1, "used": [{}, []]},
+    "endless usage": {"value": 1, "used": [float("nan"), 10**30]},
+    "changes that are none": {"value": 1, "changed": 7},
+    "changes of another kind": {"value": 1, "changed": [{}, None]},
+    "error that is none": {"error": 5},
+    "error without parts": {"error": {}},
+    "error of lists": {"error": {"kinds": [[[], {}]], "args": 5, "places": "x"}},
+    "error of the system": {"error": {**ERROR, "kinds": [["builtins", "OSError"], ["builtins", "Exception"]]}},
+    "error of memory": {"error": {**ERROR, "kinds": [["builtins", "MemoryError"]], "args": []}},
+    "error of a group": {"error": {**ERROR, "kinds": [["builtins", "ExceptionGroup"]]}},
+    "error of a codec": {"error": {**ERROR, "kinds": [["builtins", "UnicodeDecodeError"]]}},
+    "error that ends programs": {"error": {**ERROR, "kinds": [["builtins", "SystemExit"]]}},
+    "error that is a function": {"error": {**ERROR, "kinds": [["builtins", "exec"]]}},
+    "error of this package": {"error": {**ERROR, "kinds": [["opto.errors", "ExecutionError"]]}},
+    "error with places of its own": {
+        "error": {**ERROR, "places": [["/etc/passwd", 1, "f", 1], ["<trainable code>", 1, "g", 999_999]]}
+    },
+    "places that are none": {"error": {**ERROR, "places": [5, ["<trainable code>", True, None, -1], [[], [], [], []]]}},
+    "error of the program": {"error": ERROR, "host_error": []},
+    "error of nobody": {"error": ERROR, "host_error": 10**9},
+    "call of nobody": {"ask": [0, "", [], {}]},
+    "call of a private method": {"ask": [0, "__class__", [], {}]},
+    "call that is none": {"ask": {"x": 1}},
+    "call of a negative one": {"ask": [-1, "", [], {}]},
+    "call by a true number": {"ask": [True, "", [], {}]},
+}
+
+
+@pytest.fixture(scope="module")
+def executor() -> Iterator[ProcessExecutor]:
+    with ProcessExecutor(LIMITS, workers=1) as executor:
+        yield executor
+
+
+def test_forger_is_heard(executor: ProcessExecutor) -> None:
+    outcome = executor.run(Job(FORGER, "forge", ('{"value": "forged"}', 1, None)))
+    assert outcome.value == "forged", "the attack does not reach the program: the other tests here would show nothing"
+
+
+def check(executor: ProcessExecutor, text: str, times: int = 1, size: int | None = None) -> None:
+    outcome = executor.run(Job(FORGER, "forge", (text, times, size)))
+    assert len(repr(outcome)) < 100_000
+    assert type(outcome.stdout) is type(outcome.stderr) is str
+    if outcome.error is not None:
+        assert isinstance(outcome.error, Exception)
+        shown = "".join(traceback.format_exception(outcome.error))
+        assert "root:" not in shown
+        assert len(shown) < 1_000_000
+    honest = executor.run(Job("def honest(n):\n    return [n, {'a': (1, 2)}]", "honest", (3,)))
+    assert honest.result() == [3, {"a": (1, 2)}]
+
+
+@pytest.mark.parametrize("name", FORGED)
+def test_forged_reply(name: str, executor: ProcessExecutor) -> None:
+    check(executor, json.dumps(FORGED[name]))
+
+
+@pytest.mark.parametrize(
+    "text", ["", "nonsense", "{", "NaN", '{"value": 1e999}', '{"value": ' + "9" * 5000 + "}", "\x00"]
+)
+def test_reply_that_is_no_json(text: str, executor: ProcessExecutor) -> None:
+    check(executor, text)
+
+
+@pytest.mark.parametrize("text", ["[", '{"value":', '{"value":[[[[', '{"value":{"$tuple":['])
+def test_deep_reply(text: str, executor: ProcessExecutor) -> None:
+    check(executor, text, size=50_000)
+
+
+def test_many_replies_at_once(executor: ProcessExecutor) -> None:
+    check(executor, '{"value": 1}', times=1000)
+
+
+def test_endless_calls(executor: ProcessExecutor) -> None:
+    check(executor, '{"ask": [0, "", [], {}]}', times=20_000)
+
+
+def test_long_words_in_an_error_are_cut(executor: ProcessExecutor) -> None:
+    long = "x" * 1_000_000
+    places = [["<trainable code>", 1, long, 1]]
+    check(
+        executor,
+        json.dumps({"error": {"kinds": [["m", long], ["builtins", "Exception"]], "args": [long], "places": places}}),
+    )
+
+
+def test_allowed_object_gives_its_public_methods_only() -> None:
+    class Tool:
+        secret = "hidden"
+
+        def __init__(self) -> None:
+            self.calls: list[object] = []
+
+        def ask(self, *args: object) -> str:
+            self.calls.append(args)
+            return "answer"
+
+    tool = Tool()
+    code = """
+def attack(tool):
+    found = []
+    for name in ("ask.__globals__", "__class__", "__init__", "_hidden", "secret", "calls", "ask.__func__", ""):
+        try:
+            found.append(getattr(tool, name)() if name else tool())
+        except BaseException as error:
+            found.append(type(error).__name__)
+    return found, tool.ask(1)
+"""
+    with ProcessExecutor(Limits(wall_seconds=5), workers=1, allow=[tool]) as executor:
+        found, answer = executor.run(Job(code, "attack", (tool,))).result()
+    assert answer == "answer"
+    assert tool.calls == [(1,)]
+    assert "hidden" not in found
+    assert not any(name in str(found) for name in ("<", "Tool", os.getcwd()))

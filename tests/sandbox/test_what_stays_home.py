@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import os
-import socket
 import sys
 import threading
 from collections.abc import Callable
@@ -43,15 +42,12 @@ THINGS: dict[str, tuple[Callable[[], Any], str]] = {
         lambda: OpenAICompatible("http://127.0.0.1:9", "m", api_key=SECRET),
         "[repr(thing), str(thing), thing.x]",
     ),
-    "open file": (lambda: open(__file__), "thing.read()"),
     "frame": (sys._getframe, "str(thing.f_locals)"),
     "thread": (threading.current_thread, "thing.name"),
-    "socket": (socket.socket, "thing.fileno()"),
 }
 
 
 @pytest.mark.parametrize("name", THINGS)
-@pytest.mark.filterwarnings("ignore::ResourceWarning")
 def test_secret_stays(name: str, executor: ProcessExecutor, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CANARY_KEY", SECRET)
     make, expression = THINGS[name]
@@ -62,27 +58,32 @@ def test_secret_stays(name: str, executor: ProcessExecutor, monkeypatch: pytest.
 
 def test_only_named_globals_travel(executor: ProcessExecutor) -> None:
     scope = Scope(names={"KEY": SECRET, "number": 1})
-    text = "import gc\n\ndef look():\n    return [number, sum('canary' in str(o) for o in gc.get_objects() if type(o) is dict)]"
-    assert executor.run(Job(text, "look", (), {}, scope)).result() == [1, 0]
+    text = f"""
+import gc
+
+def look():
+    secret = {SECRET[::-1]!r}[::-1]
+    return number, [name for o in gc.get_objects() if type(o) is dict for name, value in o.items() if value == secret]
+"""
+    assert executor.run(Job(text, "look", (), {}, scope)).result() == (1, [])
 
 
-def test_worker_knows_nothing_of_the_program(executor: ProcessExecutor, tmp_path: Path) -> None:
+def test_worker_knows_nothing_of_the_program(executor: ProcessExecutor) -> None:
     text = """
 def look():
     import os
-    import sys
 
-    folders = [p for p in ("/home", "/root", "/etc", "/proc", "/sys", "/var", "/mnt", "/run") if os.path.exists(p) and os.listdir(p)]
-    return sorted(os.environ), sys.argv[1:], os.getcwd(), os.listdir(), folders
+    def listed(folder):
+        try:
+            return os.listdir(folder)
+        except OSError:
+            return []
+
+    places = ("/home", "/root", "/etc", "/proc", "/sys", "/var", "/mnt", "/run", "/dev/shm")
+    return sorted(os.environ), os.getcwd(), os.listdir(), {name: listed(name) for name in places if listed(name)}
 """
-    names, arguments, directory, files, folders = executor.run(Job(text, "look")).result()
+    names, directory, files, seen = executor.run(Job(text, "look")).result()
     assert set(names) <= {"HOME", "TMPDIR", "LANG", "LC_CTYPE", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "PWD"}
     assert str(Path.cwd()) != directory
     assert files == []
-    assert SECRET not in str(arguments)
-    installed = [
-        p
-        for p in folders
-        if not any(q.startswith(p + "/") for q in (sys.prefix, sys.base_prefix, *sys.path, "/etc/ld"))
-    ]
-    assert installed == []
+    assert all(set(found) <= {"ld.so.cache"} for found in seen.values()), seen

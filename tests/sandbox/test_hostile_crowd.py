@@ -9,10 +9,10 @@ from itertools import cycle, islice
 
 import pytest
 from hostile import load_corpus
-from opto.sandbox.process import ProcessExecutor
 from trial import PATIENT, SHORT
 
 from opto.execution import Job, Outcome
+from opto.sandbox.process import ProcessExecutor
 
 CALLS = 100
 HONEST = (

@@ -142,15 +142,15 @@ class OpenAICompatible(FlowLLM):
         return f"{type(self).__name__}({shown_url(self.base_url)!r}, {self.model_name!r})"
 
     def _embed(self, messages: Messages, options: Mapping[str, Any]) -> Flow[Response]:
-        asked = {name: value for name, value in options.items() if name not in _OURS and value is not None}
-        payload = {"model": self.model_name, **asked, "input": text_of(_plain(messages))}
+        given = {name: value for name, value in options.items() if name not in _OURS and value is not None}
+        payload = {"model": self.model_name, **given, "input": text_of(_plain(messages))}
         call = self._call("embeddings", payload, options.get("timeout"))
         body = yield from self._exchange(call)
         return without_secret(parse_embedding, body, str(call.request.url), call.secret)
 
     def _completion(self, messages: Messages, options: Mapping[str, Any]) -> dict[str, Any]:
-        asked = {"model": self.model_name, **self.defaults, **options, "messages": _plain(messages)}
-        given = {name: value for name, value in asked.items() if name not in ("embedding", "timeout")}
+        all_options = {"model": self.model_name, **self.defaults, **options, "messages": _plain(messages)}
+        given = {name: value for name, value in all_options.items() if name not in ("embedding", "timeout")}
         if given.get("stream"):
             given.setdefault("stream_options", {"include_usage": True})
         payload = {name: value for name, value in given.items() if value is not None}

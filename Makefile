@@ -49,6 +49,8 @@ bench: setup  ## the benchmarks that need no model: ratios against a floor measu
 	$(BIN)/python bench/calls.py
 	$(BIN)/python bench/exact_gradients.py
 	$(BIN)/python bench/runtime_feedback.py
+	$(BIN)/python bench/prompt_tokens.py
+	$(BIN)/python bench/malformed_replies.py
 
 docs: setup  ## run the examples of the documentation
 	$(BIN)/python docs/from_scratch.py

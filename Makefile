@@ -40,6 +40,7 @@ bench: setup  ## the benchmarks that need no model: ratios against a floor measu
 	$(BIN)/python bench/tape.py
 	$(BIN)/python bench/growth.py
 	$(BIN)/python bench/llm_overhead.py
+	$(BIN)/python bench/sandbox.py
 	$(BIN)/python bench/resume_after_kill.py
 	$(BIN)/python bench/k_module.py
 	$(BIN)/python bench/mixed.py

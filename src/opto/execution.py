@@ -178,7 +178,6 @@ EXECUTORS: dict[str, str] = {
     "process": "opto.sandbox.process:ProcessExecutor",
     "inprocess": "opto.sandbox.inprocess:InProcessExecutor",
     "unsafe": "opto.sandbox.inprocess:UnsafeExecutor",
-    "monty": "opto.sandbox.monty:MontyExecutor",
 }
 """Executors by name: module and class, loaded when first asked for."""
 

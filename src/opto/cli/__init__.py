@@ -1,7 +1,7 @@
 """The command line: `opto …`.
 
 May import everything below it. Read in this order: `demo_customers` and `demo_agent` (the job of the demo), `demo_task`
-(the job as a function), `demo_view` (what a person sees of it), `demo` (its command).
+(the job as a function), `demo_view` (what a person sees of it), `demo` (its command), `doctor`.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ import logging
 import sys
 from collections.abc import Sequence
 
-from opto.cli import demo
+from opto.cli import demo, doctor
 from opto.errors import OptoError
 from opto.version import __version__
 
 __all__ = ["main"]
 
-_COMMANDS = {"demo": demo}
+_COMMANDS = {"demo": demo, "doctor": doctor}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -2,7 +2,7 @@
 
 May import the standard library and leaves. Read in this order: `opto.execution` (the seam and its records), `process`
 (the executor), `pool` and `zygote` (its workers), `worker` (what runs in them), `layers` (what holds them), `travel`
-and `codec` (how values get in and out), `inprocess` and `monty` (the other executors).
+and `codec` (how values get in and out), `inprocess` (the other executors).
 """
 
 from opto.execution import (

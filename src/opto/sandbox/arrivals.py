@@ -6,13 +6,12 @@ Runs in workers; pickles written by `travel` name these functions. Imports leave
 from __future__ import annotations
 
 import builtins
-import importlib.abc
 import importlib.machinery
 import marshal
 import sys
 from collections.abc import Callable, Sequence
 from types import CellType, FunctionType, ModuleType
-from typing import Any
+from typing import Any, cast
 
 from opto.errors import SandboxValueError
 
@@ -148,12 +147,12 @@ def host_object(number: int) -> HostObject:
     return HostObject(number)
 
 
-class _Sources(importlib.abc.MetaPathFinder, importlib.abc.Loader):
+class _Sources:
     """Imports modules of the program from their texts."""
 
     def find_spec(self, name: str, path: Sequence[str] | None, target: Any = None) -> Any:
-        known = SOURCES.get(name)
-        return None if known is None else importlib.machinery.ModuleSpec(name, self, is_package=known[1])
+        known, loader = SOURCES.get(name), cast(Any, self)
+        return None if known is None else importlib.machinery.ModuleSpec(name, loader, is_package=known[1])
 
     def create_module(self, spec: Any) -> None:
         return None
@@ -168,4 +167,5 @@ def install_sources(sources: dict[str, tuple[str, bool]]) -> None:
     """Lets these modules be imported."""
     SOURCES.update(sources)
     if not any(isinstance(finder, _Sources) for finder in sys.meta_path):
-        sys.meta_path.append(_Sources())
+        finder: Any = _Sources()
+        sys.meta_path.append(finder)

@@ -88,7 +88,9 @@ def error_of(data: Any, known: Mapping[tuple[str, str], type]) -> Exception:
 
 def _made(cls: type[Exception], arguments: list[Any]) -> Exception:
     """An instance, without running constructors that the program wrote."""
-    native: Any = next(base for base in cls.__mro__ if base.__module__ == "builtins")
+    native: Any = cls
+    while native.__module__ != "builtins":
+        native = native.__base__
     try:
         made: Exception = native.__new__(cls, *arguments)
         native.__init__(made, *arguments)

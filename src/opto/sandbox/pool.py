@@ -45,7 +45,7 @@ _ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
 }
-_PRELOAD = ("asyncio", "collections", "dataclasses", "datetime", "functools", "itertools", "math", "random", "re")
+_PRELOAD = ("collections", "functools", "itertools", "math", "random", "re")
 
 
 @dataclass(frozen=True, slots=True)

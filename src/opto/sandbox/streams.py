@@ -5,7 +5,6 @@ Imports the standard library only.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Coroutine
 from typing import Any
 
@@ -20,7 +19,7 @@ class Streams:
     def __init__(self) -> None:
         self._streams: dict[int, Any] = {}
         self._next = 0
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self._loop: Any = None
 
     def add(self, stream: Any) -> int:
         """Keeps a generator; of very many the oldest are given up."""
@@ -32,6 +31,8 @@ class Streams:
 
     def finish(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
         """Runs a coroutine to its end, and no longer what it started."""
+        import asyncio  # here: most code needs none, and a worker is to be ready soon
+
         loop = self._loop
         if loop is None or loop.is_closed():
             loop = self._loop = asyncio.new_event_loop()

@@ -1,4 +1,4 @@
-"""How nodes and bundled functions go into a sandbox: nodes without their past, functions as they were written.
+"""How nodes, agents and bundled functions go into a sandbox: without their past, with what they hold, as written.
 
 Imports nodes and `fun_module`.
 """
@@ -9,6 +9,7 @@ from typing import Any
 
 from opto.execution import TRAVELS
 from opto.trace.abstract_node import AbstractNode
+from opto.trace.containers import RESERVED, ParameterContainer, own_attributes, put_attribute
 from opto.trace.fun_module import FunModule
 from opto.trace.nodes import Node, ParameterNode
 
@@ -16,9 +17,10 @@ __all__ = ["let_travel"]
 
 
 def let_travel() -> None:
-    """Tells executors how to write nodes and bundled functions."""
+    """Tells executors how to write them."""
     TRAVELS[AbstractNode] = _node
     TRAVELS[FunModule] = _bundled
+    TRAVELS[ParameterContainer] = _container
 
 
 def _node(node: Any) -> tuple[Any, ...]:
@@ -29,6 +31,20 @@ def _copied(parameter: bool, data: Any, name: str) -> Node[Any]:
     kind: Any = ParameterNode if parameter else Node
     made: Node[Any] = kind(data, name=name)
     return made
+
+
+def _container(container: ParameterContainer) -> tuple[Any, ...]:
+    attributes = {name: value for name, value in own_attributes(container).items() if not name.startswith(RESERVED)}
+    return _blank, (type(container),), attributes, None, None, _fill
+
+
+def _blank(cls: Any) -> Any:
+    return cls.__new__(cls)
+
+
+def _fill(made: Any, attributes: dict[str, Any]) -> None:
+    for name, value in attributes.items():
+        put_attribute(made, name, value)
 
 
 def _bundled(bundled: FunModule) -> tuple[Any, ...]:

@@ -1,0 +1,225 @@
+"""Where a code parameter's text came from decides where it runs; errors, copies, files and steps keep to that."""
+
+from __future__ import annotations
+
+import copy
+import os
+import pickle
+import threading
+from typing import Any
+
+import pytest
+
+from opto.execution import Job, Limits, Outcome, SuggestedText, current_executor, set_default_executor, using
+from opto.optimizers.optimizer import Optimizer
+from opto.sandbox.inprocess import InProcessExecutor, UnsafeExecutor
+from opto.sandbox.process import ProcessExecutor
+from opto.trace import ExecutionError, Module, bundle, model, node
+
+RATE = 10
+
+
+@bundle(trainable=True)
+def where(x):
+    """Tells in which process it runs."""
+    return x, os.getpid()
+
+
+class Agent(Module):
+    def __init__(self) -> None:
+        self.count = 0
+
+    @bundle(trainable=True)
+    def act(self, x):
+        return x
+
+
+class Fixed(Optimizer):
+    """Proposes what it was given."""
+
+    answer: Any = None
+
+    def _step(self, **options: Any) -> dict[Any, Any]:
+        return {p: self.answer for p in self.parameters}
+
+
+def optimizer_for(function: Any, text: str) -> Fixed:
+    optimizer = Fixed([function.parameter])
+    optimizer.answer = text
+    return optimizer
+
+
+SUGGESTED = "def where(x):\n    return x * RATE, os.getpid()"
+
+
+@pytest.fixture(autouse=True)
+def as_written() -> Any:
+    text = where.parameter.data
+    yield
+    where.parameter._data = text
+
+
+def test_the_users_own_text_runs_in_the_program() -> None:
+    assert where(1).data == (1, os.getpid())
+    where.parameter._data = SUGGESTED
+    assert where(1).data == (10, os.getpid()), "assigning by hand is the user's own act"
+
+
+def test_a_suggested_text_runs_elsewhere() -> None:
+    optimizer_for(where, SUGGESTED).step()
+    value, process = where(2).data
+    assert value == 20 and process != os.getpid()
+    assert where.parameter.data == SUGGESTED
+
+
+def test_the_original_text_is_the_users_own_however_it_came_back() -> None:
+    original = where.parameter.data
+    optimizer_for(where, SUGGESTED).step()
+    optimizer_for(where, str(original)).step()
+    assert where(1).data == (1, os.getpid())
+
+
+def test_copies_pickles_and_files_remember(tmp_path: Any) -> None:
+    agent = Agent()
+    optimizer_for(agent.act, "def act(self, x):\n    import os\n    return os.getpid()").step()
+    assert isinstance(copy.deepcopy(agent.act.parameter)._data, SuggestedText)
+    assert isinstance(pickle.loads(pickle.dumps(agent.act.parameter))._data, SuggestedText)
+    agent.save(tmp_path / "agent.json")
+    other = Agent()
+    other.load(tmp_path / "agent.json")
+    assert isinstance(other.act.parameter._data, SuggestedText)
+    assert other.act(1).data != os.getpid()
+
+
+def test_an_error_is_commented_in_the_text() -> None:
+    optimizer_for(where, "def where(x):\n    y = x\n    return y.nothing").step()
+    with pytest.raises(ExecutionError) as caught:
+        where(1)
+    made = caught.value.exception_node
+    assert made.data == "(AttributeError) 'int' object has no attribute 'nothing'"
+    assert "return y.nothing <--- (AttributeError)" in made.info["error_comment"]
+    assert list(made.inputs) == ["x", "__code"]
+
+
+def test_a_loop_is_feedback_too() -> None:
+    optimizer_for(where, "def where(x):\n    while True:\n        x += 1").step()
+    with (
+        ProcessExecutor(Limits(wall_seconds=0.2)) as executor,
+        using(executor),
+        pytest.raises(ExecutionError) as caught,
+    ):
+        where(1)
+    assert "longer than 0.2 seconds" in caught.value.exception_node.data
+    assert "<--- (SandboxTimeoutError)" in caught.value.exception_node.info["error_comment"]
+
+
+def test_a_write_to_self_is_said(caplog: pytest.LogCaptureFixture) -> None:
+    agent = Agent()
+    optimizer_for(agent.act, "def act(self, x):\n    self.count += 1\n    return self.count").step()
+    assert agent.act(1).data == 1 and agent.count == 0
+    assert "self.count" in caplog.text
+
+
+def test_printing_is_seen(capsys: pytest.CaptureFixture[str]) -> None:
+    optimizer_for(where, "def where(x):\n    print('here', x)").step()
+    where(1)
+    assert capsys.readouterr().out == "here 1\n"
+
+
+class Noting:
+    """An executor that notes its jobs and answers 7."""
+
+    def __init__(self) -> None:
+        self.jobs: list[Job] = []
+        self.inner = UnsafeExecutor()
+
+    def run(self, job: Job, limits: Limits | None = None) -> Outcome:
+        self.jobs.append(job)
+        return self.inner.run(job) if job.describe else Outcome(7)
+
+    async def arun(self, job: Job, limits: Limits | None = None) -> Outcome:
+        return self.run(job, limits)
+
+
+def test_the_executor_of_the_context_is_asked() -> None:
+    optimizer_for(where, SUGGESTED).step()
+    mine, outer = Noting(), current_executor()
+    with using(mine):
+        assert where(3).data == 7
+    assert mine.jobs[-1].args == (3,) and current_executor() is outer
+    set_default_executor(mine)
+    try:
+        assert where(3).data == 7
+    finally:
+        set_default_executor("process")
+    assert where(3).data[0] == 30
+
+
+@pytest.mark.parametrize("name", ["unsafe", "inprocess"])
+def test_executors_in_the_program(name: str) -> None:
+    optimizer_for(where, "def where(x):\n    return x, RATE").step()
+    with using(name):
+        assert where(3).data == (3, RATE)
+
+
+def test_inprocess_refuses_and_stops() -> None:
+    executor = InProcessExecutor(Limits(wall_seconds=0.1))
+    assert "line 1" in str(executor.run(Job("import os\ndef f():\n    pass", "f")).error)
+    assert "__class__" in str(executor.run(Job("def f():\n    return ().__class__", "f")).error)
+    assert "0.1 seconds" in str(executor.run(Job("def f():\n    while True:\n        pass", "f")).error)
+
+
+# --- the last good value --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "text", ["def where(x):\n    return 1\nraise ValueError('no')", "import missing_module\ndef where(x): pass"]
+)
+def test_code_that_cannot_be_defined_is_put_back(text: str) -> None:
+    before = where.parameter.data
+    optimizer = optimizer_for(where, text)
+    update = optimizer.step()
+    assert (
+        where.parameter.data == before and not update and "cannot be defined" in update.refused[where.parameter.py_name]
+    )
+    optimizer.keep_broken = True
+    optimizer.step()
+    assert where.parameter.data == text
+
+
+def test_rollback() -> None:
+    before = where.parameter.data
+    assert not Agent().act.parameter.rollback()
+    optimizer_for(where, SUGGESTED).step()
+    assert where.parameter.rollback() and where.parameter.data == before
+    assert not where.parameter.rollback()
+
+
+@model
+class Greeter:
+    def __init__(self) -> None:
+        self.greeting = node("Hello", trainable=True)
+        self.language = "en"
+        self.lock = threading.Lock()
+
+    @bundle(trainable=True)
+    def greet(self, name):
+        return name
+
+    @bundle()
+    def polite(self, name):
+        return f"dear {name}"
+
+
+def test_the_methods_of_an_agent_see_what_it_holds() -> None:
+    agent = Greeter()
+    text = "def greet(self, name):\n    return f'{self.language} {self.shout(name)}'"
+    optimizer_for(agent.greet, text).step()
+    with pytest.raises(ExecutionError) as caught:
+        agent.greet("Ann")
+    assert caught.value.exception_node.data == "(AttributeError) 'Greeter' object has no attribute 'shout'"
+    optimizer_for(agent.greet, text.replace("shout", "polite")).step()
+    assert agent.greet("Ann").data == "en dear Ann"
+    optimizer_for(agent.greet, "def greet(self, name):\n    return self.lock.acquire()").step()
+    with pytest.raises(ExecutionError, match="stays in the program"):
+        agent.greet("Ann")

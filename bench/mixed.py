@@ -21,6 +21,7 @@ import statistics
 from typing import Any
 
 from opto.errors import ExecutionError
+from opto.execution import set_default_executor
 from opto.llm.fakes import DummyLLM
 from opto.optimizers import Mixed, OptoPrime
 from opto.trace import GRAPH, bundle, node
@@ -154,6 +155,7 @@ def main() -> None:
     marks = [mark for mark in MARKS if mark <= options.evaluations]
     print(f"mean over {options.seeds} seeds of the best score (at most 1.0) after n evaluations; calls of the model")
     print(f"{'':14}" + "".join(f"{mark:>7}" for mark in marks) + f"{'least':>7}{'calls':>7}")
+    set_default_executor("unsafe")  # the oracle's code is ours
     for arm in ("search alone", "model alone", "both"):
         runs = [run(arm, seed, options.evaluations) for seed in range(options.seeds)]
         means = [statistics.mean(max(scores[:mark]) for scores, _ in runs) for mark in marks]

@@ -38,7 +38,7 @@ def _in_our_words(error: BaseException, memory: int) -> BaseException:
         return SandboxMemoryError(f"The code needed more than {memory / 2**20:.0f} MB of memory.")
     if isinstance(error, PermissionError) and not isinstance(error, OptoError):
         return SandboxForbiddenError(
-            f"{error}. The code runs in a sandbox: no network, no new processes, no files but those in its own /tmp."
+            f"{error}. The code runs in a sandbox: no network, no new processes, no files but its own temporary ones."
         )
     if isinstance(error, SystemExit | KeyboardInterrupt | GeneratorExit):
         return SandboxCrashError(f"The code ended its process: {type(error).__name__}: {error}")

@@ -20,7 +20,7 @@ LAYERS: dict[str, str] = {
     "users": "a user namespace: rights over nothing outside",
     "network": "a network namespace: no interface, not even loopback",
     "ipc": "namespaces of System V communication and host names",
-    "files": "a mount namespace: only the Python installation, read only, and an empty /tmp",
+    "files": "a mount namespace: only the Python installation, read only, and an empty temporary directory",
     "processes": "a process namespace: no other process is seen, and all end with the worker",
     "temporary": "a temporary directory of each worker's own, in memory and of limited size",
     "limits": "resource limits: memory, CPU time, open files, threads, size of files",
@@ -79,8 +79,8 @@ class Confinement:
         """Makes the file system."""
         if self.report.get("processes", "") is None:
             self._own_namespace = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
-        readable, root = self.settings["readable"], self.settings["root"]
-        self._try("files", lambda: namespaces.own_files(root, readable))
+        readable, root, temporary = (self.settings[name] for name in ("readable", "root", "temporary"))
+        self._try("files", lambda: namespaces.own_files(root, readable, temporary))
         for layer in ("temporary", "limits", "rights", "landlock", "seccomp"):
             self.report.setdefault(layer, "switched off" if layer in self.without else None)
         self._find_out()
@@ -119,7 +119,7 @@ class Confinement:
         _close_all_but(keep)
         limits, inner = self.settings["limits"], Confinement(self.settings)
         size = limits["memory_bytes"] // 4
-        if not inner._try("temporary", lambda: namespaces.own_temporary(size)):
+        if not inner._try("temporary", lambda: namespaces.own_temporary(self.settings["temporary"], size)):
             _plain_temporary(self.settings["root"])
         writable = [os.getcwd(), "/dev/null"]
         alone = self.report.get("users", "") is None  # else the user's other processes would count too

@@ -60,8 +60,8 @@ def usual_processes(place: int) -> None:
     syscall(_SETNS[os.uname().machine], place, PROCESSES, what="setns")
 
 
-def own_files(root: str, readable: Iterable[str]) -> None:
-    """A file system of `readable` (read only), a few devices, and an empty /tmp, built on the directory `root`."""
+def own_files(root: str, readable: Iterable[str], temporary: str) -> None:
+    """A file system of `readable` (read only), a few devices, and a place for `temporary`, built on `root`."""
     unshare(FILES)
     mount("none", "/", None, _MS_REC | _MS_PRIVATE)
     mount("tmpfs", root, "tmpfs", _MS_NOSUID | _MS_NODEV, "size=1m,mode=755")
@@ -73,7 +73,7 @@ def own_files(root: str, readable: Iterable[str]) -> None:
         with open(target, "w"):
             pass
         bind_mount(path, target, devices=True)
-    os.mkdir(f"{root}/tmp")
+    os.mkdir(root + temporary)
     change_root(root)
     mount("none", "/", None, _MS_REMOUNT | _MS_BIND | _MS_RDONLY | _MS_NOSUID | _MS_NODEV)
 
@@ -107,11 +107,11 @@ def _show(path: str, root: str) -> None:
     bind_mount(path, target)
 
 
-def own_temporary(size: int) -> None:
-    """An empty /tmp of this process's own, of at most `size` bytes."""
+def own_temporary(place: str, size: int) -> None:
+    """An empty directory of this process's own, of at most `size` bytes."""
     unshare(FILES)
-    mount("tmpfs", "/tmp", "tmpfs", _MS_NOSUID | _MS_NODEV | _MS_NOEXEC, f"size={size},mode=700,nr_inodes=4096")
-    os.chdir("/tmp")
+    mount("tmpfs", place, "tmpfs", _MS_NOSUID | _MS_NODEV | _MS_NOEXEC, f"size={size},mode=700,nr_inodes=4096")
+    os.chdir(place)
 
 
 def drop_rights() -> None:

@@ -39,8 +39,6 @@ _BOOT = (
     "main(control)\n"
 )
 _ENVIRONMENT = {
-    "HOME": "/tmp",
-    "TMPDIR": "/tmp",
     "LANG": "C.UTF-8",
     "OMP_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
@@ -194,22 +192,14 @@ class Pool:
         if self._orders is not None and self._process is not None and self._process.poll() is None:
             return self._orders
         self._folder = tempfile.mkdtemp(prefix="opto-sandbox-")
+        temporary = "/scratch" if any(p.startswith("/tmp/") for p in readable_paths()) else "/tmp"
         ours, theirs = socket.socketpair()
         with theirs:
-            arguments = json.dumps([import_path(), package_root(), theirs.fileno()])
-            self._process = subprocess.Popen(
-                [sys.executable, "-I", "-S", "-B", "-c", _BOOT, arguments],
-                env=_ENVIRONMENT,
-                cwd="/",
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                pass_fds=(theirs.fileno(),),
-                start_new_session=True,
-            )
+            self._process = _launched(theirs.fileno(), temporary)
         settings = {
             "root": self._folder,
             "readable": readable_paths(),
+            "temporary": temporary,
             "preload": [*_PRELOAD, *PRELOAD],
             **self._settings,
         }
@@ -219,10 +209,13 @@ class Pool:
             part = ours.recv(65536)
             if not part:
                 ours.close()
-                raise SandboxError("The sandbox's first process did not start: see `opto doctor`.")
+                raise SandboxError("The sandbox's first process ended before it was ready: it may be out of memory.")
             told += part
-        self.report = json.loads(told)
-        self._orders = ours
+        report = json.loads(told)
+        if "failed" in report:
+            ours.close()
+            raise SandboxError(f"The sandbox's first process did not start: {report['failed']}")
+        self.report, self._orders = report, ours
         return ours
 
     def close(self) -> None:
@@ -248,3 +241,18 @@ class Pool:
         self._idle, self._living = [], {}
         self._orders = self._process = None
         self._folder, self._pid = "", os.getpid()
+
+
+def _launched(control: int, temporary: str) -> subprocess.Popen[bytes]:
+    """The first process, with nothing of the program but the socket `control`."""
+    arguments = json.dumps([import_path(), package_root(), control])
+    return subprocess.Popen(
+        [sys.executable, "-I", "-S", "-B", "-c", _BOOT, arguments],
+        env={**_ENVIRONMENT, "HOME": temporary, "TMPDIR": temporary},
+        cwd="/",
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        pass_fds=(control,),
+        start_new_session=True,
+    )

@@ -31,6 +31,16 @@ SPAWN, END = b"S", b"E"
 def main(control: int) -> None:
     """Serves the socket `control` until the program closes it."""
     orders = socket.socket(fileno=control)
+    try:
+        confined = _prepared(orders)
+    except Exception as error:  # noqa: BLE001 - the program says what it was
+        orders.sendall(json.dumps({"failed": f"{type(error).__name__}: {error}"}).encode() + b"\n")
+        return
+    orders.sendall(json.dumps(confined.report).encode() + b"\n")
+    _serve(orders, confined)
+
+
+def _prepared(orders: socket.socket) -> layers.Confinement:
     settings: dict[str, Any] = json.loads(_line(orders))
     for name in settings["preload"]:
         import_module(name)
@@ -42,8 +52,7 @@ def main(control: int) -> None:
     confined.build()
     gc.collect()
     gc.freeze()
-    orders.sendall(json.dumps(confined.report).encode() + b"\n")
-    _serve(orders, confined)
+    return confined
 
 
 def _line(connection: socket.socket) -> bytes:

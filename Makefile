@@ -52,6 +52,7 @@ bench: setup  ## the benchmarks that need no model: ratios against a floor measu
 	$(BIN)/python bench/runtime_feedback.py
 	$(BIN)/python bench/prompt_tokens.py
 	$(BIN)/python bench/malformed_replies.py
+	$(BIN)/python bench/blame.py
 
 docs: setup  ## run the examples of the documentation
 	$(BIN)/python docs/from_scratch.py

@@ -91,6 +91,7 @@ class Problem:
     objective: str = ""
     context: str | None = None
     history: tuple[Attempt, ...] = ()
+    blame: Mapping[str, float] = field(default_factory=dict[str, float])
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -189,8 +189,11 @@ def _header(part: Part) -> str:
 
 
 def likely_parts(problem: Problem) -> Iterator[Part]:
-    """The parts, those first whose use failed, then those used nearest to the outputs, then the others."""
+    """The parts: blamed ones first, then those whose use failed, those used near the outputs, the others."""
     parts = {part.name: part for part in problem.parts}
+    for name, share in problem.blame.items():
+        if share > 0 and name in parts:
+            yield parts.pop(name)
     failed = [call for call in problem.calls if call.is_error]
     for call in chain(reversed(failed), reversed(problem.calls)):
         for _, ref in call.inputs:

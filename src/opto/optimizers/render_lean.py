@@ -23,6 +23,7 @@ _CHARACTERS = 3  # about a token, as `estimate_tokens` counts
 _RESULT = 600
 _CUT = 80  # characters that a cut text keeps at least
 _PAST_VALUE, _PAST_FEEDBACK = 120, 200
+_BLAMED = 5
 
 
 def render_lean(problem: Problem, budget: int) -> str:
@@ -30,7 +31,8 @@ def render_lean(problem: Problem, budget: int) -> str:
     left_out: list[str] = []
     goal = _section("Goal", problem.objective)
     context = _section("What else is known", problem.context or "")
-    budget -= estimate_tokens(goal + context) + 70  # titles, and the note on what was left out
+    blamed = _section("Likely at fault", _blamed(problem))
+    budget -= estimate_tokens(goal + context + blamed) + 70  # titles, and the note on what was left out
     parts = _parts(problem.parts, max(budget * 6 // 10, 50), left_out)
     budget -= estimate_tokens(parts)
     results, untold = _results(problem, problem.outcomes, max(budget * 6 // 10, 50))
@@ -47,6 +49,7 @@ def render_lean(problem: Problem, budget: int) -> str:
         goal,
         context,
         _section("Parts you may change", parts),
+        blamed,
         _section("Functions", run.notes),
         _section("What happened", run.lines),
         _section("Result and feedback", results),
@@ -59,6 +62,12 @@ def render_lean(problem: Problem, budget: int) -> str:
 
 def _section(title: str, body: str) -> str:
     return f"# {title}\n{body}\n" if body else ""
+
+
+def _blamed(problem: Problem) -> str:
+    """The parts with the largest shares."""
+    guilty = [(name, share) for name, share in problem.blame.items() if share > 0]
+    return ", ".join(f"{name} ({share:.0%})" for name, share in guilty[:_BLAMED])
 
 
 # --- parts ---

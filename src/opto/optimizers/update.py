@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from opto.events import Event, emit
+from opto.optimizers.blame import Blame
 from opto.trace.nodes import ParameterNode
 
 __all__ = ["PartRefused", "ReplyAsked", "StepDone", "Update", "refuse", "why_refused"]
@@ -19,7 +20,7 @@ class Update(dict[ParameterNode[Any], Any]):
     """New values by parameter; it also says what was refused and why it is empty.
 
     `refused` maps names of parts to the fault of the value suggested for them; `reason` is None when
-    something changes, else one sentence; `reasoning` is the model's own.
+    something changes, else one sentence; `reasoning` is the model's own, `blame` the estimate that its prompt showed.
 
     >>> Update(reason="the reply is empty").reason
     'the reply is empty'
@@ -37,6 +38,7 @@ class Update(dict[ParameterNode[Any], Any]):
         self.refused = dict(refused or {})
         self.reason = reason
         self.reasoning = reasoning
+        self.blame = Blame()
 
 
 def refuse(update: dict[ParameterNode[Any], Any], name: str, fault: str) -> None:

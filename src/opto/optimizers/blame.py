@@ -1,0 +1,80 @@
+"""Which part is at fault: what the score would have been, had one value in the run been another.
+
+A part that does not lead to the output has no share. That of any other is the best gain that a counterfactual value
+of it, or of a call that it went into, makes when only what depends on that value is run again, without any paid
+call. The shares of those that could be tried add up to one; `Blame.untried` says why others could not.
+
+This looks inside one run; a trainer that has many runs judges by them (`opto.trainer.suspicion`) and needs no replay.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from opto.trace.fun_module import FunModule
+from opto.trace.nodes import Node, ParameterNode
+from opto.trace.replay import CannotReplay, replay
+from opto.trace.walk import ancestors_by_level
+
+__all__ = ["Blame", "estimate_blame"]
+
+
+@dataclass(frozen=True, slots=True)
+class Blame:
+    """Shares by name of the part, largest first; they are all 0 if no counterfactual value did better."""
+
+    shares: Mapping[str, float] = field(default_factory=dict[str, float])
+    untried: Mapping[str, str] = field(default_factory=dict[str, str])
+
+    def __str__(self) -> str:
+        """The parts with a share, as a prompt shows them."""
+        return ", ".join(f"{name} ({share:.0%})" for name, share in self.shares.items() if share > 0)
+
+
+def estimate_blame(
+    output: Node[Any],
+    parameters: Iterable[ParameterNode[Any]],
+    alternatives: Mapping[Node[Any], Sequence[Any]],
+    score: Callable[[Any], float],
+    free: Iterable[FunModule] = (),
+) -> Blame:
+    """How much of the fault at `output` is each parameter's, by counterfactual values of nodes before it.
+
+    `alternatives` gives values to try, of a parameter or of a call that it went into; `score` judges outputs, higher
+    is better; `free` are bundled functions that may be run again, because they pay for nothing and change nothing.
+
+    >>> from opto.trace import node
+    >>> x, y, z = (node(1, name=name, trainable=True) for name in "xyz")
+    >>> blame = estimate_blame(x * 2 + y, [x, y, z], {x: [5], y: [2]}, lambda value: -abs(value - 11))
+    >>> str(blame), sorted(blame.shares)
+    ('x0 (89%), y0 (11%)', ['x0', 'y0'])
+    """
+    free = list(free)
+    before = score(output._data)
+    past = ancestors_by_level(output, 0)
+    gains: dict[str, float] = {}
+    untried: dict[str, str] = {}
+    for parameter in parameters:
+        places = [parameter, *(call for call in past if any(parent is parameter for parent in call._inputs))]
+        if len(places) == 1 and output is not parameter:
+            continue
+        tries = [(place, value) for place in places for value in alternatives.get(place, ())]
+        found: list[float] = []
+        reason = "no other value of it is known"
+        for place, value in tries:
+            try:
+                found.append(score(replay(output, {place: value}, free)) - before)
+            except CannotReplay as error:
+                reason = str(error)
+            except Exception as error:  # noqa: BLE001 - the calls are the user's; one that fails did no better
+                found.append(0.0)
+                reason = str(error)
+        if found:
+            gains[parameter.py_name] = max(0.0, *found)
+        else:
+            untried[parameter.py_name] = reason
+    total = sum(gains.values())
+    ordered = sorted(gains.items(), key=lambda item: -item[1])
+    return Blame({name: gain / total if total else 0.0 for name, gain in ordered}, untried)

@@ -1,0 +1,76 @@
+"""Run recorded calls again with other values: what the output would have been. May import nodes and what makes them.
+
+Operators of the language cost nothing and are run again; of bundled functions only those that the caller names, as
+nothing tells which of them pay for a model or change the world. Nothing is recorded.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from opto.trace.about import Facts
+from opto.trace.context import TRACING
+from opto.trace.fun_module import FunModule
+from opto.trace.nodes import ExceptionNode, MessageNode, Node
+from opto.trace.operator_table import Operator
+from opto.trace.walk import ancestors_by_level
+
+__all__ = ["CannotReplay", "replay"]
+
+
+class CannotReplay(Exception):
+    """A call on the way may not be run again; the message names it."""
+
+
+def replay(output: Node[Any], changed: Mapping[Node[Any], Any], free: Iterable[FunModule] = ()) -> Any:
+    """The value of `output` had the nodes in `changed` had these values, by running again only what depends on them.
+
+    `free` are the bundled functions that may be run again. CannotReplay if another is in the way; errors of the
+    calls themselves propagate.
+
+    >>> from opto.trace import node
+    >>> x = node(2)
+    >>> replay((x * 3 + 1) - x, {x: 5}), x.data
+    (11, 2)
+    """
+    values: dict[int, Any] = {id(node): value for node, value in changed.items()}
+    known = {id(module._about): module for module in free}
+    token = TRACING.set(False)
+    try:
+        for node in reversed(ancestors_by_level(output, 0)):
+            if id(node) not in values and any(id(parent) in values for parent in node._inputs):
+                given = [values.get(id(parent), parent._data) for parent in node._inputs]
+                values[id(node)] = _again(node, given, known)
+    finally:
+        TRACING.reset(token)
+    return values.get(id(output), output._data)
+
+
+def _again(node: MessageNode[Any], given: list[Any], known: Mapping[int, FunModule]) -> Any:
+    derive: Any = node._op.info
+    operator = getattr(derive, "__self__", None)
+    if isinstance(operator, Operator) and operator.raw and operator.catch:
+        return _operator_again(operator, node._op.keys, copy.deepcopy(given))  # `pop` changes what it is given
+    module = known.get(id(derive._about)) if isinstance(derive, Facts) else None
+    if module is None or isinstance(node, ExceptionNode):
+        raise CannotReplay(f"{node.name} was made by {node._op.fun_name}, which may not be run again.")
+    if module.parameter is not None:
+        module = module.detach()
+        assert module.parameter is not None
+        module.parameter._set(given.pop())
+    count = derive._given
+    keys = node._op.keys
+    arguments = dict(zip(keys[count:], given[count:], strict=False))
+    made = module(*given[int(module._receiver is not None) : count], **arguments)
+    return made._data
+
+
+def _operator_again(operator: Operator, keys: tuple[str, ...], given: list[Any]) -> Any:
+    named = dict(zip(keys, given, strict=True))
+    try:
+        operator._signature.bind(**named)
+    except TypeError:
+        return operator.fun(*given)
+    return operator.fun(**named)

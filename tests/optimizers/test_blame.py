@@ -1,0 +1,78 @@
+"""Blame: shares by counterfactual values, shown in the prompt and in the result."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+
+from opto.llm.fakes import ScriptedLLM
+from opto.optimizers import OptoPrime
+from opto.optimizers.blame import estimate_blame
+from opto.trace import GRAPH, bundle, node
+
+
+@pytest.fixture(autouse=True)
+def fresh_names() -> None:
+    GRAPH.clear()
+
+
+@bundle()
+def ask(prompt: str, text: str) -> str:
+    return f"{prompt}: {text}"
+
+
+@bundle()
+def join(a: str, b: str) -> str:
+    return f"{a}, {b}"
+
+
+def world() -> tuple[list[Any], list[Any], Any]:
+    prompts = [node(text, name=name, trainable=True) for name, text in zip("abc", "uvw", strict=True)]
+    said = [ask(prompt, "text") for prompt in prompts]
+    return prompts, said, join(said[0], said[1])
+
+
+def right(value: str) -> float:
+    return float(value == "u: text, good")
+
+
+def test_the_part_whose_value_would_have_made_it_right_is_blamed() -> None:
+    prompts, said, out = world()
+    blame = estimate_blame(
+        out, prompts, {said[0]: ["good"], said[1]: ["bad", "good"], said[2]: ["good"]}, right, [join]
+    )
+    assert blame.shares == {"b0": 1.0, "a0": 0.0} and not blame.untried, "c leads nowhere near the output"
+    assert str(blame) == "b0 (100%)"
+
+
+def test_what_cannot_be_tried_for_nothing_says_why() -> None:
+    prompts, said, out = world()
+    blame = estimate_blame(out, prompts, {prompts[0]: ["x"]}, right, [join])
+    assert not blame.shares
+    assert "ask" in blame.untried["a0"] and "known" in blame.untried["b0"]
+    assert set(estimate_blame(out, prompts, {said[0]: ["x"]}, right).untried) == {"a0", "b0"}
+
+
+def test_a_counterfactual_that_fails_is_no_gain() -> None:
+    x = node(4, name="x", trainable=True)
+    blame = estimate_blame(8 / x, [x], {x: [0]}, lambda value: value)
+    assert blame.shares == {"x0": 0.0} and str(blame) == ""
+
+
+def test_prompt_and_result_show_the_shares_until_feedback_is_forgotten() -> None:
+    prompts, said, out = world()
+    llm = ScriptedLLM(['{"suggestion": {"b0": "new"}}'] * 2)
+    optimizer = OptoPrime(prompts, llm=llm)
+    optimizer.backward(out, "wrong", retain_graph=True)
+    blame = optimizer.blame(out, {said[1]: ["good"]}, right, [join])
+    update = optimizer.step(bypassing=True)
+    text = llm.calls[0]["messages"][1]["content"]
+    assert "# Likely at fault\nb0 (100%)\n" in text and '{"b0":' in text.replace(" ", "")
+    assert update.blame is blame and blame.shares == {"b0": 1.0}
+    assert copy.deepcopy(optimizer).blamed.shares == blame.shares
+    optimizer.zero_feedback()
+    optimizer.backward(out, "wrong", retain_graph=True)
+    assert not optimizer.step().blame.shares
+    assert "at fault" not in llm.calls[1]["messages"][1]["content"]

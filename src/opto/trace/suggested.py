@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import logging
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -12,9 +11,6 @@ from opto.execution import UNTOLD, Executor, Job, Outcome, Scope, Shape
 from opto.trace.code import Environment
 
 __all__ = ["suggested_function"]
-
-_log = logging.getLogger(__name__)
-_MISSING = object()
 
 
 class _Names(Mapping[str, Any]):
@@ -72,11 +68,7 @@ def suggested_function(text: str, environment: Environment, executor: Executor) 
             sys.stderr.write(outcome.stderr)
         if outcome.changed and not told.issuperset(outcome.changed):
             told.update(outcome.changed)
-            _log.warning(
-                "%s wrote to %s: it got copies, so that the originals are as they were. Let it return what is new.",
-                environment.name,
-                ", ".join(outcome.changed),
-            )
+            _warn(environment.name, outcome.changed)
         if outcome.error is not None:
             raise outcome.error
         return outcome.value
@@ -91,6 +83,16 @@ def suggested_function(text: str, environment: Environment, executor: Executor) 
     function.__name__ = function.__qualname__ = environment.name
     function.__doc__, function.__signature__ = shape.doc, signature
     return function  # type: ignore[no-any-return]
+
+
+def _warn(name: str, changed: tuple[str, ...]) -> None:
+    import logging  # here: importing the tape stays cheap
+
+    logging.getLogger(__name__).warning(
+        "%s wrote to %s: it got copies, so that the originals are as they were. Let it return what is new.",
+        name,
+        ", ".join(changed),
+    )
 
 
 def _signature(shape: Shape) -> tuple[inspect.Signature, tuple[str, ...]]:

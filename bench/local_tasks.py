@@ -10,6 +10,7 @@ All three optimizers go through the same loop and gate, with the same examples, 
 from __future__ import annotations
 
 import argparse
+import copy
 import json
 import random
 import sys
@@ -258,7 +259,7 @@ def share(job: Job) -> float:
     with stop_tracing():
         for example in job.unseen:
             try:
-                right += job.judge(example, job.agent(example).data).score >= 1
+                right += job.judge(example, job.agent(copy.deepcopy(example)).data).score >= 1
             except ExecutionError:
                 continue
     return right / len(job.unseen)
@@ -310,13 +311,16 @@ def main() -> None:
     parser.add_argument("--seeds", default="0-4", help="as 0-4 or 0,3")
     parser.add_argument("--optimizers", default="OptoPrime,OptoPrimeV1,OptoPrimeV2")
     parser.add_argument("--steps", type=int, default=60)
+    parser.add_argument("--candidates", type=int, default=4, help="drawn for each step; of a text twice as many")
     parser.add_argument("--seconds", type=float, default=400, help="for each run")
     parser.add_argument("--out", type=Path, default=Path("local_tasks.jsonl"))
     parser.add_argument("--llm", metavar="URL", help="an OpenAI-compatible server instead of the local model")
     parser.add_argument("--model", metavar="NAME")
     options = parser.parse_args()
     llm: LLM = OpenAICompatible(options.llm, options.model) if options.llm else LocalLLM()
-    plan = Plan(steps=options.steps, seconds=options.seconds)
+    plan = Plan(
+        steps=options.steps, candidates=options.candidates, texts=2 * options.candidates, seconds=options.seconds
+    )
     lines = options.out.read_text(encoding="utf-8").splitlines() if options.out.exists() else []
     records = [json.loads(line) for line in lines]
     known = {(r["task"], r["optimizer"], r["seed"]) for r in records}

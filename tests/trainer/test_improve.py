@@ -256,6 +256,20 @@ def test_a_run_that_waits_too_long_for_a_server_says_so_itself() -> None:
         server.shutdown()
 
 
+def test_code_that_eats_its_input_spoils_no_example() -> None:
+    @bundle(trainable=True)
+    def smallest(numbers: list[int]) -> int:
+        """The smallest"""
+        numbers.sort()
+        return numbers.pop()
+
+    example, lock = [3, 1, 2], threading.Lock()  # a lock cannot be copied
+    judge = lambda numbers, value: Judgement(float(value == min(numbers)), "no")  # noqa: E731
+    assert roll_out(smallest, example, judge).score == 0
+    assert example == [3, 1, 2]
+    assert roll_out(lambda held: node(held is lock), lock, lambda _, same: Judgement(float(same), "")).score == 1
+
+
 def test_runs_that_never_end_are_ended() -> None:
     @bundle()
     def forever(n: int) -> int:

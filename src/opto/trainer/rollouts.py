@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -67,11 +68,12 @@ def roll_out(
 ) -> Rollout:
     """Run and judge; an agent that raises in traced code gets score 0 and its error as feedback.
 
+    The agent gets a copy of the example (where it can be copied), so that no code, good or bad, spoils it for others.
     With `seconds` a run that takes longer counts as raising (in the main thread of POSIX systems).
     """
     try:
         with deadline(seconds):
-            output = agent(example)
+            output = agent(_copied(example))
     except ExecutionError as error:
         node = error.exception_node
         feedback = str(node.data).split("\n\n", 1)[0][:_LONGEST]
@@ -80,6 +82,14 @@ def roll_out(
         raise OptimizerError(f"The agent returned a {type(output).__name__}, not a node: feedback has nowhere to go.")
     judgement = Judgement(*judge(example, output.data))
     return Rollout(example, output, float(judgement.score), judgement.feedback, usages(output, parameters))
+
+
+def _copied(example: Any) -> Any:
+    """A deep copy; the example itself if it cannot be copied."""
+    try:
+        return copy.deepcopy(example)
+    except (TypeError, ValueError, AttributeError, copy.Error, RecursionError):
+        return example
 
 
 def usages(output: Node[Any], parameters: Iterable[ParameterNode[Any]]) -> dict[str, tuple[Usage, ...]]:

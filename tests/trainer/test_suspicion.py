@@ -93,3 +93,8 @@ def test_closeness_counts_the_words_that_outputs_share_with_feedback() -> None:
     near, far = (Rollout(0, node(text), 0, "expected Hello Sam", {}) for text in ("Hello, Sam Hill", "Hola"))
     assert closeness([near], 1) > closeness([near, far], 1) > closeness([far], 1) == 0
     assert closeness([], 1) == 1
+
+
+def test_closeness_tells_the_right_order_from_a_wrong_one() -> None:
+    near, far = (Rollout(0, node(value), 0, "expected [1, 9, 2, 8]", {}) for value in ([1, 9, 8, 2], [8, 1, 2, 9]))
+    assert closeness([near], 1) > closeness([far], 1) > 0

@@ -20,8 +20,10 @@ __all__ = [
     "GLOBALS",
     "SOURCES",
     "Absent",
+    "Bare",
     "HostObject",
     "absent",
+    "bare",
     "class_of",
     "fill_function",
     "globals_of",
@@ -111,6 +113,29 @@ class Absent:
 def absent(why: str) -> Absent:
     """An object that did not come."""
     return Absent(why)
+
+
+class Bare:
+    """Stands for an object of one of the program's classes, which did not come: its attributes, without its methods."""
+
+    def __init__(self, why: str) -> None:
+        self.__dict__[_WHY] = why
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__") and name.endswith("__"):
+            raise AttributeError(name)
+        raise SandboxValueError(f"It has no attribute {name!r} here. {self.__dict__[_WHY]}")
+
+    def __repr__(self) -> str:
+        return "<an object without its class>"
+
+
+_WHY = "(why)"
+
+
+def bare(why: str) -> Bare:
+    """An object whose class did not come; its attributes are filled in afterwards."""
+    return Bare(why)
 
 
 _CHANNEL: list[Callable[[int, str, tuple[Any, ...], dict[str, Any]], Any]] = []

@@ -28,7 +28,7 @@ from opto.sandbox.conversation import exchange
 from opto.sandbox.layers import LAYERS
 from opto.sandbox.pool import End, Pool, Worker
 from opto.sandbox.surroundings import Surroundings
-from opto.sandbox.travel import needs_no_pickle
+from opto.sandbox.travel import can_travel, needs_no_pickle
 from opto.sandbox.wire import MessageTooLongError
 
 __all__ = ["ProcessExecutor"]
@@ -164,7 +164,7 @@ class ProcessExecutor:
                 around.visit(value)
         definition = None
         if not worker.defined:
-            owner = None if scope.owner is None else traveller.number_of(scope.owner)
+            owner = traveller.number_of(scope.owner) if scope.owner is not None and can_travel(scope.owner) else None
             definition = (job.text, job.name, scope.module, scope.flags, owner)
         payload = b"" if job.describe else traveller.dumps((job.args, dict(job.kwargs), watch))
         if len(payload) > limits.value_bytes:

@@ -34,7 +34,7 @@ try:
 except ImportError:  # only classes of the program need it
     _cloudpickle = None
 
-__all__ = ["Traveller", "by_reference", "is_installed", "needs_no_pickle"]
+__all__ = ["Traveller", "by_reference", "can_travel", "is_installed", "needs_no_pickle"]
 
 _PROTOCOL = 4
 _ATOMS = (int, float, str, bool, type(None), bytes, complex, range, type(Ellipsis), type(NotImplemented))
@@ -76,6 +76,11 @@ def by_reference(thing: Any) -> bool:
     for part in name.split("."):
         at = getattr(at, part, None)
     return at is thing
+
+
+def can_travel(cls: type) -> bool:
+    """Can a class reach a worker? Those of the program need `cloudpickle`."""
+    return _cloudpickle is not None or _of_installation(cls)
 
 
 def _of_installation(cls: type) -> bool:
@@ -155,11 +160,8 @@ class _Writer(_Base):  # type: ignore[misc]
             self._traveller.note(cls)
         if _of_installation(cls):
             return NotImplemented if _cloudpickle is None else super().reducer_override(cls)
-        if _cloudpickle is None:
-            raise SandboxValueError(
-                f"Objects of your class {cls.__qualname__} travel into the sandbox with the package 'cloudpickle', "
-                "which is not installed: run  pip install 'opto-trace[sandbox]'"
-            )
+        if not can_travel(cls):
+            raise SandboxValueError(_without_cloudpickle(cls))
         if self._inline:
             return _cloudpickle._dynamic_class_reduce(cls)
         return arrivals.class_of, (self._traveller.number_of(cls),)
@@ -168,11 +170,13 @@ class _Writer(_Base):  # type: ignore[misc]
         for base in kind.__mro__:
             if base in TRAVELS:
                 write = TRAVELS[base]
-                return self._absence(kind) if write is None else write(obj)
+                return self._absence(kind) if write is None else self._with_class(write(obj), kind)
         if kind in _HARMLESS:
             return NotImplemented
         if not self._strict and by_reference(kind) and not self._whole(obj):
             return self._absence(kind)
+        if not can_travel(kind):
+            return self._with_class((None, (), _attributes(obj)), kind)
         table: Mapping[type, Any] = getattr(self, "dispatch_table", copyreg.dispatch_table)
         reduce = table.get(kind)
         try:
@@ -180,6 +184,12 @@ class _Writer(_Base):  # type: ignore[misc]
         except Exception:  # noqa: BLE001 - locks, files, connections: each refuses in its own way
             return self._absence(kind)
         return NotImplemented if isinstance(reduced, str) else reduced
+
+    def _with_class(self, reduced: tuple[Any, ...], kind: type) -> tuple[Any, ...]:
+        """The same, or where the class cannot travel the bare attributes."""
+        if can_travel(kind):
+            return reduced
+        return arrivals.bare, (_without_cloudpickle(kind),), reduced[2] if len(reduced) > 2 else {}
 
     def _whole(self, obj: Any) -> bool:
         """Can an object of an installed class travel whole? A client without its lock still has its key."""
@@ -199,6 +209,21 @@ class _Writer(_Base):  # type: ignore[misc]
         if self._strict:
             raise SandboxValueError(why)
         return arrivals.absent, (why,)
+
+
+def _without_cloudpickle(cls: type) -> str:
+    return (
+        f"Your class {cls.__qualname__} travels into the sandbox with the package 'cloudpickle', which is not "
+        "installed: run  pip install 'opto-trace[sandbox]'"
+    )
+
+
+def _attributes(obj: Any) -> dict[str, Any]:
+    """What an object holds, in its dictionary and in slots."""
+    slots = [getattr(cls, "__slots__", ()) for cls in type(obj).__mro__]
+    names = [name for group in slots for name in ([group] if isinstance(group, str) else group)]
+    held = {name: getattr(obj, name) for name in names if not name.startswith("__") and hasattr(obj, name)}
+    return {**held, **getattr(obj, "__dict__", {})}
 
 
 def _module(module: ModuleType) -> Any:

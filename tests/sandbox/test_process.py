@@ -277,3 +277,17 @@ def test_without_a_layer_the_others_still_hold() -> None:
         assert executor.layers()["seccomp"] == "switched off"
         outcome = executor.run(Job("def f():\n    return open('/etc/passwd').read()", "f"))
         assert isinstance(outcome.error, OSError | SandboxError)
+
+
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_fork_of_the_program_has_workers_of_its_own(executor: ProcessExecutor) -> None:
+    job = Job("def f(x):\n    return x + 1", "f", (1,))
+    assert executor.run(job).result() == 2
+    child = os.fork()
+    if child == 0:
+        right = executor.run(job).value == 2
+        executor.close()
+        os._exit(7 if right else 1)
+    _, status = os.waitpid(child, 0)
+    assert os.waitstatus_to_exitcode(status) == 7
+    assert executor.run(job).result() == 2

@@ -93,8 +93,6 @@ class Pool:
 
     def lease(self, key: Any, job: Job) -> Worker:
         """A worker for this text, one that knows it already if there is one."""
-        if os.getpid() != self._pid:
-            self._forget()
         old: Worker | None = None
         with self._change:
             while True:
@@ -185,6 +183,8 @@ class Pool:
 
     def start(self) -> None:
         """Starts the first process unless it runs."""
+        if os.getpid() != self._pid:
+            self._forget()
         with self._control:
             self._started()
 
@@ -219,7 +219,9 @@ class Pool:
         return ours
 
     def close(self) -> None:
-        """Ends all workers."""
+        """Ends all workers; in a fork of the program, which has none, nothing."""
+        if os.getpid() != self._pid:
+            return self._forget()
         with self._control, self._change:
             for worker in [*self._idle, *(w for w in self._living.values() if w is not None)]:
                 worker.connection.close()

@@ -1,6 +1,6 @@
 """How much of the corpus of hostile functions each executor contains, and which layer alone stops which.
 
-Run: python bench/sandbox_corpus.py [--only THEME] [--layers]. Every executor is tried in a process of its own, which
+Run: python bench/sandbox_corpus.py [--only THEME] [--layers] [--why]. Every executor is tried in a process of its own, which
 is replaced when an entry kills or hangs it, as nothing holds the entries where a layer is off. For each layer
 switched off in turn, the table names the entries that were contained before and are not any more: what this layer
 alone stops. `inprocess` and `unsafe` run in the program by design: their figures are what that choice costs.
@@ -27,12 +27,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests" / "sandb
 
 from canary import MARK, Canary, children, sweep, watch_process
 from hostile import Hostile, load_corpus
-from trial import attempt, honest_answer
+from trial import HONEST, MODEST, attempt, honest_answer
 
 from opto.execution import executor_named
 
 PATIENCE_SECONDS = 12.0
-LANES = 2
 CEILING_BYTES = 3 << 30
 
 
@@ -50,9 +49,12 @@ def serve_trials(name: str, without: list[str]) -> None:
     with ExitStack() as stack:
         canary = stack.enter_context(Canary())
         executor: Any = stack.enter_context(_executor(name, without))
-        honest = honest_answer(executor)
+        text = MODEST if name == "inprocess" else HONEST
+        honest = honest_answer(executor, text)
+        if not isinstance(honest, tuple):
+            raise SystemExit(f"{name} does not run honest code: {honest}")
         for line in sys.stdin:
-            verdict = attempt(executor, corpus[line.strip()], canary, honest)
+            verdict = attempt(executor, corpus[line.strip()], canary, honest, text)
             print(json.dumps([verdict.kind, verdict.complaints, verdict.note]), file=answers, flush=True)
             if not verdict.contained:
                 break  # what was changed here would be held against the next one
@@ -63,7 +65,7 @@ def _executor(name: str, without: list[str]) -> Any:
         return nullcontext(executor_named(name))
     from opto.sandbox.process import ProcessExecutor
 
-    return ProcessExecutor(workers=1, without=without)
+    return ProcessExecutor(workers=2, without=without)
 
 
 # --- the process that watches ---------------------------------------------------------------------
@@ -128,7 +130,9 @@ class Host:
         sweep(process.pid)
 
 
-def campaign(entries: list[Hostile], name: str, without: tuple[str, ...] = ()) -> dict[str, list[str]]:
+def campaign(
+    entries: list[Hostile], name: str, without: tuple[str, ...] = (), *, lanes: int = 2
+) -> dict[str, list[str]]:
     """The complaints about every entry."""
     waiting = iter(list(entries))
 
@@ -139,9 +143,9 @@ def campaign(entries: list[Hostile], name: str, without: tuple[str, ...] = ()) -
         host.close()
         return found
 
-    with ThreadPoolExecutor(LANES) as pool:
-        lanes = [pool.submit(lane) for _ in range(LANES)]
-        found = {name: complaints for one in lanes for name, complaints in one.result().items()}
+    with ThreadPoolExecutor(lanes) as pool:
+        running = [pool.submit(lane) for _ in range(lanes)]
+        found = {name: complaints for one in running for name, complaints in one.result().items()}
     for orphan in children():
         os.kill(orphan, signal.SIGKILL)
     return found
@@ -161,6 +165,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", action="append", help="a theme or a name; may be repeated")
     parser.add_argument("--executors", default="process,inprocess,unsafe")
+    parser.add_argument("--lanes", type=int, default=2, help="how many processes are attacked at once")
     parser.add_argument("--layers", action="store_true", help="also switch each layer off in turn")
     parser.add_argument("--why", action="store_true", help="say what spoke against each entry")
     parser.add_argument("--serve", help=argparse.SUPPRESS)
@@ -173,23 +178,23 @@ def main() -> None:
     entries = [e for e in load_corpus() if not chosen.only or e.theme in chosen.only or e.name in chosen.only]
     full: dict[str, list[str]] = {}
     for name in chosen.executors.split(","):
-        found = campaign(entries, name)
+        found = campaign(entries, name, lanes=chosen.lanes)
         full = found if name == "process" else full
         show(name, entries, found)
         if chosen.why:
             print(*(f"    - {k}: {'; '.join(v)}" for k, v in found.items() if v), sep="\n")
     if chosen.layers:
-        show_layers(entries, full)
+        show_layers(entries, full, chosen.lanes)
 
 
-def show_layers(entries: list[Hostile], full: dict[str, list[str]]) -> None:
+def show_layers(entries: list[Hostile], full: dict[str, list[str]], lanes: int) -> None:
     """Each layer off in turn: what it alone stops."""
     from opto.sandbox.layers import LAYERS
 
     held = [entry for entry in entries if not full[entry.name]]
     print(f"\nEach layer switched off in turn, on the {len(held)} entries that all together contain:")
     for layer in LAYERS:
-        found = campaign(held, "process", (layer,))
+        found = campaign(held, "process", (layer,), lanes=lanes)
         loose = [f"{name} ({complaints[0]})" for name, complaints in found.items() if complaints]
         print(f"without {layer:10} {len(held) - len(loose)} / {len(held)}; it alone stops {len(loose)}")
         print(*(f"    - {name}" for name in loose), sep="\n")

@@ -69,6 +69,16 @@ def caught(act):
 '''
 
 
+MODEST = """
+def honest(n):
+    import json, math
+
+    print("said", n)
+    return [json.dumps({"a": [1, None]}), math.pi, len("abc"), isinstance(n, int), sorted([2, 1]), 70 + n, "ab" + "c"]
+"""
+"""For executors that refuse to import most of what `HONEST` looks at."""
+
+
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """How a hostile call ended and what speaks against its having been contained, if anything does."""
@@ -94,16 +104,16 @@ def limits_for(entry: Hostile) -> Limits:
     return SHORT if entry.kinds == {"timeout"} else LIMITS
 
 
-def honest_answer(executor: Executor) -> Any:
+def honest_answer(executor: Executor, text: str = HONEST) -> Any:
     """What the honest function says, its words included; an error if it fails."""
-    outcome = executor.run(Job(HONEST, "honest", (7,)), PATIENT)
+    outcome = executor.run(Job(text, "honest", (7,)), PATIENT)
     if outcome.error is not None:
         return "".join(traceback.format_exception_only(outcome.error))[-2000:]
     return outcome.value, outcome.stdout, outcome.stderr
 
 
-def attempt(executor: Executor, entry: Hostile, canary: Canary, honest: Any) -> Verdict:
-    """Runs one entry; `honest` is what the honest function answered in an executor that nobody had attacked."""
+def attempt(executor: Executor, entry: Hostile, canary: Canary, honest: Any, text: str = HONEST) -> Verdict:
+    """Runs one entry; `honest` is what the honest `text` answered in an executor that nobody had attacked."""
     before, target, limits = state_of_process(), canary.target(), limits_for(entry)
     began = time.monotonic()
     try:
@@ -120,7 +130,7 @@ def attempt(executor: Executor, entry: Hostile, canary: Canary, honest: Any) -> 
         complaints.append("changed its arguments in the host")
     note = _note(outcome)
     del outcome  # what acts when it is let go does so now
-    after = honest_answer(executor)
+    after = honest_answer(executor, text)
     if after != honest:
         complaints.append(f"the next honest call: {_first_difference(after, honest)}")
     complaints += canary.songs()

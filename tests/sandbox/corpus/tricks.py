@@ -332,3 +332,48 @@ def text_with_two_faces(target):
 __class__ = __define__ = __trace_code_text__ = "mine"
 __builtins__ = {"open": open, "__import__": __import__}
 __name__ = "__main__"
+
+
+#: os_in_a_library -> error | quiet
+#: Finds the operating system among what a harmless module imported for itself.
+def os_in_a_library(target):
+    import random
+
+    return random._os.listdir(target["home"]) and "escaped: listed"
+
+
+#: open_in_a_library -> error | quiet
+#: Opens a file with the function of a module that only converts texts.
+def open_in_a_library(target):
+    import json
+
+    return json.codecs.open(target["secret"]).read()
+
+
+#: evaluate_annotation -> error | quiet
+#: Lets the typing library evaluate a text in an annotation.
+def evaluate_annotation(target):
+    import typing
+
+    def typed(x):
+        pass
+
+    typed.__annotations__["x"] = f"open({target['secret']!r}).read()"
+    return typing.get_type_hints(typed)
+
+
+#: walk_by_string_formatter -> error | quiet
+#: Lets a formatter of the standard library look attributes up, and keeps what it finds.
+def walk_by_string_formatter(target):
+    import string
+
+    found, _ = string.Formatter().get_field("0.__init__.__globals__", (string.Formatter(),), {})
+    return found["__builtins__"]["open"](target["secret"]).read()
+
+
+#: read_secret_by_numpy -> error
+#: Reads the secret as an array of bytes.
+def read_secret_by_numpy(target):
+    import numpy
+
+    return numpy.fromfile(target["secret"], dtype="u1").tobytes().decode()

@@ -1,7 +1,7 @@
 """How much of the corpus of hostile functions each executor contains, and which layer alone stops which.
 
-Run: python bench/sandbox_corpus.py [--only THEME] [--layers] [--why]. Every executor is tried in a process of its own, which
-is replaced when an entry kills or hangs it, as nothing holds the entries where a layer is off. For each layer
+Run: python bench/sandbox_corpus.py [--only THEME] [--layers] [--why]. Every executor is tried in a process of its own,
+which is replaced when an entry kills or hangs it, as nothing holds the entries where a layer is off. For each layer
 switched off in turn, the table names the entries that were contained before and are not any more: what this layer
 alone stops. `inprocess` and `unsafe` run in the program by design: their figures are what that choice costs.
 """

@@ -19,14 +19,8 @@ LANES = 4
 
 KNOWN: dict[str, str] = {
     "anonymous_files": "anonymous files are not counted as memory",
-    "big_bytearray": "the error is a MemoryError by name only",
-    "big_string": "the error is a MemoryError by name only",
     "exception_group": "an exception of a group's class cannot be made",
-    "grow_list": "the error is a MemoryError by name only",
-    "leave_in_arguments": "a changed list in the arguments is not compared",
-    "materialize_product": "the error is a MemoryError by name only",
     "nested_text": "the program's own compiler gives up on it",
-    "padded_format": "the error is a MemoryError by name only",
     "thread_bomb_on_small_stacks": "the kernel does not count threads where the program is root",
 }
 """Not contained yet, and why."""

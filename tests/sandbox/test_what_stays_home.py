@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import functools
 import os
+import shutil
+import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +15,7 @@ from typing import Any
 
 import pytest
 
+import opto
 from opto.execution import Job, Scope
 from opto.llm import OpenAICompatible
 from opto.sandbox.process import ProcessExecutor
@@ -92,3 +96,14 @@ def look():
     assert str(Path.cwd()) != directory
     assert files == []
     assert all(set(found) <= {"ld.so.cache"} for found in seen.values()), seen
+
+
+@pytest.mark.xfail(reason="the worker's own /tmp stands where the installation should be shown")
+def test_layers_hold_for_an_installation_below_tmp() -> None:
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        shutil.copytree(Path(opto.__file__).parent, f"{folder}/opto", ignore=shutil.ignore_patterns("__pycache__"))
+        program = "from opto.sandbox.process import ProcessExecutor as P; print(P().layers()['files'])"
+        command = [sys.executable, "-c", program]
+        done = subprocess.run(command, env={"PYTHONPATH": folder}, capture_output=True, text=True, check=True)
+    with ProcessExecutor(workers=1) as executor:
+        assert done.stdout.strip() == str(executor.layers()["files"])

@@ -1,9 +1,9 @@
 """How much of the corpus of hostile functions each executor contains, and which layer alone stops which.
 
-Run: python bench/sandbox_corpus.py [--only THEME] [--layers] [--why]. Every executor is tried in a process of its own,
-which is replaced when an entry kills or hangs it, as nothing holds the entries where a layer is off. For each layer
-switched off in turn, the table names the entries that were contained before and are not any more: what this layer
-alone stops. `inprocess` and `unsafe` run in the program by design: their figures are what that choice costs.
+Run: python bench/sandbox_corpus.py [--only THEME] [--layers] [--alone] [--why]. Each executor is tried in a process of
+its own, which is replaced when an entry kills or hangs it. For each layer switched off in turn, the table names the
+entries that were contained before and are not any more: what this layer alone stops. `--alone` shows the reverse, a
+worker with one layer only. `inprocess` and `unsafe` run in the program by design: that is what their figures say.
 """
 
 from __future__ import annotations
@@ -167,6 +167,7 @@ def main() -> None:
     parser.add_argument("--executors", default="process,inprocess,unsafe")
     parser.add_argument("--lanes", type=int, default=2, help="how many processes are attacked at once")
     parser.add_argument("--layers", action="store_true", help="also switch each layer off in turn")
+    parser.add_argument("--alone", action="store_true", help="also try with no layer, and with each layer alone")
     parser.add_argument("--why", action="store_true", help="say what spoke against each entry")
     parser.add_argument("--serve", help=argparse.SUPPRESS)
     parser.add_argument("--without", default="", help=argparse.SUPPRESS)
@@ -183,8 +184,20 @@ def main() -> None:
         show(name, entries, found)
         if chosen.why:
             print(*(f"    - {k}: {'; '.join(v)}" for k, v in found.items() if v), sep="\n")
+    if chosen.alone:
+        show_alone(entries, chosen.lanes)
     if chosen.layers:
         show_layers(entries, full, chosen.lanes)
+
+
+def show_alone(entries: list[Hostile], lanes: int) -> None:
+    """What the worker process contains without any layer, and with each as its only one."""
+    from opto.sandbox.layers import LAYERS
+
+    print(f"\nOf {len(entries)} entries, a worker process with one layer only contains:")
+    for layer in ("", *LAYERS):
+        found = campaign(entries, "process", tuple(other for other in LAYERS if other != layer), lanes=lanes)
+        print(f"{layer or 'none':10} {sum(not complaints for complaints in found.values()):3}")
 
 
 def show_layers(entries: list[Hostile], full: dict[str, list[str]], lanes: int) -> None:

@@ -162,7 +162,7 @@ def recursion_on_small_stack(target):
     return "survived"
 
 
-#: free_deep_tuple -> error | crash | memory | quiet
+#: free_deep_tuple -> error | crash | memory | quiet | timeout
 #: Frees a chain of ten million links, one inside the other.
 def free_deep_tuple(target):
     chain = None

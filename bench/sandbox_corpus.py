@@ -49,10 +49,10 @@ def serve_trials(name: str, without: list[str]) -> None:
     with ExitStack() as stack:
         canary = stack.enter_context(Canary())
         executor: Any = stack.enter_context(_executor(name, without))
-        text = MODEST if name == "inprocess" else HONEST
+        text = next((t for t in (HONEST, MODEST) if isinstance(honest_answer(executor, t), tuple)), None)
+        if text is None:
+            raise SystemExit(f"{name} does not run honest code: {honest_answer(executor, MODEST)}")
         honest = honest_answer(executor, text)
-        if not isinstance(honest, tuple):
-            raise SystemExit(f"{name} does not run honest code: {honest}")
         for line in sys.stdin:
             verdict = attempt(executor, corpus[line.strip()], canary, honest, text)
             print(json.dumps([verdict.kind, verdict.complaints, verdict.note]), file=answers, flush=True)

@@ -88,11 +88,11 @@ class Host:
             if not select.select([process.stdout], [], [], PATIENCE_SECONDS)[0]:
                 return self._lost("the program hangs")
             line = process.stdout.readline()
+            complaints: list[str] = json.loads(line)[1] if line else ["the program died"]
         except OSError:
             return self._lost("the program died")
-        if not line:
-            return self._lost("the program died")
-        complaints: list[str] = json.loads(line)[1]
+        except (ValueError, TypeError, LookupError):
+            return self._lost("the program's own descriptors were written to")
         if complaints:
             self.close()
         return complaints
@@ -105,6 +105,7 @@ class Host:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
                 text=True,
+                errors="replace",
                 start_new_session=True,
             )
         return self._process

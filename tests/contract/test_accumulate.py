@@ -1,4 +1,4 @@
-"""Issue 2, beyond the contract: feedback accumulates over several outputs, as gradients do."""
+"""Beyond the contract: feedback accumulates over several outputs, as gradients do."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Issue 2, beyond the contract: threads, tasks and nested switches never lose, mix or leak a trace."""
+"""Beyond the contract: threads, tasks and nested switches never lose, mix or leak a trace."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Contract section 17: one regression test an item, as far as sections 1 to 13 and issue 2 go.
+"""Contract section 17: one regression test an item, as far as sections 1 to 13 go.
 
 Items with a longer test elsewhere keep a short one here, so that this file can be read against the list.
 """

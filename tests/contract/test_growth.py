@@ -1,4 +1,4 @@
-"""Issue 2: nothing grows, nothing recurses, and gradients are exact (experiments A6)."""
+"""Nothing grows, nothing recurses, and gradients are exact (experiments A6)."""
 
 # ruff: noqa: RUF005  (concatenation of nodes is what is tested)
 from __future__ import annotations

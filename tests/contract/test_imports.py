@@ -1,4 +1,4 @@
-"""Contract section 1: the import map, as far as issue 2 builds it."""
+"""Contract section 1: the import map."""
 
 from __future__ import annotations
 

@@ -251,7 +251,7 @@ def test_maps_with_parameters_as_keys_load(tmp_path: Any) -> None:  # 8.1
     assert (key.data, value.data) == ("key 1", 1)
 
 
-def test_loading_runs_no_foreign_code(tmp_path: Any) -> None:  # issue 2
+def test_loading_runs_no_foreign_code(tmp_path: Any) -> None:
     marker = tmp_path / "ran"
 
     class Evil:

@@ -413,7 +413,7 @@ def test_conversions_are_type_errors(convert: Any) -> None:  # 3.3
 
 
 @pytest.mark.parametrize("convert", [int, float, math.sqrt, range])
-def test_the_type_error_says_what_to_write(convert: Any) -> None:  # issue 2
+def test_the_type_error_says_what_to_write(convert: Any) -> None:
     with pytest.raises(TypeError, match=r"data|bundle"):
         convert(node(2))
 
@@ -429,7 +429,7 @@ def test_f_strings_print_the_node() -> None:  # 3.3
 
 
 @pytest.mark.parametrize("name", ["sqrt", "exp", "negative"])
-def test_numpy_functions_are_right_or_refused(name: str) -> None:  # issue 2
+def test_numpy_functions_are_right_or_refused(name: str) -> None:
     np = pytest.importorskip("numpy")
     fun = getattr(np, name)
     n = node(4.0, name="n", trainable=True)
@@ -440,7 +440,7 @@ def test_numpy_functions_are_right_or_refused(name: str) -> None:  # issue 2
     assert isinstance(out, Node) and out.data == fun(4.0) and out.parameter_dependencies == {n}
 
 
-def test_numpy_on_the_left_is_right_or_refused() -> None:  # issue 2
+def test_numpy_on_the_left_is_right_or_refused() -> None:
     np = pytest.importorskip("numpy")
     n = node(np.array([1.0, 2.0]), trainable=True)
     for make in (lambda: np.array([1.0, 1.0]) + n, lambda: np.float64(2.0) * n, lambda: np.add(n, 1.0)):

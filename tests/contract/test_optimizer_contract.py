@@ -1,4 +1,4 @@
-"""Contract section 10: the base of all optimizers, and what the three of issue 2 have in common."""
+"""Contract section 10: the base of all optimizers, and what the first three have in common."""
 
 from __future__ import annotations
 
@@ -336,7 +336,7 @@ def test_two_optimizers(kind: Any, scripted: Any) -> None:  # 20.3
 
 
 @pytest.mark.parametrize("shape", ["json", "fenced", "xml", "prose"])
-def test_replies_in_any_known_shape(kind: Any, shape: str, scripted: Any) -> None:  # issue 2
+def test_replies_in_any_known_shape(kind: Any, shape: str, scripted: Any) -> None:
     import json
 
     body = json.dumps(v1_reply(x0=5))

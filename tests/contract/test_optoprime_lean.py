@@ -1,4 +1,4 @@
-"""Issue 2: what `OptoPrime` adds to the classic one: lean prompts, checked replies, steps that explain themselves."""
+"""What `OptoPrime` adds to the classic one: lean prompts, checked replies, steps that explain themselves."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Contract section 11: the classic OptoPrime, which issue 2 calls OptoPrimeV1."""
+"""Contract section 11: the classic OptoPrime, `OptoPrimeV1` here."""
 
 from __future__ import annotations
 

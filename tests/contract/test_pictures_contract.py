@@ -1,4 +1,4 @@
-"""Contract section 7.5 and the pictures of issue 2 that need no program."""
+"""Contract section 7.5 and the pictures that need no program."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def test_awkward_texts() -> None:
     assert "x0" in picture.source
 
 
-def test_notebook_pictures_need_nothing() -> None:  # issue 2
+def test_notebook_pictures_need_nothing() -> None:
     x, y = program()
     y.backward("fb")
     graph = sum_feedback([x])

@@ -283,21 +283,27 @@ def table(records: Iterable[dict[str, Any]]) -> str:
     groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for record in records:
         groups.setdefault((record["task"], record["optimizer"]), []).append(record)
-    lines = [
-        f"{'task':14} {'optimizer':12} {'solved':>7} {'before':>7} {'after':>7} {'tokens/question':>16} {'s/run':>6}"
-    ]
+    heads = ("solved", "before", "after", "usable", "tokens/question", "tokens/step", "s/run")
+    lines = [f"{'task':14} {'optimizer':12} " + " ".join(f"{head:>{max(7, len(head))}}" for head in heads)]
     for (task, optimizer), group in sorted(groups.items()):
-        tokens = [r["prompt_tokens_a_question"] for r in group if r["prompt_tokens_a_question"]]
-        lines.append(
-            f"{task:14} {optimizer:12} {sum(r['solved'] for r in group):>3} / {len(group)}"
-            f" {_mean(group, 'unseen_before'):>7.0%} {_mean(group, 'unseen_after'):>7.0%}"
-            f" {round(sum(tokens) / len(tokens)) if tokens else 0:>16} {_mean(group, 'seconds'):>6.0f}"
+        drawn = sum(r["candidates"] for r in group)
+        cells = (
+            f"{sum(r['solved'] for r in group)} / {len(group)}",
+            f"{_mean(group, 'unseen_before'):.0%}",
+            f"{_mean(group, 'unseen_after'):.0%}",
+            f"{sum(r['usable'] for r in group) / drawn:.0%}" if drawn else "",
+            f"{_mean(group, 'prompt_tokens_a_question'):.0f}",
+            f"{_mean(group, 'prompt_tokens_a_step'):.0f}",
+            f"{_mean(group, 'seconds'):.0f}",
         )
+        row = " ".join(f"{cell:>{max(7, len(head))}}" for head, cell in zip(heads, cells, strict=True))
+        lines.append(f"{task:14} {optimizer:12} {row}")
     return "\n".join(lines)
 
 
 def _mean(group: Sequence[dict[str, Any]], key: str) -> float:
-    return float(sum(r[key] for r in group)) / len(group)
+    values = [r[key] for r in group if r[key] is not None]
+    return float(sum(values)) / max(1, len(values))
 
 
 def _seeds(text: str) -> list[int]:

@@ -88,9 +88,6 @@ FORGED: dict[str, Any] = {
 }
 
 
-KNOWN = {"error of the program": "the call fails in the program, and its worker is lost"}
-
-
 @pytest.fixture(scope="module")
 def executor() -> Iterator[ProcessExecutor]:
     with ProcessExecutor(LIMITS, workers=1) as executor:
@@ -117,8 +114,6 @@ def check(executor: ProcessExecutor, text: str, times: int = 1, size: int | None
 
 @pytest.mark.parametrize("name", FORGED)
 def test_forged_reply(name: str, executor: ProcessExecutor) -> None:
-    if name in KNOWN:
-        pytest.xfail(KNOWN[name])
     check(executor, json.dumps(FORGED[name]))
 
 
@@ -142,7 +137,6 @@ def test_endless_calls(executor: ProcessExecutor) -> None:
     check(executor, '{"ask": [0, "", [], {}]}', times=20_000)
 
 
-@pytest.mark.xfail(reason="only an honest worker cuts them")
 def test_long_words_in_an_error_are_cut(executor: ProcessExecutor) -> None:
     long = "x" * 1_000_000
     places = [["<trainable code>", 1, long, 1]]

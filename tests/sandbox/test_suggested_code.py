@@ -79,6 +79,35 @@ def test_the_original_text_is_the_users_own_however_it_came_back() -> None:
     assert where(1).data == (1, os.getpid())
 
 
+BY_HAND = "def where(x):\n    return x + 1, os.getpid()"
+
+
+def test_a_text_written_by_hand_is_the_users_own_when_it_is_put_back() -> None:
+    where.parameter._data = BY_HAND
+    optimizer_for(where, SUGGESTED).step()
+    optimizer_for(where, str(SuggestedText(BY_HAND))).step()
+    assert type(where.parameter._data) is str and where(1).data == (2, os.getpid())
+    optimizer_for(where, SUGGESTED).step()
+    assert where(1).data[1] != os.getpid()
+
+
+def test_copies_pickles_and_files_remember_what_the_user_wrote(tmp_path: Any) -> None:
+    agent, by_hand = Agent(), "def act(self, x):\n    return x + 1"
+    agent.act.parameter._data = by_hand
+    optimizer_for(agent.act, "def act(self, x):\n    return x + 2").step()
+    agent.save(tmp_path / "agent.json")
+    loaded = Agent()
+    loaded.load(tmp_path / "agent.json")
+    parameter = agent.act.parameter
+    copies = [copy.deepcopy(agent.act).parameter, pickle.loads(pickle.dumps(parameter)), loaded.act.parameter]
+    for twin in [*copies, pickle.loads(pickle.dumps(agent)).act.parameter, copy.deepcopy(agent).act.parameter]:
+        assert isinstance(twin._data, SuggestedText)
+        assert by_hand in twin._own_texts()
+    for twin in (copies[0], copies[2]):
+        twin.change(by_hand)
+        assert type(twin._data) is str
+
+
 def test_copies_pickles_and_files_remember(tmp_path: Any) -> None:
     agent = Agent()
     optimizer_for(agent.act, "def act(self, x):\n    import os\n    return os.getpid()").step()

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from hypothesis import given
 from hypothesis import strategies as st
 
-from opto.trace import node
+from opto.errors import SandboxTimeoutError
+from opto.trace import bundle, node
 from opto.trainer.gate import Candidate, Standing, Verdict, best_of, judge_candidate, standing
-from opto.trainer.rollouts import Rollout
+from opto.trainer.rollouts import Judgement, Rollout, roll_out
 
 scores = st.lists(st.sampled_from([0.0, 0.5, 1.0]), min_size=1, max_size=6)
 
@@ -48,6 +51,36 @@ def test_a_hopeless_candidate_never_runs_on_what_already_works() -> None:
     assert ran == [1]
     assert verdict.reason == "no better on the failing examples"
     assert not verdict.better and verdict.rollouts == ()
+
+
+def test_a_candidate_that_does_not_end_is_dropped_at_its_second_such_run() -> None:
+    ran: list[int] = []
+
+    def run(example: int) -> Rollout:
+        ran.append(example)
+        return Rollout(example, node(0), 0, "", {}, failed=True, endless=example != 1)
+
+    verdict = judge_candidate(rollouts([0] * 6), run)
+    assert ran == [0, 1, 2]
+    assert verdict.reason == "2 of its first 3 runs did not end in time"
+
+
+def test_a_run_out_of_time_is_told_from_other_failures() -> None:
+    def agent(example: Any) -> Any:
+        @bundle()
+        def inner(x: Any) -> Any:
+            raise SandboxTimeoutError("too long") if x else ValueError("no")
+
+        @bundle()
+        def outer(x: Any) -> Any:
+            return inner(x)
+
+        return outer(example)
+
+    def judge(example: Any, value: Any) -> Judgement:
+        return Judgement(0, "")
+
+    assert [roll_out(agent, example, judge).endless for example in (0, 1)] == [False, True]
 
 
 def test_clearly_more_promise_passes_at_an_equal_score_and_a_little_does_not() -> None:

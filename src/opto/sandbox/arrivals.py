@@ -8,6 +8,7 @@ from __future__ import annotations
 import builtins
 import importlib.machinery
 import marshal
+import os
 import sys
 from collections.abc import Callable, Sequence
 from types import CellType, FunctionType, ModuleType
@@ -25,6 +26,7 @@ __all__ = [
     "absent",
     "bare",
     "class_of",
+    "environment",
     "fill_function",
     "globals_of",
     "host_object",
@@ -165,6 +167,11 @@ class HostObject:
             return _CHANNEL[0](self._number, name, args, kwargs)
 
         return method
+
+
+def environment(in_bytes: bool) -> Any:
+    """The environment here, in place of the program's, which holds keys."""
+    return os.environb if in_bytes else os.environ
 
 
 def host_object(number: int) -> HostObject:

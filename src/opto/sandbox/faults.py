@@ -20,7 +20,7 @@ __all__ = ["Place", "error_of", "told", "with_traceback"]
 Place = tuple[str, int, str, int]
 """File, first line of the function, its name, the line that was running."""
 
-_MOST_PLACES, _MOST_TEXT = 50, 10_000
+_MOST_PLACES, _MOST_TEXT, _MOST_NAME, _MOST_ARGUMENTS = 50, 10_000, 200, 8
 _OWN = "opto"
 
 
@@ -30,7 +30,7 @@ def told(error: BaseException, memory: int) -> dict[str, Any]:
     error = _in_our_words(error, memory)
     kind = type(error)
     kinds = [[base.__module__, base.__qualname__] for base in kind.__mro__]
-    return {"kinds": kinds, "args": [_told_argument(a) for a in error.args[:8]], "places": places}
+    return {"kinds": kinds, "args": [_told_argument(a) for a in error.args[:_MOST_ARGUMENTS]], "places": places}
 
 
 def _in_our_words(error: BaseException, memory: int) -> BaseException:
@@ -73,8 +73,8 @@ def _places(error: BaseException) -> Iterable[Place]:
 def error_of(data: Any, known: Mapping[tuple[str, str], type]) -> Exception:
     """The exception that the data tells of, an instance of the nearest class that the program has."""
     try:
-        kinds = [(str(module), str(name)) for module, name in data["kinds"][:50]]
-        arguments = [decode(tree, known) for tree in data["args"]]
+        kinds = [(str(module)[:_MOST_NAME], str(name)[:_MOST_NAME]) for module, name in data["kinds"][:_MOST_PLACES]]
+        arguments = [decode(_cut(tree), known) for tree in data["args"][:_MOST_ARGUMENTS]]
     except (KeyError, TypeError, ValueError, OptoError):
         return SandboxCrashError("The code's process sent an error that cannot be read.")
     base: type[Exception] = Exception
@@ -86,6 +86,12 @@ def error_of(data: Any, known: Mapping[tuple[str, str], type]) -> Exception:
     return _made(base, arguments)
 
 
+def _cut(tree: Any) -> Any:
+    """The tree, or the beginning of its text if it is long."""
+    text = tree if isinstance(tree, str) else repr(tree)
+    return tree if len(text) <= _MOST_TEXT else text[:_MOST_TEXT]
+
+
 def _made(cls: type[Exception], arguments: list[Any]) -> Exception:
     """An instance, without running constructors that the program wrote."""
     native: Any = cls
@@ -94,7 +100,7 @@ def _made(cls: type[Exception], arguments: list[Any]) -> Exception:
     try:
         made: Exception = native.__new__(cls, *arguments)
         native.__init__(made, *arguments)
-    except TypeError:  # not what such an error is made of
+    except (TypeError, ValueError):  # not what such an error is made of
         made = _named((cls.__module__, cls.__qualname__), Exception)(*arguments)
     made.args = tuple(arguments)
     return made
@@ -142,7 +148,8 @@ def _raiser(error: Exception) -> Callable[[], Any]:
 def _checked(places: Any) -> list[Place]:
     good = [p for p in places if isinstance(p, list) and len(p) == 4] if isinstance(places, list) else []
     typed = [p for p in good if list(map(type, p)) == [str, int, str, int]]
-    return [tuple(p) for p in typed[:_MOST_PLACES] if 0 < p[1] < 100_000 and 0 < p[3] < 100_000]
+    short = [p for p in typed[:_MOST_PLACES] if len(p[0]) < 4096 and len(p[2]) <= _MOST_NAME]
+    return [tuple(p) for p in short if 0 < p[1] < 100_000 and 0 < p[3] < 100_000]
 
 
 def _frame(file: str, first: int, name: str, line: int, text: str, inner: Callable[[], Any]) -> Callable[[], Any]:

@@ -125,7 +125,7 @@ class Confinement:
         alone = self.report.get("users", "") is None  # else the user's other processes would count too
         inner._try("limits", lambda: _limit(limits, alone))
         inner._try("rights", namespaces.drop_rights)
-        inner._try("landlock", lambda: landlock.restrict([*self.settings["readable"], "/dev"], writable))
+        inner._try("landlock", lambda: landlock.restrict([*self.settings["readable"], *namespaces.DEVICES], writable))
         inner._try("seccomp", seccomp.install)
         return {layer: reason for layer, reason in inner.report.items() if reason is not None}
 

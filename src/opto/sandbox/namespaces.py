@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from opto.sandbox.kernel import IS_LINUX, bind_mount, change_root, mount, prctl, syscall, unshare
 
 __all__ = [
+    "DEVICES",
     "NETWORK",
     "OTHERS",
     "PROCESSES",
@@ -32,7 +33,7 @@ _MS_RDONLY, _MS_NOSUID, _MS_NODEV, _MS_NOEXEC = 1, 2, 4, 8
 _MS_REMOUNT, _MS_BIND, _MS_REC, _MS_PRIVATE = 0x20, 0x1000, 0x4000, 1 << 18
 _SETNS = {"x86_64": 308, "aarch64": 268}
 _CAPSET = {"x86_64": 126, "aarch64": 91}
-_DEVICES = ("/dev/null", "/dev/zero", "/dev/urandom", "/dev/random")
+DEVICES = ("/dev/null", "/dev/zero", "/dev/urandom", "/dev/random")
 _USER = 1000
 
 
@@ -67,7 +68,7 @@ def own_files(root: str, readable: Iterable[str], temporary: str) -> None:
     mount("tmpfs", root, "tmpfs", _MS_NOSUID | _MS_NODEV, "size=1m,mode=755")
     for path in _outermost(readable):
         _show(path, root)
-    for path in _DEVICES:
+    for path in DEVICES:
         target = root + path
         os.makedirs(os.path.dirname(target), exist_ok=True)
         with open(target, "w"):

@@ -35,6 +35,7 @@ __all__ = ["ProcessExecutor"]
 
 _log = logging.getLogger(__name__)
 _THREADS = 64
+_LONGEST_TEXT = 1 << 16  # the compiler's time, in this program, grows with the square
 _told_missing: set[str] = set()
 
 
@@ -81,6 +82,8 @@ class ProcessExecutor:
             worker, pool = self._lease(job, limits)
         except (SyntaxError, ValueError, RecursionError, SandboxError) as error:
             return Outcome(error=error)
+        except MemoryError:  # what Python says of a text that is nested too deeply
+            return Outcome(error=SandboxValueError("The code is nested too deeply for Python's compiler."))
         try:
             message = self._message(worker, job, limits)
         except SandboxError as error:
@@ -142,6 +145,8 @@ class ProcessExecutor:
         return pool
 
     def _lease(self, job: Job, limits: Limits) -> tuple[Worker, Pool]:
+        if len(job.text) > _LONGEST_TEXT:
+            raise SandboxValueError(f"The code has {len(job.text)} characters: at most {_LONGEST_TEXT} may it have.")
         pool = self._pool(limits)
         scope = job.scope
         key = (job.text, job.name, id(scope) if scope.names or scope.owner else (scope.module, scope.flags))
@@ -308,13 +313,15 @@ def _error(report: dict[str, Any], errors: dict[int, Exception], worker: Worker,
     told = report.get("error")
     if told is None:
         return None
-    own = errors.get(report.get("host_error", -1))
-    if own is not None:
-        return own
-    error = faults.error_of(told, worker.traveller.known)
-    places = told.get("places") if isinstance(told, dict) else None
+    number = report.get("host_error")
+    if type(number) is int and number in errors:
+        return errors[number]
     shown = worker.surroundings.shown if worker.surroundings is not None else ()
-    return faults.with_traceback(error, places, job.text, shown)
+    places = told.get("places") if isinstance(told, dict) else None
+    try:
+        return faults.with_traceback(faults.error_of(told, worker.traveller.known), places, job.text, shown)
+    except (ArithmeticError, AttributeError, LookupError, MemoryError, RuntimeError, TypeError, ValueError):
+        return SandboxCrashError("The code's process sent an error that cannot be read.")
 
 
 def _numbers(used: Any) -> tuple[float, int]:

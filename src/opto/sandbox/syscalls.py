@@ -41,7 +41,6 @@ ALLOWED: dict[str, tuple[int | None, int | None]] = {
     "ioctl": (16, 29),
     "lseek": (8, 62),
     "lstat": (6, None),
-    "memfd_create": (319, 279),
     "mkdir": (83, None),
     "mkdirat": (258, 34),
     "newfstatat": (262, 79),

@@ -10,6 +10,7 @@ from __future__ import annotations
 import copyreg
 import io
 import marshal
+import os
 import pickle
 import sys
 from collections import Counter, OrderedDict, deque
@@ -173,6 +174,8 @@ class _Writer(_Base):  # type: ignore[misc]
                 return self._absence(kind) if write is None else self._with_class(write(obj), kind)
         if kind in _HARMLESS:
             return NotImplemented
+        if isinstance(obj, os._Environ):
+            return arrivals.environment, (obj is not os.environ,)
         if not self._strict and by_reference(kind) and not self._whole(obj):
             return self._absence(kind)
         if not can_travel(kind):

@@ -8,6 +8,8 @@ from opto.execution import SuggestedText
 
 __all__ = ["Changing"]
 
+_OWN_KEPT = 16
+
 
 class Changing:
     """The part of a parameter that optimizers use; mixed into `ParameterNode`."""
@@ -15,6 +17,7 @@ class Changing:
     __slots__ = ()
 
     _data: Any
+    _more: Any
 
     def _extras(self) -> Any:
         raise NotImplementedError
@@ -22,14 +25,33 @@ class Changing:
     def change(self, value: Any) -> None:
         """Write a value that an optimizer chose, and remember the one before; a program text is marked as such.
 
-        `parameter._data = value`, written by hand, is the user's own value and marks nothing.
+        `parameter._data = value`, written by hand, is the user's own value and marks nothing: a text that was written
+        so is remembered, and stays the user's when it is put back.
         """
         more: Any = self._extras()
-        if more.bodies is not None and type(value) is str:
-            value = SuggestedText(value)
+        if more.bodies is not None and isinstance(value, str):
+            value = self._marked(value)
         if value is not self._data:
             more.previous = (self._data,)
             self._data = value
+
+    def _marked(self, text: str) -> str:
+        """The text as the user wrote it, if the user did; else marked as suggested."""
+        if type(self._data) is str:
+            self._remember([self._data])
+        return next((own for own in self._own_texts() if own == text), None) or SuggestedText(text)
+
+    def _own_texts(self) -> tuple[str, ...]:
+        """The texts that the user wrote, of those that an optimizer replaced."""
+        more = self._more
+        return () if more is None else more.own
+
+    def _remember(self, texts: Any) -> None:
+        """Adds texts that the user wrote."""
+        known = self._own_texts()
+        fresh = [text for text in texts or () if type(text) is str and text not in known]
+        if fresh:
+            self._extras().own = (*known, *fresh)[-_OWN_KEPT:]
 
     def rollback(self) -> bool:
         """Put back the value from before the last `change`; False if there was none, or it was put back already.

@@ -77,7 +77,7 @@ def _last(past: list[Any]) -> Any:
     return past[-1]
 
 
-_KEPT = ("name", "trainable", "projections")
+_KEPT = ("name", "trainable", "projections", "own")
 
 
 def _state(node: Any) -> dict[str, Any]:
@@ -87,7 +87,7 @@ def _state(node: Any) -> dict[str, Any]:
     links = node._links()
     if links is not None:
         state["links"] = links
-    kept = {} if more is None else {k: getattr(more, k) for k in _KEPT if getattr(more, k) is not None}
+    kept = {} if more is None else {k: getattr(more, k) for k in _KEPT if getattr(more, k) not in (None, ())}
     info = node._kept_info()
     if isinstance(info, dict):
         kept["info"] = {k: v for k, v in info.items() if isinstance(v, str)}

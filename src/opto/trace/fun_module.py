@@ -322,7 +322,7 @@ class FunModule(Module):
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         """By reference where the function can be imported; the current code text goes along."""
-        text = None if self.parameter is None else self.parameter._data
+        text = None if self.parameter is None else (self.parameter._data, self.parameter._own_texts())
         if self._receiver is not None:
             instance = self._receiver._data if isinstance(self._receiver, Node) else self._receiver
             return getattr, (instance, self._attribute), text
@@ -334,9 +334,11 @@ class FunModule(Module):
             return _found, (module, name, self.parameter)
         return _rebuilt, (self.fun, self._about.options, self.parameter)
 
-    def __setstate__(self, text: str) -> None:
+    def __setstate__(self, state: str | tuple[str, tuple[str, ...]]) -> None:
+        text, own = (state, ()) if isinstance(state, str) else state
         if self.parameter is not None:
             self.parameter._data = text
+            self.parameter._remember(own)
 
 
 def _given(output: Any, used: Any) -> Any:

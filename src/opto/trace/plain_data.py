@@ -79,6 +79,8 @@ def node_record(node: Any, encode: Callable[[Any], Any]) -> dict[str, Any]:
     record = {"name": node.name.rsplit(":", 1)[0], "value": encode(plain_value(node)), "description": node._description}
     if isinstance(node, ParameterNode) and not node.trainable:
         record["trainable"] = False
+    if isinstance(node, ParameterNode) and node._own_texts():
+        record["own"] = list(node._own_texts())
     return record
 
 

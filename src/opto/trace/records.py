@@ -109,6 +109,7 @@ class Extras:
     hidden: frozenset[Any] = frozenset()
     bodies: Any = None
     previous: tuple[Any] | None = None
+    own: tuple[str, ...] = ()
 
 
 class Children(list["ref[Any]"]):
@@ -130,7 +131,7 @@ def copied_extras(more: Extras | None, memo: dict[int, Any] | None = None) -> Ex
     if more is None or all(getattr(more, name) is None for name in _COPIED):
         return None
     twin = Extras()
-    twin.info, twin.trainable, twin.bodies = more.info, more.trainable, more.bodies
+    twin.info, twin.trainable, twin.bodies, twin.own = more.info, more.trainable, more.bodies, more.own
     twin.projections = None if more.projections is None else list(more.projections)
     if memo is not None:
         memo.update((id(shared), shared) for projection in twin.projections or () for shared in projection._shared())

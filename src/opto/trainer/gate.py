@@ -20,6 +20,7 @@ __all__ = ["Candidate", "Standing", "Verdict", "best_of", "judge_candidate", "st
 _ROUND = 9
 _CLEARLY = 0.08
 _LOOK = 3
+_ENDLESS = 2
 
 
 class Standing(NamedTuple):
@@ -86,13 +87,16 @@ def judge_candidate(
 
     `old` and `new` are the values of the parts that the candidate changes. Examples that fail at present come first; a
     candidate that does no better on those is dropped without running the others. `leader` holds the rollouts of the
-    best candidate so far: whoever is behind it after three examples is dropped at once.
+    best candidate so far: whoever is behind it after three examples is dropped at once. So is one whose code ran
+    out of time on two of them.
     """
     failing = [i for i, r in enumerate(present) if r.score < perfect]
     passing = [i for i, r in enumerate(present) if r.score >= perfect]
     found: dict[int, Rollout] = {}
     for i in failing:
         found[i] = run(present[i].example)
+        if len(found) <= _LOOK and sum(r.endless for r in found.values()) >= _ENDLESS:
+            return Verdict(False, f"{_ENDLESS} of its first {len(found)} runs did not end in time")
         if leader and len(found) == _LOOK and _total(found.values()) < _total(leader[j] for j in found):
             return Verdict(False, "behind a better candidate")
     seen = tuple(found.values())

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from opto.errors import ExecutionError, OptimizerError
+from opto.errors import ExecutionError, OptimizerError, SandboxTimeoutError
 from opto.optimizers.problem import is_code
 from opto.optimizers.show import show
 from opto.trace.nodes import ExceptionNode, MessageNode, Node, ParameterNode
@@ -48,7 +48,10 @@ class Usage(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Rollout:
-    """A run on `example`. `output` is the node to give feedback to; `failed` says that it raised."""
+    """A run on `example`. `output` is the node to give feedback to; `failed` says that it raised.
+
+    `endless`: it raised because code that an optimizer wrote ran out of time.
+    """
 
     example: Any
     output: Node[Any]
@@ -56,6 +59,7 @@ class Rollout:
     feedback: str
     usages: Mapping[str, tuple[Usage, ...]]
     failed: bool = False
+    endless: bool = False
 
     @property
     def value(self) -> Any:
@@ -77,11 +81,18 @@ def roll_out(
     except ExecutionError as error:
         node = error.exception_node
         feedback = str(node.data).split("\n\n", 1)[0][:_LONGEST]
-        return Rollout(example, node, 0.0, feedback, usages(node, parameters), failed=True)
+        return Rollout(example, node, 0.0, feedback, usages(node, parameters), True, _ran_out(error))
     if not isinstance(output, Node):
         raise OptimizerError(f"The agent returned a {type(output).__name__}, not a node: feedback has nowhere to go.")
     judgement = Judgement(*judge(example, output.data))
     return Rollout(example, output, float(judgement.score), judgement.feedback, usages(output, parameters))
+
+
+def _ran_out(error: BaseException | None) -> bool:
+    """Whether the sandbox's limit of time is behind an error."""
+    while error is not None and not isinstance(error, SandboxTimeoutError):
+        error = error.__cause__
+    return error is not None
 
 
 def _copied(example: Any) -> Any:

@@ -106,8 +106,10 @@ def kind_of(outcome: Outcome) -> str:
 
 
 def limits_for(entry: Hostile) -> Limits:
-    """Short ones where nothing but time can end the call."""
-    return SHORT if entry.kinds == {"timeout"} else LIMITS
+    """Short ones where nothing but time can end the call; enough for a busy machine where time must not end it."""
+    if entry.kinds == {"timeout"}:
+        return SHORT
+    return LIMITS if "timeout" in entry.kinds else PATIENT
 
 
 def honest_answer(executor: Executor, text: str = HONEST) -> Any:

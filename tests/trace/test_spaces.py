@@ -22,7 +22,7 @@ from opto.trace import GRAPH, Module, bundle, node, spaces
 from opto.trace.projections import Projection
 from opto.trace.spaces import Choice, Code, Float, Int, Space, Text, plain_value, space_of
 
-LIMITS = Limits(wall_seconds=0.5, cpu_seconds=0.5)
+LIMITS = Limits(wall_seconds=2, cpu_seconds=2)
 numbers = st.one_of(st.integers(-(10**9), 10**9), st.floats(allow_nan=False))
 
 

@@ -4,8 +4,9 @@ Valid replies in every shape that an optimizer asks for are damaged by hypothesi
 other wrappers, escaped once too often or too little, wrapped in fences, tags and prose, or two of them run together.
 Each goes to an optimizer as the only reply, then (if it asks again) once more. Counted is what became of the step:
 `parsed` (the optimizer's own format), `repaired` (some other reading), `re-asked` (the second reply was used or
-refused by name), `refused` (nothing was changed and the reason was said). `silent` and `crashed` must be 0; `altered`
-counts believed texts that are not those of the valid reply, as a cut or an escape leaves them.
+refused by name), `refused` (nothing was changed and the reason was said). `silent` and `crashed` must be 0. Of the
+texts that were believed, `cut` counts beginnings of valid ones, `respaced` those that differ from a valid one by blanks
+or escapes only, and `altered` the others: most have a hole or a piece inserted, which nothing in the reply betrays.
 
 Run: python bench/malformed_replies.py [--count 1000]
 """
@@ -13,6 +14,8 @@ Run: python bench/malformed_replies.py [--count 1000]
 from __future__ import annotations
 
 import argparse
+import ast
+import html
 import json
 import logging
 from collections import Counter
@@ -30,6 +33,8 @@ from opto.trace import GRAPH, bundle, node
 
 TEXT = 'Say "hola", <b>warmly</b> {now}.\nThen stop.'
 CODE = "def greet(prompt, loud):\n    return {'say': f\"{prompt}\\n\" * int(loud)}['say']"
+OLD_CODE = "def greet(prompt, loud):\n    return prompt * loud"
+PATCHED = OLD_CODE.replace("return", "return 1 +")
 VALUES: dict[str, Any] = {"loud0": 2, "prompt0": TEXT, "__code0": CODE}
 OPTIMIZERS: dict[str, Callable[..., Any]] = {
     **{f"OptoPrime {shape}": lambda *a, shape=shape, **k: OptoPrime(*a, reply=shape, **k) for shape in SHAPES},
@@ -120,7 +125,7 @@ def posed(kind: str, llm: Any) -> Any:
     """An optimizer with feedback on a run that used a number, a text and code."""
     GRAPH.clear()
     code: Any = greet.parameter
-    code._data, code._name = "def greet(prompt, loud):\n    return prompt * loud", "__code:0"
+    code._data, code._name = OLD_CODE, "__code:0"
     loud, prompt = node(1, name="loud", trainable=True), node("Say hello", name="prompt", trainable=True)
     optimizer = OPTIMIZERS[kind]([loud, prompt, code], llm=llm)
     optimizer.zero_feedback()
@@ -128,18 +133,47 @@ def posed(kind: str, llm: Any) -> Any:
     return optimizer
 
 
-def fate(kind: str, reply: str) -> tuple[str, int]:
-    """(what became of a step that got this reply, how many texts were believed that the valid replies do not hold)."""
+def bare(text: str) -> str:
+    """A text without blanks and escapes."""
+    text = html.unescape(text)
+    for escape in ("\\n", "\\t", "\\"):
+        text = text.replace(escape, "")
+    return "".join(text.split())
+
+
+def same(value: str) -> bool:
+    """Whether a believed text is one of the valid ones; code is compared as code, for it is formatted when taken."""
+    if value.strip() in (TEXT, TEXT.splitlines()[0]):
+        return True
+    try:
+        return ast.dump(ast.parse(value)) in (ast.dump(ast.parse(code)) for code in (CODE, PATCHED))
+    except (SyntaxError, ValueError):
+        return False
+
+
+def likeness(value: Any) -> str | None:
+    """How a believed text differs from the valid ones; None if it is one of them, or no text."""
+    valid = (TEXT, TEXT.splitlines()[0], CODE)
+    if not isinstance(value, str) or same(value):
+        return None
+    if bare(value) in map(bare, valid):
+        return "respaced"
+    return "cut" if any(bare(text).startswith(bare(value)) for text in valid) else "altered"
+
+
+def fate(kind: str, reply: str) -> tuple[str, list[str]]:
+    """(what became of a step that got this reply, how each text that was believed differs from the valid ones)."""
     optimizer = posed(kind, DummyLLM(lambda *args, **kwargs: reply))
     update = optimizer.step()
     if not update:
         said = update.reason
-        return ("silent" if not said else "re-asked" if optimizer.spent.calls > 1 else "refused"), 0
-    altered = sum(isinstance(v, str) and v.strip() not in (TEXT, TEXT.splitlines()[0], CODE) for v in update.values())
+        return ("silent" if not said else "re-asked" if optimizer.spent.calls > 1 else "refused"), []
+    differences = [found for value in update.values() if (found := likeness(value)) is not None]
     if optimizer.spent.calls > 1:
-        return "re-asked", altered
+        return "re-asked", differences
     own = optimizer._own_values(reply)[1]
-    return ("parsed" if {p.py_name for p in update} <= {str(key).strip() for key in own} else "repaired"), altered
+    known = {p.py_name for p in update} <= {str(key).strip() for key in own}
+    return ("parsed" if known else "repaired"), differences
 
 
 def count(kind: str, many: int) -> Counter[str]:
@@ -157,12 +191,12 @@ def count(kind: str, many: int) -> Counter[str]:
     @given(malformed())
     def run(reply: str) -> None:
         try:
-            end, altered = fate(kind, reply)
+            end, differences = fate(kind, reply)
         except Exception as error:
             print(f"{kind} crashed with {type(error).__name__}: {error} on {reply!r}")
-            end, altered = "crashed", 0
+            end, differences = "crashed", []
         ends[end] += 1
-        ends["altered"] += altered
+        ends.update(differences)
 
     run()
     return ends
@@ -173,7 +207,7 @@ def main() -> None:
     arguments.add_argument("--count", type=int, default=1000)
     many = arguments.parse_args().count
     logging.disable(logging.WARNING)
-    columns = ("parsed", "repaired", "re-asked", "refused", "silent", "crashed", "altered")
+    columns = ("parsed", "repaired", "re-asked", "refused", "silent", "crashed", "respaced", "cut", "altered")
     print(f"{'optimizer':<24}" + "".join(f"{name:>10}" for name in columns))
     for kind in OPTIMIZERS:
         ends = count(kind, many)

@@ -111,6 +111,18 @@ def test_a_history_keeps_the_first_question_and_the_latest_messages() -> None:
         history.add("x", "system")
 
 
+def test_a_history_that_should_sum_up_leaves_nothing_out_in_silence() -> None:
+    history = ChatHistory(max_len=2, auto_summary=True)
+    history.add("q", "user")
+    history.add("a", "assistant")
+    with pytest.raises(NotImplementedError, match="max_len"):
+        history.add("q1", "user")
+    assert [m["content"] for m in history.get_messages()] == ["q", "a"]
+    history.auto_summary = False
+    history.add("q1", "user")
+    assert [m["content"] for m in history.get_messages()] == ["q", "q1"]
+
+
 def test_a_learner_has_one_parameter_and_asks_with_its_template() -> None:
     assert Learner is BasicLearner
     agent = BasicLearner("Be brief.", "Say {message} {twice}", DummyLLM(echo))

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from opto.errors import BudgetExceeded, RunTimeoutError
 from opto.llm.fakes import ScriptedLLM
 from opto.optimizers import OptoPrime
 from opto.optimizers.blame import estimate_blame
@@ -76,3 +77,37 @@ def test_prompt_and_result_show_the_shares_until_feedback_is_forgotten() -> None
     optimizer.backward(out, "wrong", retain_graph=True)
     assert not optimizer.step().blame.shares
     assert "at fault" not in llm.calls[1]["messages"][1]["content"]
+
+
+@pytest.mark.parametrize("traced", [True, False])
+@pytest.mark.parametrize(
+    "end",
+    [BudgetExceeded("calls", 1, 1, 0, 1), RunTimeoutError("late"), KeyboardInterrupt()],
+    ids=lambda e: str(type(e)),
+)
+def test_what_ends_a_run_ends_the_estimate(end: BaseException, traced: bool) -> None:
+    spent: list[str] = []
+
+    @bundle(catch_execution_error=traced)
+    def pays(text: str) -> str:
+        if spent:
+            raise end
+        spent.append(text)
+        return text
+
+    prompt = node("a", name="prompt", trainable=True)
+    out = pays(prompt)
+    with pytest.raises(type(end)):
+        estimate_blame(out, [prompt], {prompt: ["b"]}, lambda value: 0.0, [pays])
+
+
+def test_a_budget_spent_by_the_score_ends_the_estimate() -> None:
+    prompt = node(1, name="prompt", trainable=True)
+
+    def score(value: int) -> float:
+        if value > 1:
+            raise BudgetExceeded("calls", 1, 1, 0, 1)
+        return 0.0
+
+    with pytest.raises(BudgetExceeded):
+        estimate_blame(prompt + 0, [prompt], {prompt: [2]}, score)

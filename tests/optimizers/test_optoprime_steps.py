@@ -55,7 +55,7 @@ def user_text(llm: ScriptedLLM, call: int = -1) -> str:
         TAG_REPLY,
         f"Sure:\n```json\n{JSON_REPLY}\n```",
         "{'suggestion': {'x0': 3}}",
-        '{"x0": 3',
+        '{"x0": 3\n',
         '{"changes": [{"name": "x0", "value": "3"}]}',
         "x0 = 3",
         '{"suggestion": {"x:0": 3}}',

@@ -16,7 +16,8 @@ _SUFFIX = {"user": "user_query", "assistant": "assistant_response"}
 class ChatHistory:
     """The messages of a conversation; of more than `max_len` the first question and the latest messages stay.
 
-    `auto_summary` is accepted from older programs and changes nothing: what is left out is not summed up.
+    `auto_summary=True` of older programs holds as long as nothing is left out: a message that would have to be summed
+    up raises NotImplementedError and is not noted.
 
     >>> history = ChatHistory(max_len=2)
     >>> for text, role in [("What is 1 + 1?", "user"), ("3", "assistant"), ("2", "assistant")]:
@@ -38,6 +39,11 @@ class ChatHistory:
         """Note a message of the `user` or the `assistant`; a node keeps its place in the graph."""
         if role not in _SUFFIX:
             raise ValueError(f"role is 'user' or 'assistant', not {role!r}.")
+        if self.auto_summary and len(self.messages) >= self.max_len:
+            raise NotImplementedError(
+                f"The history holds its {self.max_len} messages, and there is no summary of what would be left out: "
+                "give a larger max_len, or auto_summary=False to leave the oldest messages out."
+            )
         self.messages.append({"role": role, "content": content})
         surplus = len(self.messages) - self.max_len
         if surplus > 0:

@@ -11,6 +11,7 @@ from typing import Any
 
 from opto import llm as models
 from opto.errors import LLMResponseError
+from opto.optimizers.cuts import CutText
 
 __all__ = ["Tally", "ask", "ask_all", "default_model_maker", "send_by_name", "send_first"]
 
@@ -64,17 +65,23 @@ def ask_all(
     clock: Callable[[], float] = time.perf_counter,
     **options: Any,
 ) -> list[str]:
-    """The texts of all choices; LLMResponseError if the response has none."""
+    """The texts of all choices, a `CutText` where the model stopped at a limit; LLMResponseError if there are none."""
     start = clock()
     response = send(llm, messages, **options)
     tally.add(getattr(response, "usage", None), clock() - start)
     try:
-        texts = [choice.message.content for choice in response.choices]
+        texts = [_text(choice) for choice in response.choices]
     except (AttributeError, TypeError) as error:
         raise _without_choices(response) from error
     if not texts:
         raise _without_choices(response)
-    return ["" if text is None else str(text) for text in texts]
+    return texts
+
+
+def _text(choice: Any) -> str:
+    content = choice.message.content
+    text = "" if content is None else str(content)
+    return CutText(text) if getattr(choice, "finish_reason", None) == "length" else text
 
 
 def _without_choices(response: Any) -> LLMResponseError:

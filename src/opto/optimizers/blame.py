@@ -13,12 +13,15 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from opto.errors import BudgetExceeded, RunTimeoutError
 from opto.trace.fun_module import FunModule
 from opto.trace.nodes import Node, ParameterNode
 from opto.trace.replay import CannotReplay, replay
 from opto.trace.walk import ancestors_by_level
 
 __all__ = ["Blame", "estimate_blame"]
+
+_ENDS_THE_RUN = (BudgetExceeded, RunTimeoutError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +47,7 @@ def estimate_blame(
 
     `alternatives` gives values to try, of a parameter or of a call that it went into; `score` judges outputs, higher
     is better; `free` are bundled functions that may be run again, because they pay for nothing and change nothing.
+    A counterfactual that fails is no gain; an exhausted budget and the end of the run's time propagate.
 
     >>> from opto.trace import node
     >>> x, y, z = (node(1, name=name, trainable=True) for name in "xyz")
@@ -69,6 +73,8 @@ def estimate_blame(
             except CannotReplay as error:
                 reason = str(error)
             except Exception as error:  # noqa: BLE001 - the calls are the user's; one that fails did no better
+                if (end := _end_of_run(error)) is not None:
+                    raise end from (None if end is error else error)
                 found.append(0.0)
                 reason = str(error)
         if found:
@@ -78,3 +84,10 @@ def estimate_blame(
     total = sum(gains.values())
     ordered = sorted(gains.items(), key=lambda item: -item[1])
     return Blame({name: gain / total if total else 0.0 for name, gain in ordered}, untried)
+
+
+def _end_of_run(error: BaseException | None) -> BaseException | None:
+    """The error that ends a whole run, itself or as what a traced call failed of; None for any other."""
+    while error is not None and not isinstance(error, _ENDS_THE_RUN):
+        error = error.__cause__ or error.__context__
+    return error

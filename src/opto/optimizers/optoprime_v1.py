@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from opto.optimizers.collect import FunctionFeedback
+from opto.optimizers.formats import read_json_reply
 from opto.optimizers.llm_optimizer import LLMOptimizer
 from opto.optimizers.render_classic import (
     DEFAULT_SYMBOLS,
@@ -14,7 +15,6 @@ from opto.optimizers.render_classic import (
     problem_instance,
     value_lines,
 )
-from opto.optimizers.replies import read_json_reply
 from opto.optimizers.texts import PromptText, prompt_text
 from opto.optimizers.utils import print_color
 from opto.trace.nodes import ParameterNode

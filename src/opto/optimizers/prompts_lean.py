@@ -6,15 +6,17 @@ A `Prompt` is made for one problem. A new way to ask is a class with these three
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any, Protocol
 
+from opto.optimizers.cuts import CutText
 from opto.optimizers.problem import Part, Problem
 from opto.optimizers.render_calls import function_label
 from opto.optimizers.render_lean import render_lean
-from opto.optimizers.replies import Suggestion, read_fence, read_reply
+from opto.optimizers.replies import Suggestion, cut_inside, read_fence, read_reply
 from opto.optimizers.show import estimate_tokens
 from opto.optimizers.texts import prompt_text
 
@@ -34,6 +36,7 @@ __all__ = [
 ]
 
 Message = dict[str, str]
+_OTHER_SHAPE = re.compile(r"[\"\s]*(?:[{\[]\s*\\*[\"'{]|<(?:variable|reasoning|answer)\b)")
 _LONG = 1_500  # characters; a shorter part is quicker written anew
 
 
@@ -150,6 +153,11 @@ class ContinuePrompt(JsonPrompt):
 
     def read(self, text: str, problem: Problem) -> Suggestion:
         part = self.part()
+        unended = isinstance(text, CutText) and ("\n```" if part.is_code else "\n") not in text.strip()
+        if _OTHER_SHAPE.match(text) or (not part.is_code and text.lstrip().startswith("```")):
+            return read_reply(text, problem)
+        if unended:
+            return Suggestion(fault=cut_inside(part.name), is_cut=True)
         if part.is_code:
             code = read_fence(text, _header(part))
             if function_label(code) is not None:

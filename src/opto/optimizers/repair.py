@@ -2,8 +2,8 @@
 
 `parse_json` tries the strict reading first and mends only what fails it: raw newlines in strings,
 trailing commas, single or typographic quotes, Python's True/False/None, comments, missing
-commas, unclosed strings and braces. It works on one pass of the text, without recursion limits
-of its own: nesting deeper than 200 is refused.
+commas, unclosed strings and braces. What was never closed is marked as a `Cut`. It works on one pass
+of the text, without recursion limits of its own: nesting deeper than 200 is refused.
 """
 
 from __future__ import annotations
@@ -12,7 +12,9 @@ import json
 import re
 from typing import Any
 
-__all__ = ["loads_lenient", "parse_json"]
+from opto.optimizers.cuts import CutDict, CutList, CutText
+
+__all__ = ["loads_lenient", "parse_json", "unescape"]
 
 _SPACE = re.compile(r"(?:\s|//[^\n]*|#[^\n]*)*")
 _BLANKS = re.compile(r"\s*")
@@ -37,6 +39,19 @@ def loads_lenient(text: str) -> Any:
     if start is None:
         raise ValueError("the reply contains no JSON object")
     return _Reader(text, start.start()).value(0)
+
+
+def unescape(text: str) -> str:
+    r"""The text meant by the inside of a string, each escape decoded once.
+
+    >>> unescape(r"C:\\d is \d") == r"C:\d is \d"
+    True
+    """
+    reader = _Reader(text, 0)
+    pieces: list[str] = []
+    while reader.at < len(text):
+        pieces.append(reader.char())
+    return "".join(pieces)
 
 
 class _Reader:
@@ -71,18 +86,18 @@ class _Reader:
             char = self._peek()
             if char in ("", "}", "]"):
                 self.at += char == "}"
-                return result
+                return result if char else CutDict(result)
             if char == ",":
                 self.at += 1
                 continue
             key = self._string() if char in _QUOTES else str(self._bare())
             if self._peek() == "":  # cut off after a key
-                return result
+                return CutDict(result)
             if self._peek() != ":":
                 raise ValueError(f"a ':' is missing after the key {key!r}")
             self.at += 1
             if self._peek() in (",", "}", ""):
-                result[key] = None
+                result[key] = None if self._peek() else CutText()
             else:
                 result[key] = self.value(depth + 1)
 
@@ -93,7 +108,7 @@ class _Reader:
             char = self._peek()
             if char in ("", "}", "]"):
                 self.at += char == "]"
-                return result
+                return result if char else CutList(result)
             if char == ",":
                 self.at += 1
                 continue
@@ -107,6 +122,8 @@ class _Reader:
             raise ValueError(f"unexpected {self.text[self.at : self.at + 1]!r} in JSON at character {self.at}")
         self.at = match.end()
         word = match.group()
+        if self.at == len(self.text):
+            return CutText(word)
         if word in _WORDS:
             return _WORDS[word]
         try:
@@ -121,22 +138,26 @@ class _Reader:
         self.at += 1
         pieces: list[str] = []
         while self.at < len(self.text):
-            char = self.text[self.at]
-            if char == "\\":
-                pieces.append(self._escape())
-            elif char == closing and self._ends_here():
+            if self.text[self.at] == closing and self._ends_here():
                 self.at += 1
-                break
-            else:
-                pieces.append(char)
-                self.at += 1
-        return "".join(pieces)
+                return "".join(pieces)
+            pieces.append(self.char())
+        return CutText("".join(pieces))
+
+    def char(self) -> str:
+        """The next character of a string, an escape decoded."""
+        if self.text[self.at] == "\\":
+            return self._escape()
+        self.at += 1
+        return self.text[self.at - 1]
 
     def _triple(self, quotes: str) -> str:
         start = self.at + 3
         end = self.text.find(quotes, start)
-        end = len(self.text) if end < 0 else end
-        self.at = min(end + 3, len(self.text))
+        if end < 0:
+            self.at = len(self.text)
+            return CutText(self.text[start:])
+        self.at = end + 3
         return self.text[start:end].removeprefix("\n")
 
     def _ends_here(self) -> bool:

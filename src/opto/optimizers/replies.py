@@ -1,8 +1,7 @@
-"""Read what a model answered: the contract's two formats to the letter, and a ladder for everything else.
+"""Read what a model answered in whatever shape: the ladder for all that the two formats (`formats.py`) do not cover.
 
-`read_json_reply` follows the rules of the first format (a JSON object), `extract_xml_like_data` those
-of the second (tags). `read_reply` tries every known shape in turn (tags, JSON, mended JSON, fences, lines
-`name: value`) and says what was wrong when none fits.
+`read_reply` tries every known shape in turn (tags, JSON, mended JSON, fences, lines
+`name: value`) and says what was wrong when none fits. A value whose end was never seen is not believed (`cuts.py`).
 """
 
 from __future__ import annotations
@@ -15,31 +14,25 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
+from opto.optimizers.cuts import Cut, CutText
+from opto.optimizers.formats import drop_blank_code, extract_xml_like_data, rescue_pairs, strict
 from opto.optimizers.patches import find_patches
-from opto.optimizers.problem import Problem, is_code
+from opto.optimizers.problem import Problem
 from opto.optimizers.repair import loads_lenient
-from opto.optimizers.utils import (
-    extract_first_top_level_block,
-    extract_reasoning_and_remainder,
-    extract_top_level_blocks,
-    strip_nested_blocks,
-)
+from opto.optimizers.utils import extract_first_top_level_block, strip_nested_blocks
 
 __all__ = [
     "Suggestion",
     "clean_name",
-    "drop_blank_code",
-    "extract_xml_like_data",
+    "cut_inside",
     "read_fence",
-    "read_json_reply",
     "read_reply",
     "unfenced",
 ]
 
-_RESCUE_START = re.compile(r'"suggestion"\s*:\s*\{')
-_RESCUE_PAIR = re.compile(r'"([^"\n]*)"\s*:\s*"((?:[^"\\]|\\.)*)"')
-_FENCE = re.compile(r"(?<!`)(`{3,})(?!`)[ \t]*([\w+-]*)[^\n`]*\n(.*?)(?:\n[ \t]*\1|\Z)", re.DOTALL)
+_FENCE = re.compile(r"(?<!`)(`{3,})(?!`)[ \t]*([\w+-]*)[^\n`]*\n(.*?)(?:\n[ \t]*(\1)|\Z)", re.DOTALL)
 _NAMED = re.compile(r"<(variable|part) name=[\"']([^\"'>\n]{1,200})[\"'][^>\n]{0,200}>")
+_LAST_NAME = re.compile(r"<name>([^<>\n]{1,200})</name>\s*\Z")
 _THOUGHTS = ("think", "thinking", "thought")
 _MOST_FENCES = 100  # a reply with more is no list of parts
 _WRAPPERS = ("suggestion", "suggestions", "changes", "updates", "variables", "parts", "parameters", "answer")
@@ -49,12 +42,16 @@ _VALUE_KEYS = ("value", "new_value", "text", "code", "content")
 
 @dataclass(frozen=True, slots=True)
 class Suggestion:
-    """What a reply proposes: values by part name; `fault` says why there are none, or what was passed over."""
+    """What a reply proposes: values by part name; `fault` says why there are none, or what was passed over.
+
+    `is_cut` if that is a value whose end was never seen.
+    """
 
     values: Mapping[str, Any] = field(default_factory=dict[str, Any])
     reasoning: str = ""
     fault: str | None = None
     stop: bool = False
+    is_cut: bool = False
 
 
 def clean_name(name: str) -> str:
@@ -66,110 +63,29 @@ def clean_name(name: str) -> str:
     return re.sub(r":(?=\d+$)", "", name.strip().strip("`'\"<>").strip(), count=1)
 
 
-def drop_blank_code(values: Mapping[str, Any]) -> dict[str, Any]:
-    """`values` without code entries that are only blanks."""
-    return {k: v for k, v in values.items() if not (is_code(k) and isinstance(v, str) and not v.strip())}
-
-
-# --- the first format: a JSON object ---
-
-
-def read_json_reply(text: str, suggestion_key: str, reasoning_key: str) -> tuple[Any, dict[str, Any]]:
-    """(reasoning, suggestion) of a reply in the first format; an unreadable one gives `("", {})`."""
-    text = _first_fenced(text)
-    body = _load_object(text)
-    keys = {k.strip(): v for k, v in body.items()}
-    suggestion: Any = keys.get(suggestion_key.strip(), keys)
-    if not isinstance(suggestion, dict):
-        suggestion = keys
-    if not suggestion:
-        suggestion = _rescue_pairs(text)
-    return keys.get(reasoning_key.strip(), ""), drop_blank_code(suggestion)
-
-
-def _first_fenced(text: str) -> str:
-    pieces = text.split("```")
-    if len(pieces) < 3:
-        return text
-    return pieces[1].strip().removeprefix("json")
-
-
-def _load_object(text: str) -> dict[str, Any]:
-    found = _strict(text)
-    if found is _NOTHING:
-        start, end = text.find("{"), text.rfind("}")
-        found = _strict(text[start : end + 1]) if 0 <= start < end else None
-    return found if isinstance(found, dict) else {}
-
-
-_NOTHING = object()
-
-
-def _strict(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        return _NOTHING
-
-
-def _rescue_pairs(text: str) -> dict[str, Any]:
-    """`"name": "text"` pairs after `"suggestion": {`, for replies that are JSON but for raw newlines and the like."""
-    start, end = _RESCUE_START.search(text), text.rfind("}")
-    if start is None or end < start.end():
-        return {}
-    return {k: _unescape(v) for k, v in _RESCUE_PAIR.findall(text[start.end() : end])}
-
-
-def _unescape(text: str) -> str:
-    """The text meant by the inside of a JSON string that may hold raw newlines."""
-    loaded = _strict('"' + text.replace("\r", "\\r").replace("\n", "\\n").replace("\t", "\\t") + '"')
-    return loaded if isinstance(loaded, str) else text
-
-
-# --- the second format: tags ---
-
-
-def extract_xml_like_data(
-    text: str,
-    reasoning_tag: str = "reasoning",
-    improved_variable_tag: str = "variable",
-    name_tag: str = "name",
-    value_tag: str = "value",
-) -> dict[str, Any]:
-    """`{"reasoning": str, "variables": {name: str}}` of a reply in the second format.
-
-    Variables count only after the closing reasoning tag; each needs a name that is not blank and a
-    value (which may be empty); later ones win.
-
-    >>> extract_xml_like_data("<reasoning>r</reasoning><variable><name>x0</name><value> 3 </value></variable>")
-    {'reasoning': 'r', 'variables': {'x0': '3'}}
-    """
-    reasoning, rest = extract_reasoning_and_remainder(text, reasoning_tag)
-    variables: dict[str, str] = {}
-    for block in extract_top_level_blocks(rest, improved_variable_tag):
-        name = extract_first_top_level_block(strip_nested_blocks(block, value_tag), name_tag)
-        value = extract_first_top_level_block(block, value_tag)
-        if name is not None and value is not None and strip_nested_blocks(name, name_tag):
-            variables[strip_nested_blocks(name, name_tag)] = value.strip()
-    return {"reasoning": reasoning, "variables": variables}
-
-
-# --- the ladder for everything else ---
+_CUT_EARLY = "the reply was cut off at the limit of tokens before any value was complete"
 
 
 def read_reply(text: str, problem: Problem) -> Suggestion:
-    """The suggestion of a reply in any known shape; its `fault` says what to ask again when it has none."""
+    """The suggestion of a reply in any known shape; its `fault` says what to ask again when it has none.
+
+    >>> found = read_reply('{"x0": 1, "y0": "Say hel', Problem(parts=(Part("x0", 0), Part("y0", "Say hello"))))
+    >>> dict(found.values), found.fault
+    ({'x0': 1}, 'the reply was cut off inside the value of y0')
+    """
+    cut = isinstance(text, CutText)
     text = _without_thoughts(text)
     if not text.strip():
-        return Suggestion(fault="the reply is empty")
-    fault = None
+        return Suggestion(fault=_CUT_EARLY if cut else "the reply is empty")
+    text = CutText(text) if cut else text
+    fault = _CUT_EARLY if cut else None
     for rung in _RUNGS:
         found = rung(text, problem)
         if found is None:
             continue
-        if found.values or found.fault is None:
+        if found.values or found.fault is None or found.is_cut:
             return found
-        fault = fault or found.fault
+        fault = found.fault if fault in (None, _CUT_EARLY) else fault
     return Suggestion(fault=fault or f"the reply names none of the parts {', '.join(problem.names)}")
 
 
@@ -192,26 +108,47 @@ def _named_blocks(text: str) -> dict[str, str]:
         end = -1 if tag in unclosed else text.find(f"</{tag}>", at)
         if end < 0:
             unclosed.add(tag)
+            found.setdefault(opening.group(2), CutText())
         else:
             found[opening.group(2)] = text[at:end]
             at = end
     return found
 
 
+def _last_unclosed(text: str) -> dict[str, str]:
+    """The name whose `<value>`, the last of the text, is never closed."""
+    before, opening, after = text.rpartition("<value>")
+    name = _LAST_NAME.search(before[-300:]) if opening and "</value>" not in after else None
+    return {name.group(1): CutText()} if name is not None else {}
+
+
 def _from_tags(text: str, problem: Problem) -> Suggestion | None:
-    if "</" not in text:
+    if "</" not in text and "<variable" not in text and "<part" not in text:
         return None
     found = extract_xml_like_data(text)
     values: dict[str, Any] = {}
     for name, body in _named_blocks(text).items():
         inner = extract_first_top_level_block(body, "value")
-        values[name] = (body if inner is None else inner).strip()
+        unended = isinstance(body, CutText) or (inner is None and body.lstrip().startswith("<value>"))
+        values[name] = CutText() if unended else (body if inner is None else inner).strip()
     for name in problem.names:
-        block = extract_first_top_level_block(text, name) if f"<{name}>" in text else None
-        if block is not None:
-            values[name] = block.strip()
-    values.update(found["variables"])
+        if f"<{name}>" in text:
+            block = extract_first_top_level_block(text, name)
+            values[name] = CutText() if block is None else block.strip()
+    values.update(_last_unclosed(text) | found["variables"])
     return _known(values, problem, found["reasoning"]) if values else None
+
+
+def _from_whole(text: str, problem: Problem) -> Suggestion | None:
+    """JSON and nothing else, whatever tags it mentions; a reply that was put into a JSON string is read from there."""
+    found = strict(text)
+    if isinstance(found, dict) and len(found) == 1 and not {*map(clean_name, found)} & {*problem.names}:
+        found = next(iter(found.values()))
+        found = None if not isinstance(found, str) else found
+    if isinstance(found, str):
+        inner = read_reply(found, problem)
+        return inner if inner.values else None
+    return _from_object(found, problem) if isinstance(found, dict) else None
 
 
 def _from_json(text: str, problem: Problem) -> Suggestion | None:
@@ -219,7 +156,7 @@ def _from_json(text: str, problem: Problem) -> Suggestion | None:
     fenced = [match.group(3) for match in islice(_FENCE.finditer(text), _MOST_FENCES)]
     places = [text, *fenced, text[text.find("{") : text.rfind("}") + 1]]
     for place in places:
-        if isinstance(found := _strict(place), (dict, list)):
+        if isinstance(found := strict(place), (dict, list)):
             return _from_object(found, problem)
     start = text.find("{")
     if start < 0 or not any(key in text[start:] for key in (*problem.names, *_WRAPPERS)):
@@ -227,7 +164,7 @@ def _from_json(text: str, problem: Problem) -> Suggestion | None:
     try:
         mended = _from_object(loads_lenient(text[start:]), problem)
     except (ValueError, RecursionError):
-        mended = _known(_rescue_pairs(text), problem, "")
+        mended = _known(rescue_pairs(text), problem, "")
     if mended is not None and (mended.values or mended.fault):
         return mended
     return Suggestion(fault=f"the reply is not valid JSON: {_json_fault(text[start:])}")
@@ -263,7 +200,7 @@ def _pairs(body: Any) -> dict[str, Any]:
         return merged
     if not isinstance(body, dict):
         return {}
-    name = next((body[k] for k in _NAME_KEYS if isinstance(body.get(k), str)), None)
+    name = next((body[k] for k in _NAME_KEYS if isinstance(body.get(k), str) and not isinstance(body[k], Cut)), None)
     value_key = next((k for k in _VALUE_KEYS if k in body), None)
     if name is not None and value_key is not None:
         return {name: body[value_key]}
@@ -273,22 +210,30 @@ def _pairs(body: Any) -> dict[str, Any]:
 _NOT_NAMES = ("reasoning", "answer", "explanation", "thought", "thoughts", *_WRAPPERS)
 
 
+def cut_inside(name: str) -> str:
+    """The fault of a reply that ended before the value of a part did."""
+    return f"the reply was cut off inside the value of {name}"
+
+
 def _known(values: Mapping[str, Any], problem: Problem, reasoning: str) -> Suggestion:
     """Keep the entries that name a part; the fault names those that do not."""
     names = {name: name for name in problem.names}
     kept: dict[str, Any] = {}
     strange: list[str] = []
+    cut: str | None = None
     for key, value in values.items():
         name = names.get(clean_name(key))
-        if name is not None:
+        if name is not None and isinstance(value, Cut):
+            cut = name
+        elif name is not None:
             kept[name] = value
         elif key not in _NOT_NAMES:
             strange.append(clean_name(key))
     kept = drop_blank_code(kept)
-    fault = None
-    if strange:
+    fault = None if cut is None else cut_inside(cut)
+    if strange and fault is None:
         fault = f"there is no part named {', '.join(strange[:5])}; the parts are {', '.join(problem.names)}"
-    return Suggestion(kept, reasoning, fault)
+    return Suggestion(kept, reasoning, fault, is_cut=cut is not None)
 
 
 def _from_patches(text: str, problem: Problem) -> Suggestion | None:
@@ -300,14 +245,20 @@ def _from_fences(text: str, problem: Problem) -> Suggestion | None:
     """Fenced code that defines the function of one code part; a lone fence for a lone part."""
     values: dict[str, Any] = {}
     found = islice(_FENCE.finditer(text), _MOST_FENCES)
-    fences = [(m.group(3), _heading_before(text, m.start(), problem.names)) for m in found]
+    fences = [(_body(m), _heading_before(text, m.start(), problem.names)) for m in found]
     for body, heading in fences:
         name = heading or _part_defined_by(body, problem)
         if name is not None:
             values[name] = body
     if not values and len(fences) == 1 and len(problem.parts) == 1 and not problem.parts[0].is_code:
-        values[problem.parts[0].name] = fences[0][0].strip()
-    return Suggestion(drop_blank_code(values)) if values else None
+        body = fences[0][0]
+        values[problem.parts[0].name] = body if isinstance(body, Cut) else body.strip()
+    return _known(values, problem, "") if values else None
+
+
+def _body(fence: re.Match[str]) -> str:
+    """What stands in a fence; one that was never closed may lack its end."""
+    return fence.group(3) if fence.group(4) else CutText(fence.group(3))
 
 
 def _heading_before(text: str, at: int, names: Iterable[str]) -> str | None:
@@ -358,12 +309,22 @@ def _from_lines(text: str, problem: Problem) -> Suggestion | None:
     """Lines `name: value` or `name = value`, for parts that are not code."""
     values: dict[str, Any] = {}
     for part in problem.parts:
-        pattern = rf"^[\s>*#-]*[`*\"']*{re.escape(part.name)}[`*\"']*\s*(?:=|:|->)[ \t]*(\S.*)$"
+        pattern = rf"^[\s>*#-]*([`*\"']*){re.escape(part.name)}[`*\"']*\s*(?:=|:|->)[ \t]*(\S.*)$"
         match = None if part.is_code or part.name not in text else re.search(pattern, text, re.MULTILINE)
         if match is not None:
-            text = match.group(1).strip().rstrip("*")
-            values[part.name] = _unquote(text.rstrip("`") if text.count("`") == 1 else text)
-    return Suggestion(values) if values else None
+            line = match.group(2).strip().rstrip("*")
+            unended = match.end() == len(text) and (isinstance(text, CutText) or _opens(line))
+            value = CutText() if unended else _unquote(line.rstrip("`") if line.count("`") == 1 else line)
+            if '"' not in match.group(1):
+                values[part.name] = value
+            elif isinstance(member := strict(line.rstrip(",")), str):  # a line of an object
+                values[part.name] = member
+    return _known(values, problem, "") if values else None
+
+
+def _opens(line: str) -> bool:
+    """Whether a line begins with a quote that nothing closes."""
+    return line[:1] in ('"', "`") and line.count(line[0]) == 1
 
 
 def _unquote(text: str) -> str:
@@ -378,6 +339,7 @@ def _unquote(text: str) -> str:
 
 
 _RUNGS: tuple[Callable[[str, Problem], Suggestion | None], ...] = (
+    _from_whole,
     _from_tags,
     _from_json,
     _from_patches,

@@ -14,11 +14,12 @@ from typing import Any
 
 from opto.errors import ReplyError
 from opto.optimizers.convert import convert
+from opto.optimizers.cuts import CutText
 from opto.optimizers.focus import Focus, Tried, Use, receivers, repeated, use_text, uses_of
 from opto.optimizers.problem import Part, Problem, kind_of
 from opto.optimizers.prompts_lean import Message, likely_parts
 from opto.optimizers.render_calls import function_label
-from opto.optimizers.replies import Suggestion, read_fence, read_reply
+from opto.optimizers.replies import Suggestion, cut_inside, read_fence, read_reply
 from opto.optimizers.show import estimate_tokens, fenced, show
 from opto.optimizers.texts import prompt_text
 from opto.optimizers.utils import cut_middle
@@ -253,7 +254,10 @@ class TextFocus(FocusPrompt):
         return "Better instruction:"
 
     def read(self, text: str, problem: Problem) -> Suggestion:
-        line = text.strip().removeprefix(self.begun()).strip().split("\n", 1)[0].strip()
+        said = text.strip().removeprefix(self.begun()).strip()
+        if isinstance(text, CutText) and "\n" not in said:
+            return Suggestion(fault=cut_inside(self.part.name), is_cut=True)
+        line = said.split("\n", 1)[0].strip()
         while len(line) > 1 and line[0] == line[-1] and line[0] in "\"'`*":
             line = line[1:-1].strip()
         return Suggestion({self.part.name: line}) if len(line) > 2 else Suggestion(fault="nothing was said")
@@ -284,6 +288,8 @@ class ValueFocus(FocusPrompt):
         line = text.strip().removeprefix(self.begun().strip()).strip().split("\n", 1)[0].strip("`*. ")
         if isinstance(self.part.value, (int, float)) and not isinstance(self.part.value, bool):
             found = _NUMBER.search(line)
+            if found and isinstance(text, CutText) and text.rstrip(".").endswith(found.group().rstrip(".")):
+                return Suggestion(fault=cut_inside(self.part.name), is_cut=True)
             line = found.group().replace(",", "").replace("_", "") if found else line
         try:
             return Suggestion({self.part.name: convert(line, self.part.value)})

@@ -54,9 +54,9 @@ SUGGESTED = "def where(x):\n    return x * RATE, os.getpid()"
 
 @pytest.fixture(autouse=True)
 def as_written() -> Any:
-    text = where.parameter.data
+    texts = where.parameter.data, rate.parameter.data
     yield
-    where.parameter._data = text
+    where.parameter._data, rate.parameter._data = texts
 
 
 def test_the_users_own_text_runs_in_the_program() -> None:
@@ -238,6 +238,53 @@ class Greeter:
     @bundle()
     def polite(self, name):
         return f"dear {name}"
+
+
+@bundle(trainable=True)
+def rate(x):
+    return x
+
+
+BONUS = 5
+
+
+def test_rewritten_code_calls_other_rewritten_code_as_it_is_now() -> None:
+    optimizer_for(where, "def where(x):\n    return rate(x)").step()
+    assert where(1).data == 1
+    for text, expected in [("return x + RATE", 11), ("return x + BONUS", 6), ("return x + RATE * 2", 21)]:
+        optimizer_for(rate, f"def rate(x):\n    {text}").step()
+        assert where(1).data == expected
+
+
+@pytest.mark.parametrize("text", ["\n\ndef rate(x):\n    return x.nothing", "def rate(x:"])
+def test_an_error_of_other_rewritten_code_is_shown_where_it_was_called(text: str) -> None:
+    optimizer_for(where, "def where(x):\n    y = x\n    return rate(y)").step()
+    rate.parameter.change(text)
+    with pytest.raises(ExecutionError) as caught:
+        where(1)
+    assert "return rate(y) <--- (" in caught.value.exception_node.info["error_comment"]
+
+
+def test_rewritten_methods_call_each_other_as_they_are_now() -> None:
+    agent = Pair()
+    optimizer_for(agent.outer, "def outer(self, x):\n    return self.inner(x) * 2").step()
+    assert agent.outer(1).data == 2
+    for text, expected in [("return x + RATE", 22), ("return x + BONUS + self.more", 14)]:
+        optimizer_for(agent.inner, f"def inner(self, x):\n    {text}").step()
+        assert agent.outer(1).data == expected
+
+
+class Pair(Module):
+    def __init__(self) -> None:
+        self.more = 1
+
+    @bundle(trainable=True)
+    def outer(self, x):
+        return x
+
+    @bundle(trainable=True)
+    def inner(self, x):
+        return x
 
 
 def test_the_methods_of_an_agent_see_what_it_holds() -> None:

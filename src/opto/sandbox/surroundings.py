@@ -15,7 +15,7 @@ from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
 from opto.errors import SandboxValueError
-from opto.execution import Job
+from opto.execution import TRAVELS, Job
 from opto.program import compiled
 from opto.sandbox import arrivals
 from opto.sandbox.runner import wanted_names
@@ -74,7 +74,7 @@ class Surroundings:
             if value is watched.last and (needs_no_pickle(value) or isinstance(value, _FIXED) or value is _MISSING):
                 continue
             before = len(self._watched)
-            if value is not watched.last and value is not _MISSING:
+            if value is not _MISSING:
                 self.visit(value)
             ahead += list(self._watched)[before:]
             watched.last = value
@@ -96,11 +96,12 @@ class Surroundings:
 
     def visit(self, value: Any) -> None:
         """Finds the functions in a value, and what they read."""
-        ahead = [value]
+        ahead, seen = [value], {}
         while ahead:
             item = ahead.pop()
-            if needs_no_pickle(item) or id(item) in self._visited:
+            if needs_no_pickle(item) or id(item) in self._visited or id(item) in seen:
                 continue
+            seen[id(item)] = item
             if isinstance(item, FunctionType | ModuleType | type):
                 self._visited[id(item)] = item
             ahead += self._parts(item)
@@ -118,6 +119,8 @@ class Surroundings:
             return list(item) if len(item) < 1000 else []
         elif isinstance(item, dict):
             return list(item.values()) if len(item) < 1000 else []
+        elif (write := next((TRAVELS[c] for c in type(item).__mro__ if c in TRAVELS), None)) is not None:
+            return [type(item), *_functions_of(item), *write(item)[1:3]]
         elif type(item).__module__ != "builtins":
             return [type(item), *_functions_of(item)]
         return []

@@ -10,14 +10,14 @@ import inspect
 from collections.abc import Callable
 from contextlib import suppress
 from contextvars import ContextVar
-from types import FrameType
+from types import CodeType, FrameType, FunctionType
 from typing import Any, ParamSpec, TypeVar
 
 from opto.errors import ExecutionError
 from opto.execution import Executor, SuggestedText, current_executor
 from opto.trace.about import About
 from opto.trace.binding import Binder, Plan
-from opto.trace.code import Definition, Environment, define
+from opto.trace.code import Definition, Environment, compiled, define
 from opto.trace.context import USED_NODES
 from opto.trace.describe import CODE_NAME
 from opto.trace.nodes import Node, ParameterNode
@@ -57,11 +57,12 @@ class Body:
 class Bodies:
     """The bodies of the texts that a code parameter had, made once each. `original` is the text that the user wrote."""
 
-    __slots__ = ("_asynchronous", "_environment", "_known", "_original")
+    __slots__ = ("_asynchronous", "_environment", "_known", "_original", "_travelling")
 
     def __init__(self, environment: Environment, original: str, asynchronous: bool) -> None:
         self._environment, self._original, self._asynchronous = environment, original, asynchronous
         self._known: dict[Any, Body] = {}
+        self._travelling: dict[str, Any] = {}
 
     def of(self, text: str) -> Body:
         """The body of a text: run here if the user wrote it, by the executor of this context if an optimizer did.
@@ -84,6 +85,23 @@ class Bodies:
         self._known[text, executor] = body
         return body
 
+    def travelling(self, text: str) -> tuple[FunctionType, str, dict[str, Any]] | None:
+        """A text other than the original as a function that runs it there, its name, and the locals that it reads.
+
+        None for the original. Nothing of the text runs here.
+        """
+        if text == self._original:
+            return None
+        environment, text = self._environment, str(text)
+        known = self._travelling.get(text)
+        if known is None:
+            known = _unrun(text, environment)
+            if len(self._travelling) >= _BODIES_KEPT:
+                self._travelling.pop(next(iter(self._travelling)), None)
+            self._travelling[text] = known
+        function, reads = known
+        return function, environment.name, {n: environment.captured[n] for n in reads & environment.captured.keys()}
+
     def texts(self) -> list[str]:
         """The texts whose bodies are kept, the newest last."""
         return [text for text, _ in self._known]
@@ -93,6 +111,23 @@ class Bodies:
             return suggested_function(text, self._environment, executor), None
         definition = define(text, self._environment)
         return definition.fun, definition
+
+
+def _unrun(text: str, environment: Environment) -> tuple[FunctionType, frozenset[str]]:
+    """A function that runs the text (which is not run here), and the names that it reads."""
+    try:
+        program = compiled(text, environment.flags)
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        program = compiled(f"raise SyntaxError({str(error)!r})")
+    function = FunctionType(_in_file(program.code, f"<code of {environment.name}>"), environment.globals)
+    function.__module__ = str(environment.globals.get("__name__", "__main__"))
+    return function, program.reads
+
+
+def _in_file(code: CodeType, file: str) -> CodeType:
+    """The code as if it stood in a file of this name: its lines are not those of the text that calls it."""
+    inner = tuple(_in_file(c, file) if isinstance(c, CodeType) else c for c in code.co_consts)
+    return code.replace(co_filename=file, co_consts=inner)
 
 
 def run(fun: Callable[..., Any], plan: Plan, values: Any, used: set[Any] | None) -> Any:

@@ -5,6 +5,8 @@ Imports nodes and `fun_module`.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from types import FunctionType, MethodType
 from typing import Any
 
 from opto.execution import TRAVELS
@@ -35,7 +37,15 @@ def _copied(parameter: bool, data: Any, name: str) -> Node[Any]:
 
 def _container(container: ParameterContainer) -> tuple[Any, ...]:
     attributes = {name: value for name, value in own_attributes(container).items() if not name.startswith(RESERVED)}
+    attributes.update(_rewritten_methods(container))
     return _blank, (type(container),), attributes, None, None, _fill
+
+
+def _rewritten_methods(container: ParameterContainer) -> dict[str, Any]:
+    """The methods whose code is no longer what the class says, by name."""
+    own = [value for name, value in own_attributes(container).items() if name.startswith(RESERVED)]
+    bound = [value for value in own if isinstance(value, FunModule) and value.parameter is not None]
+    return {b._attribute: b for b in bound if b._bodies.travelling(b.parameter._data) is not None}
 
 
 def _blank(cls: Any) -> Any:
@@ -49,10 +59,29 @@ def _fill(made: Any, attributes: dict[str, Any]) -> None:
 
 def _bundled(bundled: FunModule) -> tuple[Any, ...]:
     receiver = bundled._receiver
+    parameter = bundled.parameter
+    present = None if parameter is None else bundled._bodies.travelling(parameter._data)
     if receiver is not None and not isinstance(receiver, type):
         instance = receiver._data if isinstance(receiver, Node) else receiver
+        if present is not None:
+            return _rewritten_method, (*present, instance)
         return getattr, (instance, bundled._attribute)
-    return _same, (bundled.fun,)
+    return (_same, (bundled.fun,)) if present is None else (_rewritten, present)
+
+
+def _rewritten(code: FunctionType, name: str, names: dict[str, Any]) -> Callable[..., Any]:
+    """In a worker: the function `name` that the text `code` defines, defined anew for each call, as globals change."""
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        around = {**code.__globals__, **names}
+        exec(code.__code__, around)
+        return around[name](*args, **kwargs)
+
+    return call
+
+
+def _rewritten_method(code: FunctionType, name: str, names: dict[str, Any], instance: Any) -> Any:
+    return MethodType(_rewritten(code, name, names), instance)
 
 
 def _same(value: Any) -> Any:

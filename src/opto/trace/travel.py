@@ -43,9 +43,12 @@ def _container(container: ParameterContainer) -> tuple[Any, ...]:
 
 def _rewritten_methods(container: ParameterContainer) -> dict[str, Any]:
     """The methods whose code is no longer what the class says, by name."""
-    own = [value for name, value in own_attributes(container).items() if name.startswith(RESERVED)]
-    bound = [value for value in own if isinstance(value, FunModule) and value.parameter is not None]
-    return {b._attribute: b for b in bound if b._bodies.travelling(b.parameter._data) is not None}
+    found: dict[str, Any] = {}
+    for name, value in own_attributes(container).items():
+        parameter = value.parameter if name.startswith(RESERVED) and isinstance(value, FunModule) else None
+        if parameter is not None and value._bodies.travelling(parameter._data) is not None:
+            found[value._attribute] = value
+    return found
 
 
 def _blank(cls: Any) -> Any:

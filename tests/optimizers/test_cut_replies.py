@@ -133,6 +133,16 @@ def test_a_reply_in_another_shape_is_no_continuation() -> None:
     assert not prompt.read('{"suggestion": {"prompt0": "Hi', problem).values
 
 
+def test_a_reply_inside_a_string_is_read_and_reasons_are_not() -> None:
+    inner = json.dumps({"suggestion": {"x0": 2}})
+    for reply in (json.dumps(inner), json.dumps({"response": inner}), json.dumps({"suggestion": "x0 = 2"})):
+        assert {k: float(v) for k, v in read_reply(reply, PROBLEM).values.items()} == {"x0": 2.0}
+    assert not read_reply(json.dumps({"reasoning": inner}), PROBLEM).values
+    assert not read_reply(json.dumps({"reasoning": "x0 = 3 would be wrong"}), PROBLEM).values
+    tagged = {"suggestion": {"prompt0": "Answer in <b>bold</b>, close <x0>."}}
+    assert dict(read_reply(json.dumps(tagged), PROBLEM).values) == tagged["suggestion"]
+
+
 def response(text: str, reason: str) -> Response:
     return Response((Choice(Message(text), reason),))
 

@@ -142,9 +142,9 @@ def _from_tags(text: str, problem: Problem) -> Suggestion | None:
 def _from_whole(text: str, problem: Problem) -> Suggestion | None:
     """JSON and nothing else, whatever tags it mentions; a reply that was put into a JSON string is read from there."""
     found = strict(text)
-    if isinstance(found, dict) and len(found) == 1 and not {*map(clean_name, found)} & {*problem.names}:
-        found = next(iter(found.values()))
-        found = None if not isinstance(found, str) else found
+    if isinstance(found, dict) and len(found) == 1 and not {*map(clean_name, found)} & {*problem.names, *_REASONS}:
+        said = next(iter(found.values()))
+        found = said if isinstance(said, str) else found
     if isinstance(found, str):
         inner = read_reply(found, problem)
         return inner if inner.values else None
@@ -207,7 +207,8 @@ def _pairs(body: Any) -> dict[str, Any]:
     return {str(k): v["value"] if isinstance(v, dict) and set(v) == {"value"} else v for k, v in body.items()}
 
 
-_NOT_NAMES = ("reasoning", "answer", "explanation", "thought", "thoughts", *_WRAPPERS)
+_REASONS = ("reasoning", "explanation", "thought", "thoughts")
+_NOT_NAMES = (*_REASONS, *_WRAPPERS)
 
 
 def cut_inside(name: str) -> str:

@@ -174,3 +174,8 @@ def attack(tool):
     assert tool.calls == [(1,)]
     assert "hidden" not in found
     assert not any(name in str(found) for name in ("<", "Tool", os.getcwd()))
+
+
+def test_short_text_of_very_many_lists_is_refused(executor: ProcessExecutor) -> None:
+    outcome = executor.run(Job("def many():\n    return [[] for _ in range(1_100_000)]", "many"), Limits(30, 30))
+    assert "more than 1000000 lists and dicts" in str(outcome.error)

@@ -42,7 +42,7 @@ def exchange(
     for _ in range(_MOST_CALLS):
         message = wire.receive(worker.connection, most, until)
         if message.count(b"[") + message.count(b"{") > _MOST_PARTS:
-            raise ValueError("a few bytes for each of them would become many more here")
+            raise wire.MessageTooLongError(f"more than {_MOST_PARTS} lists and dicts")  # each is many times larger here
         report = json.loads(message)
         if not isinstance(report, dict):
             raise ValueError("not a report")

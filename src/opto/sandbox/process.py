@@ -188,9 +188,7 @@ class ProcessExecutor:
             return _failed(SandboxTimeoutError(f"The code took longer than {limits.wall_seconds:g} seconds."), began)
         except MessageTooLongError as error:
             pool.end(worker)
-            return _failed(
-                SandboxValueError(f"The code's process sent {error} bytes, more than a result may be."), began
-            )
+            return _failed(SandboxValueError(f"The code's process sent {error}, more than a result may be."), began)
         except (EOFError, ConnectionError):
             return _failed(_crash(pool.end(worker), limits), began)
         except (ValueError, RecursionError, MemoryError):

@@ -34,7 +34,7 @@ def receive(connection: socket.socket, most: int | None = None, until: float | N
         begun += part
     (length,) = _LENGTH.unpack_from(begun)
     if most is not None and length > most:
-        raise MessageTooLongError(length)
+        raise MessageTooLongError(f"{length} bytes")
     message = begun[_LENGTH.size :]
     if len(message) == length:
         return message

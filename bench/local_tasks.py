@@ -318,7 +318,7 @@ def main() -> None:
     parser.add_argument("--optimizers", default="OptoPrime,OptoPrimeV1,OptoPrimeV2")
     parser.add_argument("--steps", type=int, default=60)
     parser.add_argument("--candidates", type=int, default=4, help="drawn for each step; of a text twice as many")
-    parser.add_argument("--seconds", type=float, default=400, help="for each run")
+    parser.add_argument("--seconds", type=float, default=400, help="for each run; looked at between steps, 0: no bound")
     parser.add_argument("--out", type=Path, default=Path("local_tasks.jsonl"))
     parser.add_argument("--llm", metavar="URL", help="an OpenAI-compatible server instead of the local model")
     parser.add_argument("--model", metavar="NAME")

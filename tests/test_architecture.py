@@ -27,6 +27,7 @@ ALLOWED = {
     "runs": set(),
     "viewer": {"runs"},
     "cli": {"trace", "llm", "optimizers", "trainer", "sandbox", "runs", "viewer"},
+    "__main__": {"cli"},
     "utils": {"trace", "llm", "optimizers", "trainer"},
     "features": {"agents", "trace", "llm", "optimizers"},
     "integrations": {"trace", "llm", "optimizers", "trainer", "runs"},

@@ -132,3 +132,10 @@ def test_ctrl_c_ends_quietly(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(demo, "_model", interrupt)
     assert main(["demo"]) == 130
+
+
+def test_the_command_line_without_its_script() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "opto", "--help"], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert done.stdout.startswith("usage: opto ") and "demo" in done.stdout

@@ -82,6 +82,27 @@ def test_numpy_functions_are_traced() -> None:
         np.add.reduce(x)
 
 
+def test_numpy_takes_lists_of_nodes() -> None:
+    x, y = node(np.array([1.0, 2.0]), trainable=True), node(np.array([3.0, 4.0]), trainable=True)
+    joined = np.concatenate([x, (y * 2)])
+    assert joined.data.tolist() == [1.0, 2.0, 6.0, 8.0] and joined.parameter_dependencies == {x, y}
+    assert np.stack((x, [0.0, 0.0]), axis=1).data.tolist() == [[1.0, 0.0], [2.0, 0.0]]
+    assert np.block([[x, y], [y, x]]).data.tolist() == [[1.0, 2.0, 3.0, 4.0], [3.0, 4.0, 1.0, 2.0]]
+    assert np.stack(node([x, y])).data.tolist() == [[1.0, 2.0], [3.0, 4.0]]
+    assert np.add([node(1.0), 2.0], x).data.tolist() == [2.0, 4.0]
+
+
+def test_nodes_that_numpy_cannot_be_given_say_what_to_write() -> None:
+    x = node(np.ones(2))
+    hidden = np.empty(1, dtype=object)
+    hidden[0] = x
+    with pytest.raises(TypeError, match=r"numpy\.concatenate .* lists and tuples of nodes, or plain values"):
+        np.concatenate(hidden)
+    for convert in (np.array, lambda value: np.array(value, copy=False), lambda value: np.array([value, 1])):
+        with pytest.raises(TypeError, match=r"write x\.data"):  # and no DeprecationWarning before it
+            convert(node(1.0))
+
+
 def test_a_dropped_output_is_freed_and_children_are_swept() -> None:
     x = node(1, trainable=True)
     seen = weakref.ref(x + 1)

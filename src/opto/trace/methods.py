@@ -198,7 +198,7 @@ def _call(self: Any, *args: Any, **kwargs: Any) -> Any:
 
 
 def _refuse(what: str, instead: str) -> Callable[..., Any]:
-    def method(self: Any, *args: Any) -> Any:
+    def method(self: Any, *args: Any, **kwargs: Any) -> Any:
         raise TypeError(f"{what} needs a plain value, and {self.name} is a node: write {instead}.")
 
     return method
@@ -217,12 +217,29 @@ def _array_ufunc(self: Any, ufunc: Any, method: str, *inputs: Any, **kwargs: Any
     """numpy's functions on nodes: `np.sqrt(x)` is traced as the operator `sqrt`."""
     if method != "__call__" or "out" in kwargs:
         raise TypeError(f"numpy.{ufunc.__name__}.{method} on a node: use x.data, or a @bundle function.")
-    return _numpy(ufunc)(*inputs, **kwargs)
+    return _numpy(ufunc)(*map(_gathered, inputs), **kwargs)
 
 
 def _array_function(self: Any, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
     """numpy's other functions on nodes: `np.mean(x)` is traced as the operator `mean`."""
+    args, kwargs = [_gathered(value) for value in args], {name: _gathered(value) for name, value in kwargs.items()}
+    if not any(isinstance(value, Node) for value in (*args, *kwargs.values())):
+        # The nodes are where they cannot be taken out; numpy would hand the call back here for ever.
+        raise TypeError(
+            f"numpy.{func.__name__} got {self.name} inside a value that is no list or tuple: give it nodes, or lists "
+            "and tuples of nodes, or plain values (x.data)."
+        )
     return _numpy(func)(*args, **kwargs)
+
+
+def _gathered(value: Any) -> Any:
+    """A list or tuple that holds nodes, as one node: in `np.stack([x, y])` each is an input, and numpy sees values."""
+    if type(value) not in (list, tuple):
+        return value
+    items = [_gathered(item) for item in value]
+    if not any(isinstance(item, Node) for item in items):
+        return value
+    return TABLE["make_list" if type(value) is list else "make_tuple"](*items)
 
 
 def _numpy(func: Any) -> Operator:

@@ -61,22 +61,14 @@ def estimate_blame(
     gains: dict[str, float] = {}
     untried: dict[str, str] = {}
     for parameter in parameters:
-        places = [parameter, *(call for call in past if any(parent is parameter for parent in call._inputs))]
+        places: list[Node[Any]] = [
+            parameter,
+            *(call for call in past if any(parent is parameter for parent in call._inputs)),
+        ]
         if len(places) == 1 and output is not parameter:
             continue
-        tries = [(place, value) for place in places for value in alternatives.get(place, ())]
-        found: list[float] = []
-        reason = "no other value of it is known"
-        for place, value in tries:
-            try:
-                found.append(score(replay(output, {place: value}, free)) - before)
-            except CannotReplay as error:
-                reason = str(error)
-            except Exception as error:  # noqa: BLE001 - the calls are the user's; one that fails did no better
-                if (end := _end_of_run(error)) is not None:
-                    raise end from (None if end is error else error)
-                found.append(0.0)
-                reason = str(error)
+        tries = [{place: value} for place in places for value in alternatives.get(place, ())]
+        found, reason = _gains(tries, lambda changed: score(replay(output, changed, free)) - before)
         if found:
             gains[parameter.py_name] = max(0.0, *found)
         else:
@@ -84,6 +76,25 @@ def estimate_blame(
     total = sum(gains.values())
     ordered = sorted(gains.items(), key=lambda item: -item[1])
     return Blame({name: gain / total if total else 0.0 for name, gain in ordered}, untried)
+
+
+def _gains(
+    tries: Iterable[dict[Node[Any], Any]], gain: Callable[[dict[Node[Any], Any]], float]
+) -> tuple[list[float], str]:
+    """What each counterfactual gains, as far as it can be tried, and why the last one that failed did."""
+    found: list[float] = []
+    reason = "no other value of it is known"
+    for changed in tries:
+        try:
+            found.append(gain(changed))
+        except CannotReplay as error:
+            reason = str(error)
+        except Exception as error:  # noqa: BLE001 - the calls are the user's; one that fails did no better
+            if (end := _end_of_run(error)) is not None:
+                raise end from (None if end is error else error)
+            found.append(0.0)
+            reason = str(error)
+    return found, reason
 
 
 def _end_of_run(error: BaseException | None) -> BaseException | None:

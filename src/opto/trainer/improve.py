@@ -1,9 +1,9 @@
 """Improve an agent step by step: draw candidates, keep one only if it does better on the examples.
 
 One sampled reply of a small model may be wrong, so nothing is kept unseen. A refused candidate may have been right
-before its time: whenever a part changes, refused candidates of all parts get a second chance, which costs no
-question. It works with any optimizer: one that
-has a `focus` is told which part to change, and what was tried for it.
+before its time: whenever a part changes, refused candidates of all parts get a second chance, and where a step found
+nothing they are tried in pairs; neither costs a question. Any optimizer will do: one that has a `focus` is told which
+part to change, and what was tried for it.
 """
 
 from __future__ import annotations

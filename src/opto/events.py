@@ -20,14 +20,12 @@ from __future__ import annotations
 from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
-from dataclasses import dataclass
 
 __all__ = ["Event", "emit", "listen"]
 
 
-@dataclass(frozen=True)
 class Event:
-    """Base of all events."""
+    """Base of all events, which are frozen dataclasses."""
 
 
 Listener = Callable[[Event], object]

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field
 from importlib import import_module
 from threading import Lock
-from typing import Any, Protocol, runtime_checkable
+from types import MappingProxyType
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 __all__ = [
     "EXECUTORS",
@@ -61,8 +61,10 @@ class SuggestedText(str):
         return SuggestedText, (str(self),)
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
+
+
+class Limits(NamedTuple):
     """What one call may use. `value_bytes` bounds its result and each value it exchanges, as they are written.
 
     `output_bytes` is how much of stdout and of stderr is kept, `processes` how many threads it may have beside its
@@ -78,8 +80,7 @@ class Limits:
     open_files: int = 64
 
 
-@dataclass(frozen=True, slots=True)
-class Usage:
+class Usage(NamedTuple):
     """What a call used; `memory_bytes` is the most that its process ever held, 0 where the system does not tell."""
 
     wall_seconds: float = 0.0
@@ -87,21 +88,19 @@ class Usage:
     memory_bytes: int = 0
 
 
-@dataclass(frozen=True, eq=False)
-class Scope:
+class Scope(NamedTuple):
     """What a text sees around it: `names` are its globals (read when the call begins), `module` their `__name__`.
 
     `flags` are compiler flags of the module, `owner` the class in whose body the function stands, for `super()`.
     """
 
-    names: Mapping[str, Any] = field(default_factory=dict)
+    names: Mapping[str, Any] = _NOTHING
     module: str = "__main__"
     flags: int = 0
     owner: type | None = None
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Job:
+class Job(NamedTuple):
     """One call: run `text`, then its function `name` with these arguments, in sight of `scope`.
 
     With `describe` the function is defined but not called, and the value is its `Shape`.
@@ -110,13 +109,12 @@ class Job:
     text: str
     name: str
     args: tuple[Any, ...] = ()
-    kwargs: Mapping[str, Any] = field(default_factory=dict)
-    scope: Scope = field(default_factory=Scope)
+    kwargs: Mapping[str, Any] = _NOTHING
+    scope: Scope = Scope()
     describe: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Shape:
+class Shape(NamedTuple):
     """How a defined function is called.
 
     `kind`: "plain", "coroutine", "generator" or "async generator". `parameters`: name, kind (as `inspect.Parameter`
@@ -128,8 +126,7 @@ class Shape:
     doc: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(NamedTuple):
     """What became of a job: `value`, or `error` as the exception to raise (its traceback shows lines of the text).
 
     `changed` names what the function wrote to in its copies of the host's objects (`self.count`), which stays there.
@@ -139,7 +136,7 @@ class Outcome:
     error: Exception | None = None
     stdout: str = ""
     stderr: str = ""
-    usage: Usage = field(default_factory=Usage)
+    usage: Usage = Usage()
     changed: tuple[str, ...] = ()
 
     def result(self) -> Any:

@@ -5,14 +5,23 @@ Imports the standard library only; what runs the code, here or in another proces
 
 from __future__ import annotations
 
-import ast
-import dis
-import re
-import textwrap
 from collections.abc import Iterator
 from functools import lru_cache
 from types import CodeType, FrameType
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+from opto.deferred import Deferred
+
+if TYPE_CHECKING:
+    import ast
+    import dis
+    import re
+    import textwrap
+else:
+    ast = Deferred("ast")
+    dis = Deferred("dis")
+    re = Deferred("re")
+    textwrap = Deferred("textwrap")
 
 __all__ = [
     "CODE_FILE",
@@ -40,7 +49,7 @@ DEFINE = "__define__"
 _STORES = {"STORE_NAME", "STORE_GLOBAL", "DELETE_NAME", "DELETE_GLOBAL"}
 _LOADS = {"LOAD_NAME", "LOAD_GLOBAL", "LOAD_FROM_DICT_OR_GLOBALS"}
 _LOOKS_AROUND = {"eval", "exec", "globals", "vars", "locals"}
-_INDENTED_DEF = re.compile(r"^([ \t]+)(?:def\b|async\b|@)", re.MULTILINE)
+_INDENTED_DEF = r"(?m)^([ \t]+)(?:def\b|async\b|@)"
 
 
 class Program(NamedTuple):
@@ -119,7 +128,7 @@ def _compile_exactly(tree: str | ast.Module, flags: int) -> CodeType:
 
 def _straightened(text: str) -> str:
     """A nested function whose first line lost its indentation, or a wholly indented one, moved to the left margin."""
-    lost = _INDENTED_DEF.search(text) if text[:1].strip() else None
+    lost = re.search(_INDENTED_DEF, text) if text[:1].strip() else None
     return textwrap.dedent(lost.group(1) + text if lost else text)
 
 

@@ -6,7 +6,7 @@ import time
 import traceback
 import unicodedata
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from canary import Canary, difference, state_of_process
@@ -22,8 +22,8 @@ from opto.errors import (
 from opto.execution import Executor, Job, Limits, Outcome
 
 LIMITS = Limits(wall_seconds=2.5, cpu_seconds=2, memory_bytes=1 << 28, value_bytes=1 << 22, processes=8, open_files=48)
-SHORT = replace(LIMITS, wall_seconds=0.5, cpu_seconds=0.4)
-PATIENT = replace(LIMITS, wall_seconds=20, cpu_seconds=10)
+SHORT = LIMITS._replace(wall_seconds=0.5, cpu_seconds=0.4)
+PATIENT = LIMITS._replace(wall_seconds=20, cpu_seconds=10)
 SLACK_SECONDS = 5.0
 MOST_NODES = 2_000_000
 

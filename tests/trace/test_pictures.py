@@ -259,7 +259,7 @@ def test_long_chains_are_folded(trainable: bool) -> None:
     picture = draw(y)
     assert len(picture.drawing.boxes) == 8_001
     small = folded(picture.drawing, LIMIT)
-    assert len(small.boxes) <= LIMIT and sum(box.count for box in small.boxes) == 8_001
+    assert len(small.boxes) <= LIMIT and sum(box.nodes for box in small.boxes) == 8_001
     text = picture.text()
     assert y.py_name in text and "folded" in text
     ElementTree.fromstring(picture.svg())
@@ -283,7 +283,7 @@ def test_thousands_of_kinds_are_folded() -> None:
     boxes.sort(key=lambda box: box.level)
     edges = tuple((k, k + 1_400) for k in range(2_000))
     small = folded(Drawing(tuple(boxes), edges), 30)
-    assert len(small.boxes) <= 60 and sum(box.count for box in small.boxes) == 4_000
+    assert len(small.boxes) <= 60 and sum(box.nodes for box in small.boxes) == 4_000
     for parent, child in small.edges:
         assert small.boxes[parent].level < small.boxes[child].level
 

@@ -17,7 +17,6 @@ import time
 import weakref
 from collections.abc import AsyncGenerator, Generator, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
 from typing import Any
 
 from opto.errors import SandboxCrashError, SandboxError, SandboxMemoryError, SandboxTimeoutError, SandboxValueError
@@ -138,7 +137,7 @@ class ProcessExecutor:
         with self._lock:
             pool = self._pools.get(key)
             if pool is None:
-                settings = {"limits": {**asdict(limits), "workers": self._most}, "without": self._without}
+                settings = {"limits": {**limits._asdict(), "workers": self._most}, "without": self._without}
                 pool = self._pools[key] = Pool(settings, self._most, self._allow)
         pool.start()
         _tell_missing(pool.report)

@@ -6,12 +6,11 @@ Imports: nodes, and the parts that read functions.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
-from dataclasses import dataclass
 from types import CodeType
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from opto.deferred import Deferred
 from opto.trace.binding import Plan
 from opto.trace.comments import Failure
 from opto.trace.containers import RESERVED
@@ -20,11 +19,15 @@ from opto.trace.nodes import Operation
 from opto.trace.projections.projection import Projection
 from opto.trace.source import CallSite, Source, code_of, source_of
 
+if TYPE_CHECKING:
+    import inspect
+else:
+    inspect = Deferred("inspect")
+
 __all__ = ["About", "Facts", "FailureFacts", "Options"]
 
 
-@dataclass(frozen=True, slots=True)
-class Options:
+class Options(NamedTuple):
     """The arguments of `bundle`."""
 
     description: str | None = None

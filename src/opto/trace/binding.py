@@ -7,16 +7,19 @@ call whose shape was seen before. Imports: nodes only.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Sequence
-from inspect import Parameter, Signature
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from opto.deferred import Deferred
 from opto.trace.nodes import Operation, root_operation
+
+if TYPE_CHECKING:
+    import inspect
+else:
+    inspect = Deferred("inspect")
 
 __all__ = ["PASSED", "Binder", "Plan"]
 
-_ANYTHING = Signature([Parameter("args", Parameter.VAR_POSITIONAL), Parameter("kwargs", Parameter.VAR_KEYWORD)])
 _SHAPES_KEPT = 1_000
 
 PASSED = object()
@@ -34,7 +37,7 @@ class Plan:
     __slots__ = ("by_name", "given", "keys", "operation", "positional", "roots", "tail")
     operation: Operation
 
-    def __init__(self, signature: Signature, given: int, names: Sequence[str]) -> None:
+    def __init__(self, signature: inspect.Signature, given: int, names: Sequence[str]) -> None:
         _refuse_like_python(signature, given, names)
         self.given = given
         self.tail: tuple[tuple[str, Any], ...] = ()
@@ -43,11 +46,11 @@ class Plan:
         self.by_name: tuple[str, ...] = ()
         left = dict.fromkeys(names)
         for parameter in signature.parameters.values():
-            if parameter.kind is Parameter.VAR_POSITIONAL:
+            if parameter.kind is inspect.Parameter.VAR_POSITIONAL:
                 surplus = max(given - len(self.keys), 0)
                 self.keys += tuple(f"args_{i}" for i in range(surplus))
                 bases += [None] * surplus
-            elif parameter.kind is not Parameter.VAR_KEYWORD:
+            elif parameter.kind is not inspect.Parameter.VAR_KEYWORD:
                 self._add(parameter, left)
                 bases.append(parameter.name)
         self.keys += tuple(left)
@@ -57,11 +60,11 @@ class Plan:
         self.positional = len(self.keys) - len(self.by_name)
         self.roots = tuple(None if base is None else root_operation(base) for base in bases)
 
-    def _add(self, parameter: Parameter, left: dict[str, None]) -> None:
+    def _add(self, parameter: inspect.Parameter, left: dict[str, None]) -> None:
         name = parameter.name
-        keyword_only = parameter.kind is Parameter.KEYWORD_ONLY
+        keyword_only = parameter.kind is inspect.Parameter.KEYWORD_ONLY
         if keyword_only or len(self.keys) >= self.given:
-            if name in left and parameter.kind is not Parameter.POSITIONAL_ONLY:
+            if name in left and parameter.kind is not inspect.Parameter.POSITIONAL_ONLY:
                 del left[name]
                 self.tail += ((name, PASSED),)
             else:
@@ -75,12 +78,16 @@ class Plan:
         return (*args, *[kwargs[name] if value is PASSED else value for name, value in self.tail])
 
 
-def _refuse_like_python(signature: Signature, given: int, names: Sequence[str]) -> None:
+def _anything(*args: Any, **kwargs: Any) -> None:
+    """Has the signature of functions that do not tell theirs."""
+
+
+def _refuse_like_python(signature: inspect.Signature, given: int, names: Sequence[str]) -> None:
     """TypeError if the function cannot be called so."""
     parameters = signature.parameters.values()
-    if any(p.kind is Parameter.VAR_KEYWORD for p in parameters):
+    if any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters):
         # Python takes `f(a=1)` for `def f(a=0, /, **kw)`; before 3.13 `bind` does not
-        hidden = {p.name for p in parameters if p.kind is Parameter.POSITIONAL_ONLY}
+        hidden = {p.name for p in parameters if p.kind is inspect.Parameter.POSITIONAL_ONLY}
         names = [name for name in names if name not in hidden]
     signature.bind(*range(given), **dict.fromkeys(names))
 
@@ -92,18 +99,18 @@ class Binder:
 
     def __init__(self, fun: Callable[..., Any]) -> None:
         self._fun = fun
-        self._signature: Signature | None = None
+        self._signature: inspect.Signature | None = None
         self.plans: dict[Any, Plan] = {}
         """By number of positionals if there are no keywords, else by `(number, keyword, …)`."""
 
     @property
-    def signature(self) -> Signature:
+    def signature(self) -> inspect.Signature:
         """That of the function; `(*args, **kwargs)` for builtins that do not tell."""
         if self._signature is None:
             try:
                 self._signature = inspect.signature(self._fun)
             except ValueError:
-                self._signature = _ANYTHING
+                self._signature = inspect.signature(_anything)
         return self._signature
 
     def plan(self, given: int, names: tuple[str, ...], operation_for: Callable[[Plan], Operation]) -> Plan:

@@ -6,13 +6,13 @@ Imports: nodes, and the parts that read and define functions.
 from __future__ import annotations
 
 import functools
-import inspect
 from collections.abc import Callable
 from contextlib import suppress
 from contextvars import ContextVar
 from types import CodeType, FrameType, FunctionType
-from typing import Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
+from opto.deferred import Deferred
 from opto.errors import ExecutionError
 from opto.execution import Executor, SuggestedText, current_executor
 from opto.trace.about import About
@@ -23,6 +23,11 @@ from opto.trace.describe import CODE_NAME
 from opto.trace.nodes import Node, ParameterNode
 from opto.trace.source import CallSite, signature_text
 from opto.trace.suggested import suggested_function
+
+if TYPE_CHECKING:
+    import inspect
+else:
+    inspect = Deferred("inspect")
 
 __all__ = ["INSIDE", "Bodies", "Body", "Caller", "code_parameter", "guard", "plain", "run", "unwatched"]
 

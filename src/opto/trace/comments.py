@@ -7,16 +7,20 @@ Imports: source, code and records.
 from __future__ import annotations
 
 import os
-import traceback
 from collections.abc import Iterator
-from traceback import FrameSummary
 from types import CodeType, TracebackType
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
+from opto.deferred import Deferred
 from opto.errors import ExecutionError
 from opto.trace.code import CODE_FILE, text_behind
 from opto.trace.records import printed
 from opto.trace.source import Source, code_source
+
+if TYPE_CHECKING:
+    import traceback
+else:
+    traceback = Deferred("traceback")
 
 __all__ = ["Failure", "broken_code", "error_message", "root_of"]
 
@@ -37,12 +41,14 @@ class _Place(NamedTuple):
             return Source(self.text, 1, CODE_FILE)
         return code_source(self.code)
 
-    def summary(self) -> FrameSummary:
+    def summary(self) -> traceback.FrameSummary:
         shown = None
         if self.text is not None:
             lines = self.text.splitlines()
             shown = lines[self.line - 1].strip() if 0 < self.line <= len(lines) else ""
-        return FrameSummary(self.code.co_filename, self.line, self.code.co_name, lookup_line=False, line=shown)
+        return traceback.FrameSummary(
+            self.code.co_filename, self.line, self.code.co_name, lookup_line=False, line=shown
+        )
 
 
 def error_message(error: BaseException) -> str:

@@ -7,11 +7,17 @@ leak out of a `with` block. A leaf: imports the standard library only.
 from __future__ import annotations
 
 import functools
-import inspect
 from collections.abc import Callable
 from contextvars import ContextVar
 from types import TracebackType
-from typing import Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+from opto.deferred import Deferred
+
+if TYPE_CHECKING:
+    import inspect
+else:
+    inspect = Deferred("inspect")
 
 __all__ = ["TRACING", "USED_NODES", "is_tracing", "stop_tracing"]
 

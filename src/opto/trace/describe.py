@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-import inspect
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from opto.deferred import Deferred
 from opto.trace.nodes import get_op_name
+
+if TYPE_CHECKING:
+    import inspect
+else:
+    inspect = Deferred("inspect")
 
 __all__ = ["CODE_NAME", "EVAL", "EVAL_TEXT", "describe", "exception_description", "qualified_name"]
 

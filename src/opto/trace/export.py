@@ -6,16 +6,22 @@ the class (see `export_names`). May import: the standard library, `nodes`, `cont
 
 from __future__ import annotations
 
-import ast
-import inspect
 from collections.abc import Iterable
 from types import FunctionType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from opto.deferred import Deferred
 from opto.trace.containers import Map, ParameterContainer, Seq, is_bundled, own_attributes
 from opto.trace.export_names import Names, is_ours
 from opto.trace.export_text import edited, literal, reindented, straightened, unbundled
 from opto.trace.nodes import AbstractNode, MessageNode
+
+if TYPE_CHECKING:
+    import ast
+    import inspect
+else:
+    ast = Deferred("ast")
+    inspect = Deferred("inspect")
 
 __all__ = ["export_source", "plain_value"]
 

@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
-import ast
 import builtins
-import inspect
-import linecache
 import sys
 from collections.abc import Callable, Iterator
 from types import FunctionType, ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from opto.deferred import Deferred
 from opto.trace.containers import ParameterContainer, is_bundled
 from opto.trace.export_text import literal, reindented, unbundled
 from opto.trace.nodes import AbstractNode
+
+if TYPE_CHECKING:
+    import ast
+    import inspect
+    import linecache
+    import logging
+    import symtable
+else:
+    ast = Deferred("ast")
+    inspect = Deferred("inspect")
+    linecache = Deferred("linecache")
+    logging = Deferred("logging")
+    symtable = Deferred("symtable")
 
 __all__ = ["Names", "is_ours"]
 
@@ -169,8 +180,6 @@ class Names:
 
 
 def _warn(message: str, *details: Any) -> None:
-    import logging  # here and below: importing the tape stays cheap
-
     logging.getLogger(__name__).warning(message, *details)
 
 
@@ -248,8 +257,6 @@ def _scope(function: Any) -> dict[str, Any]:
 
 
 def _global_names(text: str) -> list[str]:
-    import symtable
-
     found: dict[str, None] = {}
     ahead = [symtable.symtable(_FUTURE + text, "<export>", "exec")]
     top = {symbol.get_name() for symbol in ahead[0].get_symbols() if symbol.is_assigned() or symbol.is_imported()}

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-import ast
 import io
-import tokenize
 from collections.abc import Iterable
 from itertools import accumulate
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from opto.deferred import Deferred
+
+if TYPE_CHECKING:
+    import ast
+    import tokenize
+else:
+    ast = Deferred("ast")
+    tokenize = Deferred("tokenize")
 
 __all__ = ["edited", "literal", "reindented", "straightened", "unbundled"]
 

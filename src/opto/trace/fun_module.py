@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import copy
 import functools
-import inspect
 import sys
 from collections.abc import Callable
 from contextlib import suppress
 from types import CoroutineType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from opto.deferred import Deferred
 from opto.errors import ExecutionError, TraceMissingInputsError
 from opto.trace.about import About, FailureFacts, Options
 from opto.trace.binding import Plan
@@ -27,6 +27,11 @@ from opto.trace.modules import Module
 from opto.trace.nested import hidden_parameters
 from opto.trace.nodes import ExceptionNode, Node, ParameterNode, link, root_operation, wrap
 from opto.trace.source import CallSite, written
+
+if TYPE_CHECKING:
+    import inspect
+else:
+    inspect = Deferred("inspect")
 
 __all__ = ["FunModule"]
 

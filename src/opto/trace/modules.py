@@ -11,14 +11,19 @@ import types
 from collections.abc import Iterable, Mapping
 from importlib import import_module
 from operator import attrgetter
-from pickle import UnpicklingError
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import WeakValueDictionary
 
+from opto.deferred import Deferred
 from opto.trace.containers import RESERVED, Member, ParameterContainer, is_bundled, own_attributes, put_attribute
 from opto.trace.export import export_source
 from opto.trace.projections import BlackCodeFormatter, Projection
 from opto.trace.storage import load_into, save_to, write_atomic
+
+if TYPE_CHECKING:
+    import pickle
+else:
+    pickle = Deferred("pickle")
 
 __all__ = ["Model", "Module", "blank_model", "model"]
 
@@ -167,7 +172,9 @@ def blank_model(module: str, qualname: str, *arguments: Any) -> Any:
     """An instance without state of the model class with that name, for pickle."""
     cls = _MODELS.get((module, qualname))
     if cls is None:
-        raise UnpicklingError(f"no model class {module}.{qualname} is defined: run the code that defines it, then load")
+        raise pickle.UnpicklingError(
+            f"no model class {module}.{qualname} is defined: run the code that defines it, then load"
+        )
     return cls.__new__(cls, *arguments)
 
 

@@ -12,20 +12,28 @@ import copy
 import math
 import operator as op
 from collections.abc import Callable, Iterable
+from functools import cached_property
 from importlib import import_module
-from inspect import Parameter, Signature, signature
-from traceback import format_exception
 from types import BuiltinFunctionType, MethodDescriptorType, MethodWrapperType, WrapperDescriptorType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from opto.deferred import Deferred
 from opto.errors import ExecutionError
 from opto.trace.context import TRACING
 from opto.trace.nodes import ExceptionNode, Node, Operation, get_op_name, link, root_operation, wrap
 from opto.trace.records import exception_text
 
+if TYPE_CHECKING:
+    import inspect
+    import traceback
+else:
+    inspect = Deferred("inspect")
+    traceback = Deferred("traceback")
+
 __all__ = ["TABLE", "Operator"]
 
 Function = Callable[..., Any]
+_VARARGS, _VARKEYWORDS = 4, 8  # flags of code objects
 
 
 class Operator:
@@ -38,12 +46,17 @@ class Operator:
         self.direct: Function = getattr(fun, "direct", fun)  # the same without the wrapper that names arguments
         self.raw = raw  # whether `fun` gets the data or the nodes
         self.catch = catch  # whether its errors become ExecutionErrors
-        self._signature = _signature(fun)
         self._shapes: dict[tuple[str, ...], Operation] = {}
-        names = list(self._signature.parameters)
-        self.shape = self.shape_for(tuple(names))
-        fixed = all(p.kind is Parameter.POSITIONAL_OR_KEYWORD for p in self._signature.parameters.values())
-        self._arity = len(names) if fixed else -1
+        code = fun.__code__
+        args, kwargs = bool(code.co_flags & _VARARGS), bool(code.co_flags & _VARKEYWORDS)
+        names = code.co_varnames[: code.co_argcount + args + kwargs]
+        self.shape = self.shape_for(names)
+        self._star, self._stars = names[-1 - kwargs] if args else None, names[-1] if kwargs else None
+        self._arity = -1 if args or kwargs else len(names)
+
+    @cached_property
+    def _signature(self) -> inspect.Signature:
+        return inspect.signature(self.fun)
 
     def __repr__(self) -> str:
         return f"<operator {self.name}>"
@@ -95,21 +108,18 @@ class Operator:
         """The general call: defaults, *args and **kwargs become named inputs."""
         bound = self._signature.bind(*args, **kwargs)
         bound.apply_defaults()
-        inputs: dict[str, Any] = {}
+        inputs: dict[str, Node[Any]] = {}
         for name, value in bound.arguments.items():
-            kind = self._signature.parameters[name].kind
-            if kind is Parameter.VAR_POSITIONAL:
+            if name == self._star:
                 inputs.update({f"args_{i}": x if isinstance(x, Node) else wrap(x) for i, x in enumerate(value)})
-            elif kind is Parameter.VAR_KEYWORD:
-                inputs.update({k: _named(x, k) for k, x in value.items()})
-            else:
+            elif name != self._stars:
                 inputs[name] = _named(value, name)
-        take = (lambda key: inputs[key]._data) if self.raw else inputs.__getitem__
-        named = {name for name in bound.arguments if name in inputs and name in self._signature.parameters}
-        first = [take(name) for name in self._signature.parameters if name in named]
-        star = [take(key) for key in inputs if key.startswith("args_") and key not in named]
-        rest = {k: take(k) for k in inputs if k not in named and not k.startswith("args_")}
-        return self.run(self.shape_for(tuple(inputs)), tuple(inputs.values()), [*first, *star], rest)
+        first: list[Any] = list(inputs.values())
+        rest: dict[str, Any] = {key: _named(x, key) for key, x in bound.kwargs.items()}
+        inputs.update({f"kwargs_{key}" if key in inputs else key: x for key, x in rest.items()})
+        if self.raw:
+            first, rest = [x._data for x in first], {key: x._data for key, x in rest.items()}
+        return self.run(self.shape_for(tuple(inputs)), tuple(inputs.values()), first, rest)
 
     def run(self, shape: Operation, inputs: tuple[Any, ...], args: Any, kwargs: dict[str, Any]) -> Any:
         """Compute on `args`, link the result to `inputs`."""
@@ -127,7 +137,7 @@ class Operator:
         info = {
             "fun_name": self.name,
             "error_comment": f"{call} <--- {exception_text(error)}\n",
-            "traceback": "".join(format_exception(error)),
+            "traceback": "".join(traceback.format_exception(error)),
         }
         return _failure(shape, error, inputs, info)
 
@@ -143,13 +153,6 @@ def _failure(op: Operation, error: Exception, inputs: Iterable[Any], info: Any =
 def _named(value: Any, name: str) -> Node[Any]:
     """A node as it is; a raw argument as a node named after its parameter."""
     return value if isinstance(value, Node) else wrap(value, root_operation(name))
-
-
-def _signature(fun: Function) -> Signature:
-    try:
-        return signature(fun)
-    except ValueError:  # a builtin without a text signature
-        return Signature([Parameter("x", Parameter.POSITIONAL_OR_KEYWORD)])
 
 
 def _operator_named(name: str) -> Operator:
@@ -206,7 +209,7 @@ def _replace(x: Any, old: Any, new: Any, count: Any = -1) -> Any:
     return x.replace(old, new, count)
 
 
-def _format(x: Any, *args: Any, **kwargs: Any) -> Any:
+def _format(x: Any, /, *args: Any, **kwargs: Any) -> Any:
     return x.format(*args, **kwargs)
 
 
@@ -237,7 +240,7 @@ def _make_list(*args: Any) -> Any:
 _C_CODE = (BuiltinFunctionType, MethodWrapperType, MethodDescriptorType, WrapperDescriptorType)
 
 
-def _call(fun: Any, *args: Any, **kwargs: Any) -> Any:
+def _call(fun: Any, /, *args: Any, **kwargs: Any) -> Any:
     function = fun._data
     if not callable(function):
         raise TypeError(f"The value of {fun.name} is of type {type(function).__name__}, which cannot be called.")
@@ -246,7 +249,7 @@ def _call(fun: Any, *args: Any, **kwargs: Any) -> Any:
     return function(*args, **kwargs)
 
 
-def _call_llm(llm: Any, system_prompt: Any, *user_prompts: Any, **kwargs: Any) -> Any:
+def _call_llm(llm: Any, system_prompt: Any, /, *user_prompts: Any, **kwargs: Any) -> Any:
     if not callable(llm):  # the older form: call_llm(system_prompt, *user_prompts)
         user_prompts = user_prompts if system_prompt is None else (system_prompt, *user_prompts)
         system_prompt = llm

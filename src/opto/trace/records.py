@@ -6,7 +6,6 @@ Imports the registry and projections only; `nodes` builds on it.
 from __future__ import annotations
 
 import copy
-import re
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from functools import lru_cache
@@ -22,7 +21,6 @@ __all__ = [
     "DEPENDS",
     "DETACHED",
     "DONE",
-    "PREFIX",
     "Children",
     "Extras",
     "Operation",
@@ -41,7 +39,11 @@ DEPENDS = 1  # a parameter is among the ancestors
 DONE = 2  # feedback went through; a second backward is refused
 DETACHED = 4  # gone from its parents' children
 
-PREFIX = re.compile(r"^\[([^\[\]]+)\]")
+
+def _prefix_length(description: str) -> int:
+    """How long the prefix `[op]` is; 0 if there is none."""
+    end = description.find("]")
+    return end + 1 if end > 1 and description.rfind("[", 0, end) == 0 else 0
 
 
 def get_op_name(description: str) -> str:
@@ -50,16 +52,16 @@ def get_op_name(description: str) -> str:
     Raises AssertionError if it is not a string, ValueError if there is no `[op]` prefix.
     """
     assert isinstance(description, str), f"A description is a string, not {type(description).__name__}."
-    match = PREFIX.match(description)
-    if match is None:
+    length = _prefix_length(description)
+    if not length:
         raise ValueError(f"The description {description!r} does not start with an operator name such as '[add] ...'.")
-    return match.group(1)
+    return description[1 : length - 1]
 
 
 @lru_cache(maxsize=1_024)
 def without_prefix(description: str) -> str | None:
     """A description without its `[op]` prefix; None when nothing remains."""
-    return PREFIX.sub("", description, count=1).strip() or None
+    return description[_prefix_length(description) :].strip() or None
 
 
 class Operation:
@@ -143,7 +145,7 @@ def described(description: str | None, cls: str) -> str:
     assert description is None or type(description) is str, "A description is a string or None."
     if not description:
         return f"[{cls}]"
-    return description if PREFIX.match(description) else f"[{cls}] {description}"
+    return description if _prefix_length(description) else f"[{cls}] {description}"
 
 
 _ROOTS: dict[str, Operation] = {}

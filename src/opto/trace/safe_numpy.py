@@ -7,16 +7,21 @@ have written, and an array is made empty and filled by numpy, which checks sizes
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from opto.deferred import Deferred
 from opto.errors import LoadError
+
+if TYPE_CHECKING:
+    import re
+else:
+    re = Deferred("re")
 
 __all__ = ["check_state", "stand_in_for"]
 
-_CODE = re.compile(r"[<>|=]?[?a-zA-Z]\d*")
+_CODE = r"[<>|=]?[?a-zA-Z]\d*"
 
 
 class _Ndarray:
@@ -34,7 +39,7 @@ def stand_in_for(name: str, found: Any) -> Any:
 
 def _dtype(found: Any) -> Callable[..., Any]:
     def dtype(code: Any, *_: Any) -> Any:
-        if not isinstance(code, str) or _CODE.fullmatch(code) is None:
+        if not isinstance(code, str) or re.fullmatch(_CODE, code) is None:
             raise LoadError(f"the file holds an array of the type {code!r}, which loading does not know")
         return found(code, False, True)  # a copy: what is read next must not reach numpy's own
 

@@ -7,22 +7,28 @@ May import: the standard library, `nodes`, `containers`, `plain_data`, `safe_num
 
 from __future__ import annotations
 
-import enum
 import io
-import pickle
 import sys
 import types
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from importlib import import_module
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
+from opto.deferred import Deferred
 from opto.errors import LoadError
 from opto.trace.containers import is_bundled, own_attributes
 from opto.trace.nodes import AbstractNode
 from opto.trace.plain_data import Path, decode, node_record
 from opto.trace.safe_numpy import check_state, stand_in_for
+
+if TYPE_CHECKING:
+    import enum
+    import pickle
+else:
+    enum = Deferred("enum")
+    pickle = Deferred("pickle")
 
 __all__ = ["PROGRAM", "OldObject", "classes_in", "dumps", "loads", "loads_old"]
 
@@ -56,7 +62,7 @@ def dumps(value: Any, members: Mapping[int, Path] | None = None) -> bytes:
     Raises what pickle raises, and `LoadError` if `loads` could not read the result.
     """
     buffer = io.BytesIO()
-    _Writer(buffer, members or {}).dump(value)
+    _write(value, buffer, members or {})
     written = buffer.getvalue()
     loads(written, known=classes_in(value), resolve=lambda path: None)
     return written
@@ -64,12 +70,12 @@ def dumps(value: Any, members: Mapping[int, Path] | None = None) -> bytes:
 
 def loads(data: bytes, *, known: Iterable[type] = (), resolve: Callable[[Path], Any] | None = None) -> Any:
     """Reads what `dumps` wrote. Raises LoadError for damaged data and for classes that are not known."""
-    return _read(_Reader(io.BytesIO(data), known, resolve))
+    return _read(_Reader(known, resolve), data)
 
 
 def loads_old(data: bytes) -> Any:
     """Reads a pickle of the earlier library; its own objects come as `OldObject`, other classes are refused."""
-    return _read(_OldReader(io.BytesIO(data), (), None))
+    return _read(_OldReader(), data)
 
 
 def classes_in(value: Any) -> set[type]:
@@ -108,19 +114,18 @@ def _parts(item: Any) -> list[Any]:
     return parts + list(own_attributes(item).values())
 
 
-class _Writer(pickle.Pickler):
-    def __init__(self, file: io.BytesIO, members: Mapping[int, Path]) -> None:
-        super().__init__(file, protocol=4)
-        self.members = members
+def _write(value: Any, buffer: io.BytesIO, members: Mapping[int, Path]) -> None:
+    class Writer(pickle.Pickler):
+        def persistent_id(self, obj: Any) -> Any:
+            return members.get(id(obj))
 
-    def persistent_id(self, obj: Any) -> Any:
-        return self.members.get(id(obj))
+        def reducer_override(self, obj: Any) -> Any:
+            if isinstance(obj, AbstractNode):
+                kind = "$parameter" if hasattr(type(obj), "projections") else "$node"
+                return _stored_node, (kind, node_record(obj, lambda value: value))
+            return NotImplemented
 
-    def reducer_override(self, obj: Any) -> Any:
-        if isinstance(obj, AbstractNode):
-            kind = "$parameter" if hasattr(type(obj), "projections") else "$node"
-            return _stored_node, (kind, node_record(obj, lambda value: value))
-        return NotImplemented
+    Writer(buffer, protocol=4).dump(value)
 
 
 def _stored_node(kind: str, record: dict[str, Any]) -> Any:
@@ -130,28 +135,29 @@ def _stored_node(kind: str, record: dict[str, Any]) -> Any:
     return node
 
 
-_build: Any = pickle._Unpickler.dispatch[pickle.BUILD[0]]
+class _Reader:
+    """What a file may name. Read in Python, because only there each state can be looked at before an object gets it."""
 
-
-class _Reader(pickle._Unpickler):
-    """The reader written in Python, because only there each state can be looked at before an object gets it."""
-
-    def __init__(self, file: io.BytesIO, known: Iterable[type], resolve: Callable[[Path], Any] | None) -> None:
-        super().__init__(file)
+    def __init__(self, known: Iterable[type] = (), resolve: Callable[[Path], Any] | None = None) -> None:
         self.known = {(cls.__module__, cls.__qualname__): cls for cls in known}
         self.resolve = resolve
+
+    def load(self, data: bytes) -> Any:
+        reader: Any = pickle._Unpickler(io.BytesIO(data))
+        build = reader.dispatch[pickle.BUILD[0]]
+
+        def checked(at: Any) -> None:
+            check_state(*at.stack[-2:])
+            build(at)
+
+        reader.dispatch = {**reader.dispatch, pickle.BUILD[0]: checked}
+        reader.find_class, reader.persistent_load = self.find_class, self.persistent_load
+        return reader.load()
 
     def persistent_load(self, pid: Any) -> Any:
         if self.resolve is None:
             raise LoadError("the file refers to parameters that are not in it")
         return self.resolve(pid)
-
-    def _build(self) -> None:
-        reader: Any = self
-        check_state(*reader.stack[-2:])
-        _build(reader)
-
-    dispatch: ClassVar[dict[int, Any]] = {**pickle._Unpickler.dispatch, pickle.BUILD[0]: _build}
 
     def find_class(self, module: str, name: str) -> Any:
         module = "pathlib" if module == "pathlib._local" else module  # as Python 3.13 calls it
@@ -226,9 +232,9 @@ class _OldReader(_Reader):
         return super().find_class(module, name)
 
 
-def _read(reader: _Reader) -> Any:
+def _read(reader: _Reader, data: bytes) -> Any:
     try:
-        value = reader.load()
+        value = reader.load(data)
     except LoadError:
         raise
     except Exception as error:  # a damaged pickle may raise anything

@@ -6,21 +6,27 @@ decorators, comments and arguments over several lines confuse nothing. Imports t
 
 from __future__ import annotations
 
-import ast
 import functools
 import io
-import linecache
-import tokenize
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from types import CodeType
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from opto.deferred import Deferred
+
+if TYPE_CHECKING:
+    import ast
+    import linecache
+    import tokenize
+else:
+    ast = Deferred("ast")
+    linecache = Deferred("linecache")
+    tokenize = Deferred("tokenize")
 
 __all__ = ["CallSite", "Source", "code_of", "code_source", "signature_text", "source_of", "written"]
 
 
-@dataclass(frozen=True, slots=True)
-class Source:
+class Source(NamedTuple):
     """The text of a function and the file line of its first line."""
 
     text: str
@@ -35,8 +41,7 @@ class CallSite(NamedTuple):
     lines: tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class _Block:
+class _Block(NamedTuple):
     """One `def` statement: its name, its lines, and the lines of each decorator with "looks like a bundle call"."""
 
     name: str

@@ -10,14 +10,22 @@ from __future__ import annotations
 import os
 from binascii import a2b_base64, b2a_base64
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from opto.deferred import Deferred
 from opto.errors import LoadError, ReplyError
 from opto.trace.containers import Map, Member, ParameterContainer, Seq, is_bundled, put_attribute
 from opto.trace.nodes import ParameterNode
 from opto.trace.plain_data import Encoder, NotPlainError, Path, decode, node_record, parameter_of
 from opto.trace.projections.space import space_of
 from opto.trace.safe_pickle import PROGRAM, OldObject, classes_in, dumps, loads, loads_old
+
+if TYPE_CHECKING:
+    import json
+    import logging
+else:
+    json = Deferred("json")
+    logging = Deferred("logging")
 
 __all__ = ["load_into", "save_to", "write_atomic"]
 
@@ -43,8 +51,6 @@ def write_atomic(path: str | os.PathLike[str], data: bytes) -> None:
 
 def save_to(path: str | os.PathLike[str], container: ParameterContainer) -> None:
     """Writes the parameters of `container`, and the other attributes of the models in it."""
-    import json  # here and below: importing the tape stays cheap
-
     paths = _paths(container)
     document = {"format": _FORMAT, "version": _VERSION, **_written(container, paths, set())}
     write_atomic(path, json.dumps(document, indent=1, ensure_ascii=False).encode("utf-8", "surrogatepass"))
@@ -70,8 +76,6 @@ def load_into(path: str | os.PathLike[str], container: ParameterContainer, known
 
 
 def _parsed(data: bytes) -> dict[str, Any]:
-    import json
-
     try:
         document = json.loads(data.decode("utf-8", "surrogatepass"))
     except (ValueError, RecursionError) as error:
@@ -184,8 +188,6 @@ def _pool(pickled: dict[str, Any], paths: Mapping[int, Path], kept: list[str]) -
 
 
 def _warn(message: str, *details: Any) -> None:
-    import logging
-
     logging.getLogger(__name__).warning(message, *details)
 
 

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-import inspect
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from opto.deferred import Deferred
 from opto.execution import UNTOLD, Executor, Job, Outcome, Scope, Shape
 from opto.trace.code import Environment
+
+if TYPE_CHECKING:
+    import inspect
+    import logging
+else:
+    inspect = Deferred("inspect")
+    logging = Deferred("logging")
 
 __all__ = ["suggested_function"]
 
@@ -86,8 +93,6 @@ def suggested_function(text: str, environment: Environment, executor: Executor) 
 
 
 def _warn(name: str, changed: tuple[str, ...]) -> None:
-    import logging  # here: importing the tape stays cheap
-
     logging.getLogger(__name__).warning(
         "%s wrote to %s: it got copies, so that the originals are as they were. Let it return what is new.",
         name,

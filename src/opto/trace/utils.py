@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Callable, Iterable
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from opto.deferred import Deferred
 from opto.trace.propagators.graph_propagator import sum_feedback
+
+if TYPE_CHECKING:
+    import html
+    import json
+    import re
+else:
+    html = Deferred("html")
+    json = Deferred("json")
+    re = Deferred("re")
 
 __all__ = [
     "contain",
@@ -148,8 +157,6 @@ def render_opt_step(
 
 def _parts_of_reply(reply: str) -> tuple[Any, Any]:
     """Reasoning and improvement of a reply; one that is not JSON is all reasoning."""
-    import json  # here and below: importing the tape stays cheap
-
     try:
         parts = json.loads(reply)
     except json.JSONDecodeError:
@@ -163,7 +170,5 @@ def _parts_of_reply(reply: str) -> tuple[Any, Any]:
 
 
 def _section(title: str, body: object) -> str:
-    import html
-
     style = "white-space:pre-wrap;border-left:4px solid #5C9BD5;padding:6px 10px;margin:4px 0"
     return f"<h4>{html.escape(title)}</h4><pre style='{style}'>{html.escape(str(body))}</pre>"

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from opto.trace.nodes import IDENTITY_OPERATORS, AbstractNode
 from opto.trace.pictures.style import NodeKind, NodeVizStyleGuide, kind_of
@@ -15,9 +14,8 @@ Drawable: TypeAlias = "AbstractNode[Any] | Iterable[tuple[int, AbstractNode[Any]
 """A node (drawn with its past) or pairs `(level, node)` such as `TraceGraph.graph`."""
 
 
-@dataclass(frozen=True, slots=True)
-class Box:
-    """One node, or several folded into one (`count`).
+class Box(NamedTuple):
+    """One node, or several folded into one (`nodes` of them).
 
     `label` is graphviz' text, complete; the other renderings show `title`, `description` and `value`.
     """
@@ -34,11 +32,10 @@ class Box:
     fill: str = "#DEEBF6"
     border: str = "#5C9BD5"
     attributes: tuple[tuple[str, str], ...] = ()
-    count: int = 1
+    nodes: int = 1
 
 
-@dataclass(frozen=True, slots=True)
-class Drawing:
+class Drawing(NamedTuple):
     """Boxes, and edges as pairs of their positions, each from parent to child; boxes are sorted by level."""
 
     boxes: tuple[Box, ...]

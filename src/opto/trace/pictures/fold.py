@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Hashable, Iterable
-from dataclasses import replace
 
 from opto.trace.pictures.drawing import Box, Drawing, children_of
 from opto.trace.pictures.style import NodeKind
@@ -71,7 +70,7 @@ def _rest_groups(drawing: Drawing, kinds: set[NodeKind], room: int) -> list[Hash
     groups: list[Hashable] = list(range(len(drawing.boxes)))
     for position, box in reversed(list(enumerate(drawing.boxes))):
         key = (box.kind, box.level == 0)
-        if box.kind in kinds and box.count == 1:
+        if box.kind in kinds and box.nodes == 1:
             seen[key] += 1
             if seen[key] > room:
                 groups[position] = key
@@ -100,13 +99,12 @@ def _summary(members: list[Box]) -> Box:
         return first
     ops: Counter[str] = Counter()
     for box in members:
-        ops[box.op] += box.count
+        ops[box.op] += box.nodes
     count = ops.total()
     common = ", ".join(f"{op} ×{number:,}" for op, number in ops.most_common(4)) + (", ..." if len(ops) > 4 else "")
     title = common if len(ops) == 1 else f"{count:,} {_noun(members)}"
     value = "" if len(ops) == 1 else common
-    return replace(
-        first,
+    return first._replace(
         title=title,
         op=first.op if len(ops) == 1 else _noun(members),
         level=min((box.level for box in members if box.level > 0), default=0),
@@ -114,7 +112,7 @@ def _summary(members: list[Box]) -> Box:
         value=value,
         label="\n".join(filter(None, (title, "folded", value))),
         attributes=tuple((name, "filled,dashed" if name == "style" else text) for name, text in first.attributes),
-        count=count,
+        nodes=count,
     )
 
 

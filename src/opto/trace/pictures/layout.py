@@ -7,8 +7,8 @@ coordinates; these by the least squares fit that keeps the order (isotonic regre
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import pairwise
+from typing import NamedTuple
 
 __all__ = ["Layout", "arrange"]
 
@@ -16,8 +16,7 @@ _GAP_X, _GAP_Y, _BEND, _SWEEPS = 24.0, 46.0, 10.0, 8
 Point = tuple[float, float]
 
 
-@dataclass(frozen=True, slots=True)
-class Layout:
+class Layout(NamedTuple):
     """Centres of the boxes, for each edge its points from parent to child, and the size of it all, in pixels."""
 
     centres: tuple[Point, ...]

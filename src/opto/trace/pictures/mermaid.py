@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-import re
+from typing import TYPE_CHECKING
 
+from opto.deferred import Deferred
 from opto.trace.pictures.drawing import Box, Drawing
 from opto.trace.pictures.style import NodeKind
+
+if TYPE_CHECKING:
+    import re
+else:
+    re = Deferred("re")
 
 __all__ = ["mermaid"]
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from opto.deferred import Deferred
 from opto.trace.nodes import GRAPH, AbstractNode
 from opto.trace.pictures.dot import dot_source, fill_digraph
 from opto.trace.pictures.drawing import Drawable, Drawing, drawing_of
@@ -19,6 +20,13 @@ from opto.trace.records import DEPENDS
 
 if TYPE_CHECKING:
     from graphviz import Digraph
+
+if TYPE_CHECKING:
+    import logging
+    import shutil
+else:
+    logging = Deferred("logging")
+    shutil = Deferred("shutil")
 
 __all__ = ["Picture", "digraph", "draw", "draw_walk"]
 
@@ -119,8 +127,6 @@ def digraph(what: Drawable, **options: Any) -> Digraph | Picture:
     Both have `source` and show themselves in notebooks; where graphviz' program `dot` is absent, the Digraph shows our
     SVG instead of failing.
     """
-    import shutil  # here: importing the tape stays cheap
-
     picture = draw(what, **options)
     try:
         import graphviz
@@ -137,8 +143,6 @@ def digraph(what: Drawable, **options: Any) -> Digraph | Picture:
 @cache
 def _say_once() -> None:
     """The picture is there all the same: one line in the log of a process is enough."""
-    import logging  # here: importing the tape stays cheap
-
     logging.getLogger(__name__).warning(
         "The package 'graphviz' is not installed, so opto draws the graph itself; "
         "for a graphviz.Digraph run  pip install 'opto-trace[graphviz]'"

@@ -33,5 +33,5 @@ def _call(box: Box, parents: list[str]) -> str:
 
 
 def _value(box: Box) -> str:
-    text = box.value if box.count == 1 else f"({box.description}) {box.value}"
+    text = box.value if box.nodes == 1 else f"({box.description}) {box.value}"
     return cut(" ".join(text.split()), _WIDTH)

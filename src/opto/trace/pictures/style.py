@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from binascii import crc32
 from enum import Enum
 from typing import Any
-from zlib import crc32
 
 __all__ = ["NodeKind", "NodeVizStyleGuide", "NodeVizStyleGuideColorful", "cut", "kind_of"]
 

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
-import re
-from unicodedata import east_asian_width
+from typing import TYPE_CHECKING
 
+from opto.deferred import Deferred
 from opto.trace.pictures.drawing import Box, Drawing
 from opto.trace.pictures.layout import Point, arrange
 from opto.trace.pictures.style import NodeKind, cut
+
+if TYPE_CHECKING:
+    import re
+    import textwrap
+    import unicodedata
+else:
+    re = Deferred("re")
+    textwrap = Deferred("textwrap")
+    unicodedata = Deferred("unicodedata")
 
 __all__ = ["svg"]
 
@@ -50,7 +59,7 @@ def _edge(path: tuple[Point, ...]) -> str:
 def _box(box: Box, rows: list[tuple[str, str]], size: tuple[float, float], centre: Point) -> str:
     (width, height), (x, y) = size, centre
     radius = 3 if box.kind is NodeKind.PARAMETER else 12
-    dashes = ' stroke-dasharray="5 3"' if box.count > 1 else ""
+    dashes = ' stroke-dasharray="5 3"' if box.nodes > 1 else ""
     top = y - height / 2 + _PAD / 2 + _LINE * 0.75
     texts = "".join(
         f'<text x="{x:.1f}" y="{top + number * _LINE:.1f}" text-anchor="middle" {look}>{_xml(text)}</text>'
@@ -77,16 +86,14 @@ def _lines(box: Box) -> list[tuple[str, str]]:
 
 def _wrapped(text: str) -> list[str]:
     """Prose is wrapped; text of several lines, such as code, keeps its lines."""
-    from textwrap import wrap  # here: importing the tape stays cheap
-
     lines = [line for line in text.splitlines() if line.strip()]
     if len(lines) < 2:
-        return wrap(text, _COLUMNS, max_lines=_LINES, placeholder=" ...")
+        return textwrap.wrap(text, _COLUMNS, max_lines=_LINES, placeholder=" ...")
     return [cut(line, _COLUMNS) for line in lines[:_LINES]] + ["..."] * (len(lines) > _LINES)
 
 
 def _width(text: str) -> float:
-    return _LETTER * sum(2 if east_asian_width(letter) in "WF" else 1 for letter in text)
+    return _LETTER * sum(2 if unicodedata.east_asian_width(letter) in "WF" else 1 for letter in text)
 
 
 def _xml(text: str) -> str:

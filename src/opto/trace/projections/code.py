@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
-import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from opto.deferred import Deferred
 from opto.trace.projections.projection import Projection
+
+if TYPE_CHECKING:
+    import logging
+    import re
+else:
+    logging = Deferred("logging")
+    re = Deferred("re")
 
 __all__ = ["BlackCodeFormatter"]
 
@@ -25,8 +32,6 @@ class BlackCodeFormatter(Projection):
         try:
             import black
         except ImportError:
-            import logging  # here: importing the tape stays cheap
-
             logging.getLogger(__name__).info(
                 "black is not installed: code stays as written (pip install 'opto-trace[format]')"
             )

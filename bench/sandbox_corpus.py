@@ -20,6 +20,7 @@ import tempfile
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, nullcontext
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ from hostile import Hostile, load_corpus
 from trial import HONEST, MODEST, attempt, honest_answer
 
 from opto.execution import executor_named
+from opto.sandbox.shown import MODULES
 
 PATIENCE_SECONDS = 12.0
 CEILING_BYTES = 3 << 30
@@ -45,6 +47,8 @@ def serve_trials(name: str, without: list[str]) -> None:
     os.chdir(tempfile.mkdtemp(prefix=f"{MARK}{os.getpid()}-"))
     resource.setrlimit(resource.RLIMIT_AS, (CEILING_BYTES, CEILING_BYTES))
     watch_process()
+    for module in MODULES:  # what code may import in the program is no change of it
+        import_module(module)
     corpus = {entry.name: entry for entry in load_corpus()}
     with ExitStack() as stack:
         canary = stack.enter_context(Canary())

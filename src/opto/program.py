@@ -31,6 +31,7 @@ __all__ = [
     "Program",
     "compiled",
     "compiled_inside",
+    "parsed",
     "text_behind",
 ]
 
@@ -83,7 +84,7 @@ def compiled(text: str, flags: int = 0) -> Program:
 
 def _is_lasting(text: str) -> bool:
     try:
-        return all(_only_defines(statement) for statement in ast.parse(_straightened(text)).body)
+        return all(_only_defines(statement) for statement in parsed(text).body)
     except SyntaxError:  # only what `_straightened` cannot read after all: it may do anything
         return False
 
@@ -132,9 +133,17 @@ def _straightened(text: str) -> str:
     return textwrap.dedent(lost.group(1) + text if lost else text)
 
 
-def compiled_inside(text: str, flags: int = 0) -> CodeType:
+def parsed(text: str) -> ast.Module:
+    """The syntax tree of a text, as it is compiled; SyntaxError if it is not Python."""
+    try:
+        return ast.parse(text)
+    except IndentationError:
+        return ast.parse(_straightened(text))
+
+
+def compiled_inside(text: str | ast.Module, flags: int = 0) -> CodeType:
     """`text` inside a function that gives it the cell `__class__`, which super() without arguments needs."""
-    tree = ast.parse(_straightened(text))
+    tree = parsed(text) if isinstance(text, str) else text
     around = ast.parse(f"def {DEFINE}(__class__):\n    return locals()")
     function = around.body[0]
     assert isinstance(function, ast.FunctionDef)

@@ -133,10 +133,12 @@ def test_super_works_in_methods_whatever_the_text() -> None:
     assert one.go(1).data == 6
     one.go.parameter._data = "def go(self, x):\n    return super(type(self), self).go(x)"
     assert one.go(1).data == 2
+    one.go.parameter._data = "def go(self, x):\n    def more(y):\n        return y + 5\n    return more(super().go(x))"
+    assert one.go(1).data == 7
 
 
 def test_a_text_that_only_defines_is_run_once() -> None:
-    text = 'import math\n\ndef act(x):\n    """Doc."""\n    return act'
+    text = 'import math\n\ndef act(x):\n    """Doc."""\n    def inner():\n        return 1\n    return act'
     assert result(text, 0) is result("".join(list(text)), 0)
 
 

@@ -1,24 +1,25 @@
 """The executors that run code in the program itself, with live objects. Both must be chosen; neither holds an attacker.
 
-`inprocess` refuses texts by `policy` and stops calls that last too long where that is possible; `unsafe` does nothing.
-Imports `runner`, `policy`.
+`inprocess` refuses texts by `policy`, puts `guards` around what they reach for and stops calls that last too long
+where that is possible; `unsafe` does nothing. Imports `runner`, `policy`, `guards`, `watchdog`.
 """
 
 from __future__ import annotations
 
 import asyncio
-import ctypes
+import functools
 import inspect
-import threading
 import time
-from collections.abc import Generator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
-from opto.errors import SandboxTimeoutError
 from opto.execution import Job, Limits, Outcome, Usage
+from opto.program import DEFINE, TEXT
 from opto.sandbox import policy
+from opto.sandbox.guards import Guards
 from opto.sandbox.runner import Running, shape_of, wanted_names
+from opto.sandbox.shown import MODULES
+from opto.sandbox.watchdog import awaitable, too_long, watched, within
 
 __all__ = ["InProcessExecutor", "UnsafeExecutor"]
 
@@ -64,10 +65,10 @@ class UnsafeExecutor:
         names: Mapping[str, Any] = job.scope.names
         for name in wanted_names(running.program, job.scope):
             value = names.get(name, _ABSENT)
-            if value is _ABSENT:
-                running.take(name)
-            else:
+            if value is not _ABSENT:
                 running.put(name, value)
+            elif name in running.around:  # what `import *` brought is not ours to take
+                running.take(name)
         function = running.function()
         return shape_of(function) if job.describe else function(*job.args, **job.kwargs)
 
@@ -76,54 +77,67 @@ class UnsafeExecutor:
         key = (job.text, job.name, id(scope.names), scope.module, scope.flags, scope.owner)
         running = self._known.get(key)
         if running is None:
-            running = Running(job.text, job.name, module=scope.module, flags=scope.flags, owner=scope.owner)
+            running = self._brought(job)
             if len(self._known) >= _KEPT:
                 self._known.pop(next(iter(self._known)), None)
             self._known[key] = running
         return running
 
+    def _brought(self, job: Job) -> Running:
+        scope = job.scope
+        return Running(job.text, job.name, module=scope.module, flags=scope.flags, owner=scope.owner)
+
 
 class InProcessExecutor(UnsafeExecutor):
     """Runs jobs in the program, for code that must touch live objects. It stops mistakes, not attacks.
 
-    A text may import only modules that compute, and may not use what reaches around: `eval`, `open`, frames, classes'
-    insides. A call that lasts longer than `limits.wall_seconds` gets a SandboxTimeoutError, as soon as it runs Python.
+    A text may import only modules that compute, and sees of them what does not lead out; `modules` adds to them, with
+    their dots: `["pandas"]`. It may not use what reaches around: `eval`, `open`, frames, the insides of classes. What
+    it is given are the program's own objects, whole. A call that lasts longer than `limits.wall_seconds` gets a
+    SandboxTimeoutError as soon as it runs Python.
     """
 
+    def __init__(self, limits: Limits | None = None, *, modules: Collection[str] = ()) -> None:
+        super().__init__(limits)
+        self._modules = MODULES | set(modules)
+
+    def _brought(self, job: Job) -> Running:
+        policy.check(job.text, self._modules)
+        return _Guarded(job, Guards(self._modules))
+
     def _value(self, job: Job, limits: Limits) -> Any:
-        policy.check(job.text)
-        with _watchdog(limits.wall_seconds):
-            return super()._value(job, limits)
+        value = within(limits.wall_seconds, functools.partial(super()._value, job, limits))
+        return watched(value, limits.wall_seconds) if inspect.isgenerator(value) else value
 
     async def _awaited(self, coroutine: Any, limits: Limits) -> Outcome:
+        awaited = super()._awaited(awaitable(coroutine, limits.wall_seconds), limits)
         try:
-            return await asyncio.wait_for(super()._awaited(coroutine, limits), limits.wall_seconds)
+            return await asyncio.wait_for(awaited, limits.wall_seconds)
         except asyncio.TimeoutError:
-            return Outcome(error=SandboxTimeoutError(f"The code took longer than {limits.wall_seconds:g} seconds."))
+            return Outcome(error=too_long(limits.wall_seconds))
 
 
-@contextmanager
-def _watchdog(seconds: float) -> Generator[None]:
-    """Raises SandboxTimeoutError in this thread if the block lasts longer."""
-    thread, lock, over = threading.get_ident(), threading.Lock(), [False]
+class _Guarded(Running):
+    """A text that is run with guards."""
 
-    def bark() -> None:
-        with lock:
-            if not over[0]:
-                ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), ctypes.py_object(_Bark))
+    def __init__(self, job: Job, guards: Guards) -> None:
+        scope = job.scope
+        super().__init__(job.text, job.name, module=scope.module, flags=scope.flags, owner=scope.owner)
+        self._guards = guards
+        self._inside = scope.owner is not None and "super" in self.program.reads
+        self.program = self.program._replace(code=policy.guarded(job.text, scope.flags, self._inside, guards.star))
 
-    timer = threading.Timer(seconds, bark)
-    timer.daemon = True
-    timer.start()
-    try:
-        yield
-    except _Bark:
-        raise SandboxTimeoutError(f"The code took longer than {seconds:g} seconds.") from None
-    finally:
-        with lock:
-            over[0] = True
-        timer.cancel()
+    def put(self, name: str, value: Any) -> None:
+        super().put(name, self._guards.given(value))
 
-
-class _Bark(BaseException):
-    """Not an Exception, so that code which swallows those does not swallow this."""
+    def _define(self) -> Callable[..., Any]:
+        namespace = self._namespace = {**self.around, TEXT: self.text}
+        namespace.update(__builtins__=self._guards.builtins, __name__=self.module)
+        exec(self.program.code, namespace)
+        if self._inside:
+            namespace.update(namespace.pop(DEFINE)(self.owner))
+        if self.name not in self.program.writes:
+            raise KeyError(self.name)
+        defined = namespace[self.name]
+        function: Callable[..., Any] = getattr(defined, "__func__", defined)  # of a static or class method
+        return function

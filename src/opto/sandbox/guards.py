@@ -1,0 +1,224 @@
+"""What stands between code in the executor `inprocess` and what leads out: its builtins, imports and attributes.
+
+Imports `policy`, `shown`.
+"""
+
+from __future__ import annotations
+
+import builtins
+import dataclasses
+import functools
+import inspect
+import operator
+import re
+import string
+import sys
+from collections.abc import Callable, Collection, Mapping, Sequence
+from types import BuiltinFunctionType, FunctionType, ModuleType
+from typing import Any, NoReturn
+
+from opto.errors import SandboxForbiddenError
+from opto.sandbox import policy
+from opto.sandbox.shown import Shows
+
+__all__ = ["Guards"]
+
+_FUNCTIONS = """
+    __build_class__ abs aiter all anext any ascii bin callable chr dir divmod format hasattr hash hex id isinstance
+    issubclass iter len max min next oct ord pow print repr round sorted sum"""
+_FIELDS = re.compile(r"\.([^.\[]+)")
+_REQUIRED: Any = object()
+
+
+class Guards:
+    """The builtins of one text, which may import `modules`."""
+
+    def __init__(self, modules: Collection[str]) -> None:
+        self._shows = Shows(modules, _REPLACED)
+        self._libraries = {name.partition(".")[0] for name in modules} | sys.stdlib_module_names
+        kinds = {n: v for n, v in vars(builtins).items() if isinstance(v, type) and n not in policy.TURNED_AWAY}
+        self.builtins: dict[str, Any] = {
+            **kinds,
+            **{name: getattr(builtins, name) for name in _FUNCTIONS.split()},
+            **{name: getattr(builtins, name) for name in ("None", "True", "False", "Ellipsis", "NotImplemented")},
+            "BaseException": Exception,
+            "type": _Type,
+            "getattr": self._getattr,
+            "setattr": self._setattr,
+            "delattr": self._delattr,
+            "__import__": builtins.__import__,  # for the library's own imports; no text can spell it
+            policy.IMPORT: self._shows.module,
+            policy.IMPORT_FROM: self._import_from,
+            policy.ATTRIBUTE: self.attribute,
+            policy.STORE: self.store,
+            policy.EXCEPTION: Exception,
+        }
+
+    def given(self, value: Any) -> Any:
+        """A global of the program as the code sees it: of a module, what it may see of it."""
+        return self._shows.module(value.__name__) if isinstance(value, ModuleType) else value
+
+    def attribute(self, value: Any, name: str) -> Any:
+        """What `value.name` is to the code."""
+        if name.startswith("_") or name in _OF_LIBRARIES:
+            if self._is_foreign(value, name):
+                _refuse(f"the attribute {name!r} of {_article(value)}")
+        elif name in _FORMATS and issubclass(value if isinstance(value, type) else type(value), str):
+            return _FORMATS[name] if isinstance(value, type) else functools.partial(_FORMATS[name], value)
+        elif name == "obj" and isinstance(value, BaseException):
+            _refuse("the attribute 'obj' of an exception")
+        return getattr(value, name)
+
+    def store(self, value: Any, name: str) -> Any:
+        """`value`, if its attributes may be written to."""
+        if isinstance(value, ModuleType) or (isinstance(value, _MADE) and self._is_library(value)):
+            _refuse(f"a write to {name!r} of {_article(value)}, which other code uses, too")
+        return value
+
+    def _is_library(self, thing: Any) -> bool:
+        return str(getattr(thing, "__module__", None)).partition(".")[0] in self._libraries
+
+    def _is_foreign(self, value: Any, name: str) -> bool:
+        """Whether a class of a library is where the attribute is from."""
+        seen: Any = getattr(value, "__self_class__", value) if type(value) is super else value
+        kinds: list[type] = [*_lineage(seen), *_lineage(type(seen))]
+        owner = next((kind for kind in kinds if name in vars(kind)), kinds[0])
+        return isinstance(value, _MADE[1:]) or self._is_library(owner) or self._is_library(kinds[0])
+
+    def _getattr(self, value: Any, name: str, default: Any = _REQUIRED, /) -> Any:
+        _permitted(name)
+        try:
+            return self.attribute(value, name) if policy.doubtful(name) else getattr(value, name)
+        except AttributeError:
+            if default is _REQUIRED:
+                raise
+            return default
+
+    def _setattr(self, value: Any, name: str, new: Any, /) -> None:
+        _permitted(name)
+        setattr(self.store(value, name), name, new)
+
+    def _delattr(self, value: Any, name: str, /) -> None:
+        _permitted(name)
+        delattr(self.store(value, name), name)
+
+    def star(self, module: str) -> list[str]:
+        """What `from module import *` brings."""
+        names: list[str] = self._shows.module(module).__dict__["__all__"]
+        return names
+
+    def _import_from(self, module: str, name: str) -> Any:
+        try:
+            return getattr(self._shows.module(module), name)
+        except AttributeError:
+            raise ImportError(f"cannot import name {name!r} from {module!r}") from None
+
+
+_MADE = (type, FunctionType, BuiltinFunctionType)
+_OF_LIBRARIES = frozenset(["tofile", "dump", "ctypes", "cffi"])
+
+
+def _lineage(thing: Any) -> tuple[type, ...]:
+    """The classes that a class is made of; of anything else, none."""
+    return thing.__mro__ if isinstance(thing, type) else ()
+
+
+def _refuse(what: str) -> NoReturn:
+    raise SandboxForbiddenError(f"the code may not use {what}")
+
+
+def _article(value: Any) -> str:
+    return f"{value.__name__}" if isinstance(value, (*_MADE, ModuleType)) else f"a {type(value).__name__}"
+
+
+def _permitted(name: Any) -> None:
+    if type(name) is not str:
+        raise TypeError("attribute name must be string")
+    if policy.refused(name):
+        _refuse(f"{name!r}")
+
+
+# --- what stands in for parts of the library ------------------------------------------------------
+
+
+class _Kinds(type):
+    def __call__(cls, value: Any, *rest: Any, **more: Any) -> Any:
+        if rest or more:
+            _refuse("type() to make a class")
+        kind = type(value)
+        return _Type if issubclass(kind, type) else kind
+
+    def __instancecheck__(cls, value: Any) -> bool:
+        return isinstance(value, type)
+
+    def __subclasscheck__(cls, kind: type) -> bool:
+        return issubclass(kind, (type, _Type))
+
+
+class _Type(metaclass=_Kinds):
+    """`type` as the code sees it: it tells what an object is, and makes no class."""
+
+    def __class_getitem__(cls, item: Any) -> Any:
+        return type[item]
+
+    def __init_subclass__(cls) -> None:
+        _refuse("'type' as a base")
+
+
+class _Formatter(string.Formatter):
+    def get_field(self, field_name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+        for name in _FIELDS.findall(field_name):
+            if policy.refused(name) or policy.doubtful(name):
+                _refuse(f"{name!r} in a format")
+        return super().get_field(field_name, args, kwargs)
+
+
+def _format(text: str, /, *args: Any, **kwargs: Any) -> str:
+    return _Formatter().vformat(str.__str__(text), args, kwargs)
+
+
+def _format_map(text: str, mapping: Mapping[str, Any], /) -> str:
+    return _Formatter().vformat(str.__str__(text), (), mapping)
+
+
+_FORMATS: dict[str, Callable[..., str]] = {"format": _format, "format_map": _format_map}
+
+
+def _attrgetter(*names: str) -> Any:
+    for name in names:
+        for part in name.split("."):
+            if policy.refused(part) or policy.doubtful(part):
+                _refuse(f"{part!r} in attrgetter")
+    return operator.attrgetter(*names)
+
+
+def _methodcaller(name: str, /, *args: Any, **kwargs: Any) -> Any:
+    if policy.refused(name) or policy.doubtful(name):
+        _refuse(f"{name!r} in methodcaller")
+    return operator.methodcaller(name, *args, **kwargs)
+
+
+def _update_wrapper(wrapper: Any, wrapped: Any) -> Any:
+    if not isinstance(wrapper, FunctionType):
+        _refuse("update_wrapper with anything but a function")
+    return functools.update_wrapper(wrapper, wrapped)
+
+
+def _wraps(wrapped: Any) -> Any:
+    return functools.partial(_update_wrapper, wrapped=wrapped)
+
+
+def _dataclass(cls: Any = None, /, **options: Any) -> Any:
+    if cls is None:
+        return functools.partial(_dataclass, **options)
+    for name in inspect.get_annotations(cls):
+        if type(name) is not str or not name.isidentifier():  # they become program text
+            _refuse(f"the field {name!r}")
+    return dataclasses.dataclass(cls, **options)
+
+
+_REPLACED: dict[str, dict[str, Any]] = {
+    "dataclasses": {"dataclass": _dataclass},
+    "functools": {"update_wrapper": _update_wrapper, "wraps": _wraps},
+    "operator": {"attrgetter": _attrgetter, "methodcaller": _methodcaller},
+}

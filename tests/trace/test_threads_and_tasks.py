@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import gc
 import sys
 import threading
@@ -191,16 +192,84 @@ async def test_stop_tracing_decorates_coroutine_functions() -> None:
     assert results[0].data == 2 and not results[0].parents and (x + 1).parents
 
 
-def test_stop_tracing_refuses_to_decorate_generators() -> None:
+def test_a_decorated_generator_stops_tracing_in_its_steps_and_not_for_its_consumer() -> None:
+    @stop_tracing()
+    def steps(x: Any) -> Iterator[Any]:
+        """Adds."""
+        try:
+            got = yield x + 1
+            got = yield got + 1
+        except KeyError:
+            yield x + 10
+        return (yield x + 2).parents, GRAPH.TRACE
+
+    x, running = node(1), steps(node(1))
+    quiet, loud = next(running), x + 1
+    assert not quiet.parents and loud.parents and steps.__doc__ == "Adds."
+    assert not running.send(loud).parents and (x + 1).parents
+    assert running.throw(KeyError("k")).data == 11 and GRAPH.TRACE
+    assert next(running).data == 3
+    with pytest.raises(StopIteration) as end:
+        running.send(loud)
+    assert end.value.value == (loud.parents, False) and GRAPH.TRACE
+    with pytest.raises(ZeroDivisionError):
+        next(stop_tracing()(lambda: (yield 1 / 0))())
+    assert GRAPH.TRACE
+
+
+def test_a_decorated_generator_that_is_dropped_is_closed_stopped() -> None:
+    seen = []
+
+    @stop_tracing()
     def steps() -> Iterator[int]:
-        yield 1
+        try:
+            yield 1
+        finally:
+            seen.append(GRAPH.TRACE)
 
-    async def later() -> Any:
-        yield 1
+    for _ in steps():
+        break
+    gc.collect()
+    assert seen == [False] and GRAPH.TRACE
 
-    for generator in (steps, later):
-        with pytest.raises(TypeError, match=rf"cannot decorate {generator.__name__}, a generator.*write `with"):
-            stop_tracing()(generator)
+
+async def test_a_decorated_asynchronous_generator() -> None:
+    seen = []
+
+    @stop_tracing()
+    async def steps(x: Any) -> Any:
+        try:
+            await asyncio.sleep(0)
+            yield x + 1
+            await asyncio.sleep(0)
+            yield x + 2
+        except KeyError:
+            yield x + 10
+        finally:
+            seen.append(GRAPH.TRACE)
+
+    x = node(1)
+    async for made in steps(x):
+        assert not made.parents and (x + 1).parents
+    running = steps(x)
+    await running.__anext__()
+    assert (await running.athrow(KeyError("k"))).data == 11
+    await running.aclose()
+    assert seen == [False, False] and GRAPH.TRACE
+
+
+async def test_what_threads_know_of_stop_tracing() -> None:
+    """As its docstring says: threads start with recording on unless they are given the context."""
+
+    def tracing() -> bool:
+        return GRAPH.TRACE
+
+    with stop_tracing():
+        loop = asyncio.get_running_loop()
+        assert await loop.run_in_executor(None, tracing)
+        assert not await loop.run_in_executor(None, contextvars.copy_context().run, tracing)
+        assert not await asyncio.to_thread(tracing)
+        assert not await asyncio.create_task(asyncio.to_thread(tracing))
 
 
 async def test_trainable_coroutines_side_by_side() -> None:

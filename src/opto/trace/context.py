@@ -7,7 +7,7 @@ leak out of a `with` block. A leaf: imports the standard library only.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable, Generator
 from contextvars import ContextVar
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar, cast
@@ -37,8 +37,13 @@ _F = TypeVar("_F", bound=Callable[..., Any])
 class stop_tracing:
     """Compute without recording: inside the block new nodes have no inputs.
 
-    Works as a context manager or a decorator (of coroutine functions too), nests, and ends with what
-    held before, also after an error.
+    Works as a context manager or a decorator (of coroutine functions and generators too), nests, and ends with what
+    held before, also after an error. It holds for the running thread or task and for the tasks that it starts.
+
+    A generator that yields inside of such a block hands its consumer the stopped state until it goes on: Python has no
+    context of their own for generators. Decorate it instead; then only its own steps run stopped. A new thread, that
+    of `loop.run_in_executor` included, starts with recording on: give it `contextvars.copy_context().run, f`, or call
+    `asyncio.to_thread`, which does so.
 
     >>> from opto.trace import node
     >>> x = node(1)
@@ -65,12 +70,6 @@ class stop_tracing:
             USED_NODES.set(used)
 
     def __call__(self, fun: _F) -> _F:
-        if inspect.isgeneratorfunction(fun) or inspect.isasyncgenfunction(fun):
-            raise TypeError(
-                f"stop_tracing() cannot decorate {fun.__name__}, a generator, which stops and goes on in between: "
-                "write `with stop_tracing():` around what it computes between two yields."
-            )
-
         @functools.wraps(fun)
         def quiet(*args: Any, **kwargs: Any) -> Any:
             with stop_tracing():
@@ -81,4 +80,58 @@ class stop_tracing:
             with stop_tracing():
                 return await fun(*args, **kwargs)
 
+        if inspect.isgeneratorfunction(fun):
+            return cast(_F, _quiet_steps(fun))
+        if inspect.isasyncgenfunction(fun):
+            return cast(_F, _quiet_steps_async(fun))
         return cast(_F, quiet_async if inspect.iscoroutinefunction(fun) else quiet)
+
+
+def _quiet_steps(fun: Callable[..., Any]) -> Callable[..., Any]:
+    """A generator function whose steps run stopped, one by one; what it yields, its consumer gets outside."""
+
+    @functools.wraps(fun)
+    def steps(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
+        inner = fun(*args, **kwargs)
+        step, given = inner.send, None
+        while True:
+            try:
+                with stop_tracing():
+                    made = step(given)
+            except StopIteration as end:
+                return end.value
+            try:
+                step, given = inner.send, (yield made)
+            except GeneratorExit:
+                with stop_tracing():
+                    inner.close()
+                raise
+            except BaseException as error:  # noqa: BLE001 - it is for the inner generator to judge
+                step, given = inner.throw, error
+
+    return steps
+
+
+def _quiet_steps_async(fun: Callable[..., Any]) -> Callable[..., Any]:
+    """The same for an asynchronous generator function."""
+
+    @functools.wraps(fun)
+    async def steps(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:
+        inner = fun(*args, **kwargs)
+        step, given = inner.asend, None
+        while True:
+            try:
+                with stop_tracing():
+                    made = await step(given)
+            except StopAsyncIteration:
+                return
+            try:
+                step, given = inner.asend, (yield made)
+            except GeneratorExit:
+                with stop_tracing():
+                    await inner.aclose()
+                raise
+            except BaseException as error:  # noqa: BLE001 - it is for the inner generator to judge
+                step, given = inner.athrow, error
+
+    return steps

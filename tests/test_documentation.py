@@ -17,6 +17,7 @@ import opto
 from opto.llm import OpenAICompatible, Response, Usage
 from opto.llm.fakes import DummyLLM
 from opto.llm.flow import Flow
+from opto.trace import GRAPH
 
 ROOT = Path(__file__).parent.parent
 MODULES = sorted(info.name for info in pkgutil.walk_packages(opto.__path__, "opto.") if "__main__" not in info.name)
@@ -49,6 +50,7 @@ def test_the_blocks_of_the_readme_run(monkeypatch: pytest.MonkeyPatch, tmp_path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(OpenAICompatible, "flow", served)
     monkeypatch.setattr("opto.utils.llm.LLM", lambda *args, **kwargs: DummyLLM(answer))
+    GRAPH.clear()  # as in a new program
     text = (ROOT / "README.md").read_text()
     names: dict[str, Any] = {"__name__": "readme"}
     blocks = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
@@ -62,6 +64,16 @@ def test_the_blocks_of_the_readme_run(monkeypatch: pytest.MonkeyPatch, tmp_path:
     assert budget.spent.calls == llm.stats.misses >= 1 and (tmp_path / "answers.db").exists()
     assert budget.spent.money == pytest.approx(budget.spent.calls * (1000 * 0.2 + 100 * 0.8) / 1e6)
     llm.close()
+
+
+@pytest.mark.parametrize(
+    "page", ["README.md", "CONTRIBUTING.md", *(f"docs/{p.name}" for p in (ROOT / "docs").glob("*.md"))]
+)
+def test_links_lead_somewhere(page: str) -> None:
+    text = (ROOT / page).read_text()
+    links = re.findall(r"\]\(([^)#]+)[^)]*\)", text)
+    missing = [link for link in links if "://" not in link and not ((ROOT / page).parent / link).exists()]
+    assert not missing
 
 
 def test_the_idea_from_scratch_runs(capsys: pytest.CaptureFixture[str]) -> None:

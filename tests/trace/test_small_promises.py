@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import ast
 import copy
 import pickle
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 from opto.errors import LoadError
-from opto.trace import node, operators, stop_tracing
+from opto.trace import node, nodes, operators, stop_tracing
 from opto.trace.nodes import Node, ParameterNode
+from opto.trace.operator_table import TABLE
 from opto.trace.safe_pickle import loads
+from opto.trace.value_methods import ValueMethods
 
 
 def test_stop_tracing_decorates_functions() -> None:
@@ -70,3 +74,24 @@ def test_damaged_types_of_arrays_are_refused() -> None:
         with pytest.raises(LoadError, match="type"):
             loads(b"\x80\x04" + dtype + state + b"b.")
     assert np.dtype("V8").itemsize == 8
+
+
+def declared(stub: str) -> list[ast.FunctionDef]:
+    """The functions and methods that a `.pyi` of the tape declares."""
+    path = Path(nodes.__file__).parent / stub
+    return [item for item in ast.walk(ast.parse(path.read_text())) if isinstance(item, ast.FunctionDef)]
+
+
+def test_types_are_declared_for_every_operator_with_the_names_of_its_arguments() -> None:
+    found = {}
+    for item in declared("operators.pyi"):
+        given = item.args
+        extra = [star for star in (given.vararg, given.kwarg) if star is not None]
+        found[item.name] = tuple(argument.arg for argument in (*given.posonlyargs, *given.args, *extra))
+    assert found == {name: operator.shape.keys for name, operator in TABLE.items()}
+
+
+def test_types_are_declared_for_every_method_that_nodes_are_given() -> None:
+    given = {name for name in vars(ValueMethods) if name not in vars(type("Empty", (), {"__slots__": ()}))}
+    found = {item.name for item in declared("value_methods.pyi")}
+    assert found <= given and not [name for name in given - found if not name.startswith("__")]

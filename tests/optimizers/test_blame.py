@@ -9,7 +9,7 @@ import pytest
 
 from opto.errors import BudgetExceeded, RunTimeoutError
 from opto.llm.fakes import ScriptedLLM
-from opto.optimizers import OptoPrime
+from opto.optimizers import OPRO, Mixed, OPROv2, OptoPrime, OptoPrimeMulti, OptoPrimeV1, OptoPrimeV2, TextGrad
 from opto.optimizers.blame import estimate_blame
 from opto.trace import GRAPH, bundle, node
 
@@ -77,6 +77,24 @@ def test_prompt_and_result_show_the_shares_until_feedback_is_forgotten() -> None
     optimizer.backward(out, "wrong", retain_graph=True)
     assert not optimizer.step().blame.shares
     assert "at fault" not in llm.calls[1]["messages"][1]["content"]
+
+
+@pytest.mark.parametrize("kind", [OptoPrimeV1, OptoPrimeV2, OPRO, OPROv2, OptoPrimeMulti, Mixed, TextGrad])
+def test_every_optimizer_shows_the_blame_that_was_asked_for_and_no_other(kind: Any) -> None:
+    prompts, said, out = world()
+    reply = "<IMPROVED_VARIABLE>new</IMPROVED_VARIABLE>" if kind is TextGrad else '{"suggestion": {"b0": "new"}}'
+    llm = ScriptedLLM([reply] * 40)
+    optimizer = kind(prompts, llm=llm)
+    optimizer.backward(out, "wrong", retain_graph=True)
+    plain = optimizer.step(bypassing=True)
+    asked = len(llm.calls)
+    assert "fault" not in llm.calls[-1]["messages"][-1]["content"] and not plain.blame.shares
+    blame = optimizer.blame(out, {said[1]: ["good"]}, right, [join])
+    update = optimizer.step(bypassing=True)
+    assert any("b0 (100%)" in call["messages"][-1]["content"] for call in llm.calls[asked:])
+    assert update.blame is blame and blame.shares == {"b0": 1.0}
+    optimizer.zero_feedback()
+    assert not optimizer.blamed.shares
 
 
 @pytest.mark.parametrize("traced", [True, False])

@@ -21,6 +21,7 @@ from opto.trace.walk import ancestors_by_level
 
 __all__ = ["Blame", "estimate_blame"]
 
+_SHOWN = 5
 _ENDS_THE_RUN = (BudgetExceeded, RunTimeoutError)
 
 
@@ -32,8 +33,9 @@ class Blame:
     untried: Mapping[str, str] = field(default_factory=dict[str, str])
 
     def __str__(self) -> str:
-        """The parts with a share, as a prompt shows them."""
-        return ", ".join(f"{name} ({share:.0%})" for name, share in self.shares.items() if share > 0)
+        """The parts with the largest shares, as a prompt shows them."""
+        guilty = [(name, share) for name, share in self.shares.items() if share > 0]
+        return ", ".join(f"{name} ({share:.0%})" for name, share in guilty[:_SHOWN])
 
 
 def estimate_blame(

@@ -16,6 +16,7 @@ from opto.optimizers.convert import format_code
 from opto.optimizers.optimizer import Optimizer
 from opto.optimizers.problem import Problem, is_code
 from opto.optimizers.replies import Suggestion, clean_name, read_reply
+from opto.optimizers.texts import fill
 from opto.optimizers.update import Update, refuse, why_refused
 from opto.optimizers.utils import print_color
 from opto.trace.nodes import ParameterNode
@@ -110,6 +111,11 @@ class LLMOptimizer(Optimizer):
     def _compose(self, summary: FunctionFeedback, mask: list[str] | None) -> tuple[str, str]:
         """(system prompt, user prompt) for a summary, with the default headings."""
         raise NotImplementedError
+
+    def _notes(self) -> str:
+        """What a classic prompt says beside the problem: what `set_context` was told, and which parts are blamed."""
+        said = {"context": self.context, "blame": str(self.blamed)}
+        return "".join(f"{fill(name, **{name: text})}\n\n" for name, text in said.items() if text)
 
     def construct_prompt(
         self, summary: FunctionFeedback, mask: list[str] | None = None, *args: Any, **kwargs: Any

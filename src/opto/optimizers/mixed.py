@@ -136,7 +136,7 @@ class Mixed(ScoredOptimizer):
 
     def _ask(self, parts: list[ParameterNode[Any]], *args: Any, **kwargs: Any) -> Update:
         assert self.writer is not None
-        self.writer.parameters, self.writer.context = parts, self.context
+        self.writer.parameters, self.writer.context, self.writer.blamed = parts, self.context, self.blamed
         memory = self.writer.memory = FIFOBuffer(self.writer.memory_size)
         for trial in self.trials[:-1]:
             memory.add(({name: (value, None) for name, value in trial.values.items()}, trial.feedback))

@@ -9,15 +9,18 @@ from __future__ import annotations
 import copy
 import logging
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from opto.errors import ReplyError
 from opto.events import emit
+from opto.optimizers.blame import Blame, estimate_blame
 from opto.optimizers.collect import unique_parameters
 from opto.optimizers.convert import same_value
 from opto.optimizers.state import read_state, write_state
 from opto.optimizers.update import StepDone, Update, refuse, why_refused
+from opto.trace.fun_module import FunModule
 from opto.trace.nodes import Node, ParameterNode
 from opto.trace.propagators.graph_propagator import GraphPropagator, sum_feedback
 from opto.trace.propagators.propagators import Propagator
@@ -71,6 +74,9 @@ class Optimizer(AbstractOptimizer):
     keep_broken: bool = False
     """Whether `step` leaves code that cannot be defined as the current value; else the last good one is put back."""
 
+    blamed: Blame = Blame()
+    """The last estimate of which part is at fault; empty if none was asked for since feedback was forgotten."""
+
     def __init__(
         self,
         parameters: list[ParameterNode[Any]],
@@ -99,9 +105,22 @@ class Optimizer(AbstractOptimizer):
         return sum_feedback(unique_parameters(self.parameters))
 
     def zero_feedback(self) -> None:
-        """Forget the feedback on all parameters."""
+        """Forget the feedback on all parameters, and who was blamed."""
         for parameter in self.parameters:
             parameter.zero_feedback()
+        self.blamed = Blame()
+
+    def blame(
+        self,
+        output: Node[Any],
+        alternatives: Mapping[Node[Any], Sequence[Any]],
+        score: Callable[[Any], float],
+        free: Iterable[FunModule] = (),
+    ) -> Blame:
+        """Estimate which part is at fault at `output` (see `blame.estimate_blame`); the next prompts show it."""
+        mine = [p for p in unique_parameters(self.parameters) if p.trainable]
+        self.blamed = estimate_blame(output, mine, alternatives, score, free)
+        return self.blamed
 
     def backward(self, node: Node[Any], *args: Any, **kwargs: Any) -> Any:
         """`node.backward(feedback, …)` with this optimizer's propagator."""
@@ -118,6 +137,7 @@ class Optimizer(AbstractOptimizer):
         The result is a dict parameter -> value whose `reason` says why it is empty or changes nothing.
         """
         update = _as_update(self.propose(*args, **kwargs))
+        update.blame = self.blamed
         self.project(update)
         changed = tuple(p.py_name for p, value in update.items() if p.trainable and not same_value(value, p._data))
         if not changed and update.reason is None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -17,7 +17,6 @@ from opto.errors import LLMError, LLMRequestError, LLMResponseError
 from opto.events import emit
 from opto.llm.profile import ModelProfile, profile_of
 from opto.optimizers.asking import Tally
-from opto.optimizers.blame import Blame, estimate_blame
 from opto.optimizers.collect import FunctionFeedback, get_fun_name, node_to_function_feedback, repr_function_call
 from opto.optimizers.focus import Focus
 from opto.optimizers.llm_optimizer import STOP_WORD, stopped
@@ -29,8 +28,7 @@ from opto.optimizers.replies import Suggestion
 from opto.optimizers.small import focus_prompt
 from opto.optimizers.texts import PromptText
 from opto.optimizers.update import ReplyAsked, Update
-from opto.trace.fun_module import FunModule
-from opto.trace.nodes import Node, ParameterNode
+from opto.trace.nodes import ParameterNode
 
 __all__ = [
     "FunctionFeedback",
@@ -96,7 +94,6 @@ class OptoPrime(OptoPrimeV1):
         self.max_prompt_tokens = max_prompt_tokens
         self.reply = reply
         self.turn = 0
-        self.blamed = Blame()
         self.focus: Focus | None = None
         self._json_keys_given = kwargs.get("json_keys") is not None
 
@@ -118,24 +115,6 @@ class OptoPrime(OptoPrimeV1):
             or self.highlight_variables
             or self.prompt_symbols != self.default_prompt_symbols
         )
-
-    # --- blame ---
-
-    def blame(
-        self,
-        output: Node[Any],
-        alternatives: Mapping[Node[Any], Sequence[Any]],
-        score: Callable[[Any], float],
-        free: Iterable[FunModule] = (),
-    ) -> Blame:
-        """Estimate which part is at fault at `output` (see `blame.estimate_blame`); the next prompts show it."""
-        self.blamed = estimate_blame(output, self._trainable(), alternatives, score, free)
-        return self.blamed
-
-    def zero_feedback(self) -> None:
-        """Forget the feedback on all parameters, and who was blamed."""
-        super().zero_feedback()
-        self.blamed = Blame()
 
     # --- the prompt ---
 

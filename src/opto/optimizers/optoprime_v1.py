@@ -101,8 +101,7 @@ class OptoPrimeV1(LLMOptimizer):
     def _compose(self, summary: FunctionFeedback, mask: list[str] | None) -> tuple[str, str]:
         pieces = [self._example()] if self.include_example else []
         pieces.append(self._shown(summary, mask))
-        if self.context:
-            pieces.append(prompt_text("context").replace("{context}", self.context) + "\n\n")
+        pieces.append(self._notes())
         past = self._past()
         if past:
             pieces.append(past + "\n\n")

@@ -146,8 +146,7 @@ class OptoPrimeV2(LLMOptimizer):
         pieces = [self._example()] if self.include_example else []
         problem = str(self.problem_instance(summary, mask))
         pieces.append(self.user_prompt_template.replace("{problem_instance}", problem))
-        if self.context:
-            pieces.append(prompt_text("context").replace("{context}", self.context) + "\n\n")
+        pieces.append(self._notes())
         past = self._rounds()
         if past:
             pieces.append(f"{prompt_text('classic_memory')}\n\n{past}\n\n")

@@ -11,6 +11,7 @@ import ast
 from collections.abc import Iterable
 from typing import Any
 
+from opto.optimizers.blame import Blame
 from opto.optimizers.problem import Attempt, Outcome, Part, Problem
 from opto.optimizers.render_calls import render_calls
 from opto.optimizers.show import estimate_tokens, fenced, show
@@ -23,7 +24,6 @@ _CHARACTERS = 3  # about a token, as `estimate_tokens` counts
 _RESULT = 600
 _CUT = 80  # characters that a cut text keeps at least
 _PAST_VALUE, _PAST_FEEDBACK = 120, 200
-_BLAMED = 5
 
 
 def render_lean(problem: Problem, budget: int) -> str:
@@ -31,7 +31,7 @@ def render_lean(problem: Problem, budget: int) -> str:
     left_out: list[str] = []
     goal = _section("Goal", problem.objective)
     context = _section("What else is known", problem.context or "")
-    blamed = _section("Likely at fault", _blamed(problem))
+    blamed = _section("Likely at fault", str(Blame(problem.blame)))
     budget -= estimate_tokens(goal + context + blamed) + 70  # titles, and the note on what was left out
     parts = _parts(problem.parts, max(budget * 6 // 10, 50), left_out)
     budget -= estimate_tokens(parts)
@@ -62,12 +62,6 @@ def render_lean(problem: Problem, budget: int) -> str:
 
 def _section(title: str, body: str) -> str:
     return f"# {title}\n{body}\n" if body else ""
-
-
-def _blamed(problem: Problem) -> str:
-    """The parts with the largest shares."""
-    guilty = [(name, share) for name, share in problem.blame.items() if share > 0]
-    return ", ".join(f"{name} ({share:.0%})" for name, share in guilty[:_BLAMED])
 
 
 # --- parts ---

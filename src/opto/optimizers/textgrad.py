@@ -96,7 +96,7 @@ class TextGrad(LLMOptimizer):
             constraint=fill("textgrad_constraint", description=part.conditions) if part.conditions else "",
             criticism=criticism,
             past=f"{past}\n\n" if past else "",
-            context=f"{fill('context', context=self.context)}\n\n" if self.context else "",
+            context=self._notes(),
             objective=self.objective,
         )
 

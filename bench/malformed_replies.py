@@ -5,8 +5,10 @@ other wrappers, escaped once too often or too little, wrapped in fences, tags an
 Each goes to an optimizer as the only reply, then (if it asks again) once more. Counted is what became of the step:
 `parsed` (the optimizer's own format), `repaired` (some other reading), `re-asked` (the second reply was used or
 refused by name), `refused` (nothing was changed and the reason was said). `silent` and `crashed` must be 0. Of the
-texts that were believed, `cut` counts beginnings of valid ones, `respaced` those that differ from a valid one by blanks
-or escapes only, and `altered` the others: most have a hole or a piece inserted, which nothing in the reply betrays.
+texts that were believed, `cut` counts beginnings of valid ones, `respaced` those that differ from a valid one by
+blanks, escapes or quotes only, and `altered` the others: most have a hole or a piece inserted, which nothing in the
+reply betrays. A prefilled reply is a line that goes on after `name: `, so of other shapes it believes the first line; a
+server would stop there, this bench does not.
 
 Run: python bench/malformed_replies.py [--count 1000]
 """
@@ -18,6 +20,7 @@ import ast
 import html
 import json
 import logging
+import re
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
@@ -134,8 +137,8 @@ def posed(kind: str, llm: Any) -> Any:
 
 
 def bare(text: str) -> str:
-    """A text without blanks and escapes."""
-    text = html.unescape(text)
+    """A text without blanks and escapes, its quotes all alike."""
+    text = re.sub("['“”]", '"', html.unescape(text))
     for escape in ("\\n", "\\t", "\\"):
         text = text.replace(escape, "")
     return "".join(text.split())

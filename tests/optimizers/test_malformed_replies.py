@@ -32,5 +32,6 @@ def test_no_reply_is_lost_in_silence(kind: str) -> None:
 
 @pytest.mark.parametrize("form", BENCH.VALID)
 def test_what_is_damaged_was_valid(form: str) -> None:
-    end, _ = BENCH.fate("OptoPrime json_object", BENCH.VALID[form])
-    assert end in ("parsed", "repaired")
+    for kind in ("OptoPrime json_object", "OptoPrimeV1", "OptoPrimeV2"):
+        end, differences = BENCH.fate(kind, BENCH.VALID[form])
+        assert end in ("parsed", "repaired") and not differences

@@ -223,12 +223,14 @@ class LLMOptimizer(Optimizer):
         if any(":" in key for key in named):
             named = {clean_name(key): value for key, value in named.items()} | named
         update = Update()
-        for parameter in self._trainable():
+        mine = self._trainable()
+        parts = [part_of(p, p.py_name) for p in mine]
+        for parameter in mine:
             name = parameter.py_name
             if name not in named:
                 continue
             try:
-                value = read_value(named[name], parameter)
+                value = read_value(named[name], parameter, parts)
             except ReplyError as error:
                 if not self.ignore_extraction_error:
                     raise ReplyError(f"The value suggested for {name} is refused: {error}.") from error

@@ -33,6 +33,7 @@ __all__ = [
 _FENCE = re.compile(r"(?<!`)(`{3,})(?!`)[ \t]*([\w+-]*)[^\n`]*\n(.*?)(?:\n[ \t]*(\1)|\Z)", re.DOTALL)
 _NAMED = re.compile(r"<(variable|part) name=[\"']([^\"'>\n]{1,200})[\"'][^>\n]{0,200}>")
 _LAST_NAME = re.compile(r"<name>([^<>\n]{1,200})</name>\s*\Z")
+_UNCLOSED = re.compile(r"<[/\w][^<>]{0,200}\Z|\{[^{}]{0,200}\Z")
 _THOUGHTS = ("think", "thinking", "thought")
 _MOST_FENCES = 100  # a reply with more is no list of parts
 _WRAPPERS = ("suggestion", "suggestions", "changes", "updates", "variables", "parts", "parameters", "answer")
@@ -325,8 +326,8 @@ def _from_lines(text: str, problem: Problem) -> Suggestion | None:
 
 
 def _opens(line: str) -> bool:
-    """Whether a line begins with a quote that nothing closes."""
-    return line[:1] in ('"', "`") and line.count(line[0]) == 1
+    """Whether a line begins with a quote that nothing closes, or ends inside a tag or braces."""
+    return (line[:1] in ('"', "`") and line.count(line[0]) == 1) or _UNCLOSED.search(line) is not None
 
 
 def _unquote(text: str) -> str:

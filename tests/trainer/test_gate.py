@@ -100,3 +100,9 @@ def test_of_equal_candidates_the_shorter_is_kept() -> None:
 
 def test_standing_adds_up_scores() -> None:
     assert standing(rollouts([0.1, 0.2])).score == 0.3
+
+
+def test_a_score_that_is_no_number_counts_as_nothing() -> None:
+    run = roll_out(lambda example: node(example) + 0, 1, lambda example, value: Judgement(float("nan"), "?"))
+    assert run.score == 0.0 and not run.failed
+    assert judge_candidate([run], lambda example: run).rollouts == (run,)

@@ -27,6 +27,10 @@ class Axis(Protocol):
         """A value about `reach` (a part of the range) away."""
         ...
 
+    def allowed(self, value: Any) -> Any:
+        """The value of the space that a sampler's value stands for."""
+        ...
+
     def every(self) -> list[Any]:
         """All values, if `size` is finite."""
         ...
@@ -59,6 +63,9 @@ class NumberAxis:
             place = math.exp(min(place, self.start + self.width))
         return self.space.project(place)
 
+    def allowed(self, value: Any) -> Any:
+        return self.space.project(value)
+
     def every(self) -> list[Any]:
         return [self.space.project(self.space.low + i * (self.space.step or 1)) for i in range(int(self.size))]
 
@@ -67,7 +74,7 @@ class NumberAxis:
         kind = (
             optuna.distributions.IntDistribution if isinstance(space, Int) else optuna.distributions.FloatDistribution
         )
-        if space.log:  # the library has no steps on a logarithmic range: the space rounds to them
+        if space.log:  # the library has no steps on a logarithmic range: `allowed` rounds to them
             return kind(space.low, space.high, log=True)
         high = self.every()[-1] if self.size < math.inf and space.step != 1 else space.high
         return kind(space.low, high, step=space.step)
@@ -85,6 +92,9 @@ class ChoiceAxis:
 
     def near(self, value: Any, reach: float, rng: random.Random) -> Any:
         return rng.choice(self.labels)
+
+    def allowed(self, value: Any) -> Any:
+        return value
 
     def every(self) -> list[Any]:
         return [*self.labels]

@@ -8,8 +8,7 @@ from typing import Any
 from opto.optimizers.convert import convert
 from opto.optimizers.patches import apply_patch, as_patch, has_markers
 from opto.optimizers.problem import Part, is_code
-from opto.optimizers.replies import unfenced
-from opto.optimizers.salvage import salvage
+from opto.optimizers.salvage import read_code, salvage
 from opto.trace.projections.space import space_of
 from opto.trace.spaces import Text
 from opto.trace.spaces.signatures import check_code, signature_of
@@ -27,8 +26,8 @@ def read_value(said: Any, parameter: Any, parts: Sequence[Part] = ()) -> Any:
     edits = as_patch(said) if isinstance(current, str) and not has_markers(current) else None
     if edits is not None:
         said = apply_patch(current, edits)
-    elif isinstance(said, str) and is_code(parameter.py_name):
-        said = unfenced(said)
+    elif is_code(parameter.py_name):
+        said = read_code(said)
     elif isinstance(said, str) and isinstance(current, str) and (space is None or isinstance(space, Text)):
         said = salvage(said, current, parts, parameter.py_name)
     if space is None:

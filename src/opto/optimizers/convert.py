@@ -15,6 +15,7 @@ from opto.errors import ReplyError
 __all__ = ["convert", "format_code", "same_value"]
 
 _DEFINITION = re.compile(r"\bdef\s+\w+\s*\(")
+_LONE = re.compile("[\ud800-\udfff]")  # half of a character: no file and no server takes it
 _TRUTH = {"true": True, "false": False, "yes": True, "no": False, "1": True, "0": False}
 
 
@@ -42,7 +43,8 @@ def convert(value: Any, current: Any) -> Any:
 def _text(value: Any, kind: type[str]) -> str:
     if value is None:
         raise ReplyError("a text is expected, not null")
-    return value if type(value) is kind else kind(value)
+    text = value if type(value) is kind else kind(value)
+    return text if text.isascii() else kind(_LONE.sub("\ufffd", text))
 
 
 def _literal(text: str) -> Any:
@@ -69,8 +71,10 @@ def _bool(value: Any) -> bool:
 def _array(value: Any, current: Any) -> Any:
     try:
         if hasattr(current, "shape") and current.shape != ():
-            return sys.modules["numpy"].asarray(value, dtype=current.dtype)
-        return type(current)(value)
+            return _finite(sys.modules["numpy"].asarray(value, dtype=current.dtype))
+        return _finite(type(current)(value))
+    except ReplyError:
+        raise
     except (TypeError, ValueError, OverflowError) as error:
         raise ReplyError(f"{str(value)[:60]!r} is not a {type(current).__name__}: {error}") from error
 
@@ -87,7 +91,11 @@ def _cast(value: Any, current: Any) -> Any:
 
 
 def _finite(value: Any) -> Any:
-    if isinstance(value, float) and math.isnan(value):
+    if type(value).__module__ == "numpy":
+        found = value.dtype.kind in "fc" and bool((value != value).any())  # only NaN differs from itself
+    else:
+        found = isinstance(value, float) and math.isnan(value)
+    if found:
         raise ReplyError("a number is expected, not NaN")
     return value
 

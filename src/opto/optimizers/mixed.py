@@ -108,7 +108,7 @@ class Mixed(ScoredOptimizer):
         written = self._written(axes, *args, **kwargs) if self.asked else Update()
         if written or not axes:
             self.by = MODEL
-            written.update(self._values({name: best.values[name] for name in axes}))
+            written.update(self._values({name: best.values.get(name) for name in axes}))
             return written
         values = suggest(axes, self._tried(axes), seed=self.seed, explorer=self.explorer)
         if values is None:

@@ -49,7 +49,7 @@ def as_patch(said: Any) -> tuple[Edit, ...] | None:
         return _from_pairs(said)
     if not isinstance(said, str):
         return None
-    lines = _unfenced(said.split("\n"))
+    lines = _unfenced(said.replace("\r\n", "\n").split("\n"))
     first = next((i for i, line in enumerate(lines) if line.strip()), None)
     if first is None:
         return None
@@ -66,7 +66,11 @@ def has_markers(text: str) -> bool:
     >>> has_markers("a\\n>>>>>>> REPLACE"), has_markers("a >> b")
     (True, False)
     """
-    return any(_MARKER.fullmatch(line) for line in text.split("\n")) if ">>>>>" in text or "<<<<<" in text else False
+    return (
+        any(_MARKER.fullmatch(line.rstrip("\r")) for line in text.split("\n"))
+        if ">>>>>" in text or "<<<<<" in text
+        else False
+    )
 
 
 def apply_patch(text: str, edits: Iterable[Edit]) -> str:
@@ -75,14 +79,15 @@ def apply_patch(text: str, edits: Iterable[Edit]) -> str:
     >>> apply_patch("a\\nb\\nc", [Edit(("b",), ("x", "y"))])
     'a\\nx\\ny\\nc'
     """
-    lines, moved = text.split("\n"), 0
+    ending = "\r\n" if "\r\n" in text and text.count("\r\n") == text.count("\n") else "\n"
+    lines, moved = text.split(ending), 0
     for number, edit in enumerate(edits, 1):
         try:
             lines, grown = _edited(lines, edit, moved)
         except ReplyError as error:
             raise ReplyError(f"the patch does not apply: in edit {number}, {error}") from error
         moved += grown
-    return "\n".join(lines)
+    return ending.join(lines)
 
 
 # --- reading ---

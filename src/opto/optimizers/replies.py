@@ -25,6 +25,7 @@ __all__ = [
     "Suggestion",
     "clean_name",
     "cut_inside",
+    "fences",
     "read_fence",
     "read_reply",
     "unfenced",
@@ -262,6 +263,15 @@ def _from_fences(text: str, problem: Problem) -> Suggestion | None:
 def _body(fence: re.Match[str]) -> str:
     """What stands in a fence; one that was never closed may lack its end."""
     return fence.group(3) if fence.group(4) else CutText(fence.group(3))
+
+
+def fences(text: str) -> list[str]:
+    """What stands in each closed fence of a text.
+
+    >>> fences("a\\n```py\\nb\\n```\\nc")
+    ['b']
+    """
+    return [match.group(3) for match in islice(_FENCE.finditer(text), _MOST_FENCES) if match.group(4)]
 
 
 def _heading_before(text: str, at: int, names: Iterable[str]) -> str | None:

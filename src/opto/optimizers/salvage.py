@@ -1,17 +1,22 @@
-"""A text that is no value but a reply, or a piece of one: what it holds for its own part is taken, the rest refused."""
+"""A value that is not what it should be: a reply in the place of a text, prose around code.
+
+What it holds for its own part is taken, a piece of a reply is refused.
+"""
 
 from __future__ import annotations
 
+import ast
 import re
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
 from opto.errors import ReplyError
 from opto.optimizers.formats import strict
 from opto.optimizers.problem import Part, Problem
-from opto.optimizers.replies import read_reply
+from opto.optimizers.replies import fences, read_reply, unfenced
 
-__all__ = ["salvage"]
+__all__ = ["read_code", "salvage"]
 
 _KEY = re.compile(
     r"""["'“”]([\w.]{1,200})["'“”]\s*:  # a member of an object
@@ -57,3 +62,31 @@ def _keys(text: str) -> set[str]:
     if ":" not in text and "=" not in text and "<name>" not in text:
         return set()
     return {next(filter(None, match.groups())) for match in _KEY.finditer(text)}
+
+
+def read_code(said: Any) -> Any:
+    """The code that a value means: without the mark of a file's beginning, carriage returns, and a fence around it.
+
+    A list of lines is joined; of prose with one fence in it, the fence is taken if it alone is Python.
+
+    >>> read_code("Here it is:\\n```python\\nx = 1\\n```\\nGood luck.")
+    'x = 1'
+    """
+    lines: list[Any] = said if isinstance(said, list) else []
+    if lines and all(isinstance(line, str) for line in lines):
+        said = "\n".join(line.removesuffix("\n") for line in lines)
+    if not isinstance(said, str):
+        return said
+    code = unfenced(said.removeprefix("\ufeff").replace("\r\n", "\n"))
+    inside = fences(code) if "```" in code and not _is_python(code) else []
+    return inside[0] if len(inside) == 1 and _is_python(inside[0]) else code
+
+
+def _is_python(code: str) -> bool:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            ast.parse(code)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return False
+    return True

@@ -54,9 +54,10 @@ class ScoredOptimizer(Optimizer):
     def _read(self, node: Node[Any], feedback: Any) -> Reading | None:
         if isinstance(node, ExceptionNode):
             return Reading(-math.inf if self.maximize else math.inf)
+        said = feedback.data if isinstance(feedback, Node) else feedback
         if self.score is None:
-            return read_score(feedback)
-        value = self.score(feedback)
+            return read_score(said)
+        value = self.score(said)
         return None if value is None else Reading(float(value))
 
     def _observe(self) -> None:

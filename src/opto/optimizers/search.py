@@ -57,7 +57,8 @@ class Explorer:
                 value = trial.score if math.isfinite(trial.score) else None
                 facts = {"params": dict(trial.values), "distributions": distributions, "value": value, "state": state}
                 study.add_trial(optuna.trial.create_trial(**facts))
-        return dict(study.ask(distributions).params)
+        asked = study.ask(distributions).params
+        return {name: axis.allowed(asked[name]) for name, axis in axes.items()}
 
 
 def _tpe(optuna: Any, seed: int, startup: int) -> Any:

@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any
 
 __all__ = [
@@ -60,7 +61,7 @@ def read_score(feedback: Any) -> Reading | None:
     >>> read_score("between 3 and 4") is None
     True
     """
-    if isinstance(feedback, (bool, int, float)):
+    if isinstance(feedback, Real):  # numpy's numbers are, too
         return Reading(float(feedback)) if math.isfinite(feedback) else None
     if not isinstance(feedback, str):
         return None

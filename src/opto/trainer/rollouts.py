@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -73,6 +74,7 @@ def roll_out(
     """Run and judge; an agent that raises in traced code gets score 0 and its error as feedback.
 
     The agent gets a copy of the example (where it can be copied), so that no code, good or bad, spoils it for others.
+    A score that is no number (NaN) counts as 0.
     With `seconds` a run that takes longer counts as raising (in the main thread of POSIX systems).
     """
     try:
@@ -85,7 +87,9 @@ def roll_out(
     if not isinstance(output, Node):
         raise OptimizerError(f"The agent returned a {type(output).__name__}, not a node: feedback has nowhere to go.")
     judgement = Judgement(*judge(example, output.data))
-    return Rollout(example, output, float(judgement.score), judgement.feedback, usages(output, parameters))
+    score = float(judgement.score)
+    score = 0.0 if math.isnan(score) else score  # neither better nor worse than any other: as if it had raised
+    return Rollout(example, output, score, judgement.feedback, usages(output, parameters))
 
 
 def _ran_out(error: BaseException | None) -> bool:

@@ -48,8 +48,16 @@ class Choice(Space):
         text = str(said).strip().strip("\"'`")
         if text in self.options:
             return self.options[text]
-        alike = [label for label in self.options if label.lower() == text.lower()]
+        alike = [label for label in self.options if label.lower() == text.lower()] or self._equal_numbers(text)
         return self.options[alike[0]] if len(alike) == 1 else self.project(said)
+
+    def _equal_numbers(self, text: str) -> list[str]:
+        """The labels of the numbers that a text spells in another way: 1.0 for 1."""
+        try:
+            number = float(text)
+        except ValueError:
+            return []
+        return [label for label, option in self.options.items() if type(option) in (int, float) and option == number]
 
     def plain(self, value: Any) -> str:
         return self._label(value)

@@ -54,6 +54,8 @@ class Int(Space):
 
     def project(self, x: Any) -> int:
         near = min(max(_number(x, self.constraint), self.low), self.high)
+        if self.step == 1 and isinstance(near, int):
+            return int(near)  # exact, however large
         most = (self.high - self.low) // self.step
         return self.low + min(round((near - self.low) / self.step), most) * self.step
 
@@ -72,6 +74,6 @@ def _number(x: Any, wanted: str) -> float:
         number = float(x) if not isinstance(x, (int, float)) else x
     except (TypeError, ValueError) as error:
         raise SpaceError(f"{str(x)[:60]!r} is not {wanted}") from error
-    if math.isnan(number):
+    if isinstance(number, float) and math.isnan(number):
         raise SpaceError(f"NaN is not {wanted}")
     return number

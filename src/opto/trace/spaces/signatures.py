@@ -12,6 +12,7 @@ from opto.errors import SpaceError
 __all__ = ["check_code", "definition_in", "parsed", "signature_of"]
 
 _Function = ast.FunctionDef | ast.AsyncFunctionDef
+_RECORDER = re.compile(r"^(\w+\.)*bundle\b")  # what a trainable function is decorated with
 _HEADER = re.compile(r"\b(async\s+)?def\s+(\w+)")
 
 
@@ -30,6 +31,8 @@ def check_code(text: str, current: str, description: str | None = None) -> None:
         others = [n.name for n in ast.walk(tree) if isinstance(n, _Function)]
         found = f"it defines {', '.join(others[:3])}" if others else "it defines no function"
         raise SpaceError(f"the code must define the function {name!r} at top level; {found}")
+    if any(_RECORDER.search(ast.unparse(decorator)) for decorator in new.decorator_list):
+        raise SpaceError(f"the function {name!r} must stand there without the decorator, which it has already")
     old = _old_definition(current, description, name)
     if old is None:
         return

@@ -20,7 +20,8 @@ class FIFOBuffer:
     """
 
     def __init__(self, size: int) -> None:
-        if not isinstance(size, int) or size < 0:
+        given: Any = size
+        if not isinstance(given, int) or given < 0:
             raise ValueError(f"A memory holds a whole number of attempts, 0 or more, not {size!r}.")
         self.size = size
         self._items: deque[Any] = deque(maxlen=size)

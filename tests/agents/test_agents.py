@@ -1,4 +1,4 @@
-"""Contract section 16: conversations and learners whose prompts are parameters."""
+"""Conversations and learners whose prompts are parameters."""
 
 from __future__ import annotations
 

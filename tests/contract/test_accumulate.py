@@ -1,4 +1,4 @@
-"""Beyond the contract: feedback accumulates over several outputs, as gradients do."""
+"""Feedback accumulates over several outputs, as gradients do."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_pairs_are_kept() -> None:
     assert levels == sorted(levels)
 
 
-def test_the_strict_sum_stays_strict() -> None:  # 7.3
+def test_the_strict_sum_stays_strict() -> None:
     x, a, b = two_outputs()
     a.backward("too low")
     b.backward("too high")

@@ -1,4 +1,4 @@
-"""Contract sections 7.1 to 7.3: walking back, feedback, propagators and TraceGraph."""
+"""Walking back, feedback, propagators and TraceGraph."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ def shown(graph: TraceGraph) -> list[tuple[int, str]]:
     return sorted((level, n.name) for level, n in graph)
 
 
-# --- 7.1 ------------------------------------------------------------------------------------------------------------
+# --- backward -------------------------------------------------------------------------------------------------------
 
 
-def test_first_vector() -> None:  # 20.3
+def test_first_vector() -> None:
     x, y = node(1, name="x", trainable=True), node(2, name="y")
     w = (x * y) + 1
     w.backward("fb")
@@ -44,7 +44,7 @@ def test_first_vector() -> None:  # 20.3
     assert [p.name for p in w.parents] == ["multiply:0", "int:0"]
 
 
-def test_second_backward_is_refused() -> None:  # 20.3
+def test_second_backward_is_refused() -> None:
     x, y = node(1, name="x", trainable=True), node(2, name="y")
     z = x * y
     w = z + 1
@@ -60,18 +60,18 @@ def test_second_backward_is_refused() -> None:  # 20.3
         (z + 3).backward()
 
 
-def test_default_feedback_and_propagator() -> None:  # 7.1
+def test_default_feedback_and_propagator() -> None:
     x = node(1, trainable=True)
     (x + 1).backward()
     assert only(x.feedback).user_feedback == ""
 
 
-def test_backward_returns_none() -> None:  # 7.1
+def test_backward_returns_none() -> None:
     x = node(1, trainable=True)
     assert (x + 1).backward("fb") is None
 
 
-def test_retain_graph_appends() -> None:  # 7.1, 20.3
+def test_retain_graph_appends() -> None:
     x = node(1, name="x", trainable=True)
     w = x + 1
     w.backward("a", retain_graph=True)
@@ -86,7 +86,7 @@ def test_retain_graph_appends() -> None:  # 7.1, 20.3
     assert sum_feedback([x]).user_feedback == "c"
 
 
-def test_two_outputs_of_one_parameter() -> None:  # 7.1
+def test_two_outputs_of_one_parameter() -> None:
     x = node(1, name="x", trainable=True)
     y, z = x + 1, x + 2
     y.backward("fb")
@@ -95,7 +95,7 @@ def test_two_outputs_of_one_parameter() -> None:  # 7.1
     assert len(x.children) == 0 and len(x.feedback) == 2
 
 
-def test_diamond() -> None:  # 20.3
+def test_diamond() -> None:
     x = node(1, name="x", trainable=True)
     c = (x + 1) + (x * 2)
     c.backward("fb")
@@ -104,7 +104,7 @@ def test_diamond() -> None:  # 20.3
     assert len(total) == 6 and total.user_feedback == "fb"
 
 
-def test_backward_on_a_root() -> None:  # 7.1, 20.3
+def test_backward_on_a_root() -> None:
     x = node(1, name="x", trainable=True)
     for k in range(3):
         x.backward("zz")
@@ -116,14 +116,14 @@ def test_backward_on_a_root() -> None:  # 7.1, 20.3
     assert only(x.feedback).user_feedback == "zz"
 
 
-def test_key_of_a_direct_backward_is_a_helper_node() -> None:  # 7.2
+def test_key_of_a_direct_backward_is_a_helper_node() -> None:
     x = node(1, trainable=True)
     x.backward("fb")
     (key,) = x.feedback
     assert isinstance(key, Node) and key.data == "FEEDBACK_ORACLE"
 
 
-def test_no_parameters() -> None:  # 20.3
+def test_no_parameters() -> None:
     a = node(1, name="a")
     b = a + 1
     c = b * 2
@@ -131,7 +131,7 @@ def test_no_parameters() -> None:  # 20.3
     assert not a.feedback and not b.feedback
 
 
-def test_parameter_free_parents_are_skipped() -> None:  # 7.1
+def test_parameter_free_parents_are_skipped() -> None:
     a, k = node(1, name="a", trainable=True), node(10, name="k")
     side = k * 2
     d = (a + side) - a
@@ -142,7 +142,7 @@ def test_parameter_free_parents_are_skipped() -> None:  # 7.1
     assert names == {"a0", "multiply0", "add0", "subtract0"}
 
 
-def test_shared_constants_do_not_tie_passes_together() -> None:  # 7.1
+def test_shared_constants_do_not_tie_passes_together() -> None:
     p, q, k = node(1, name="p", trainable=True), node(2, name="q", trainable=True), node(3, name="k")
     side = k * 2
     a, b = p + side, q + side
@@ -152,14 +152,14 @@ def test_shared_constants_do_not_tie_passes_together() -> None:  # 7.1
     assert {n.name for _, n in sum_feedback([q])} == {"q:0", "multiply:0", "add:1"}
 
 
-def test_frozen_parameters_still_get_feedback() -> None:  # 3.2: the flag decides about updates, not about the walk
+def test_frozen_parameters_still_get_feedback() -> None:  # the flag decides about updates, not about the walk
     p = node(1, name="p", trainable=True)
     p.trainable = False
     (p + 1).backward("fb")
     assert only(p.feedback).user_feedback == "fb"
 
 
-def test_message_feedback_is_cleared() -> None:  # 7.1
+def test_message_feedback_is_cleared() -> None:
     x = node(1, trainable=True)
     y = x + 1
     z = y * 2
@@ -167,7 +167,7 @@ def test_message_feedback_is_cleared() -> None:  # 7.1
     assert not y.feedback and not z.feedback
 
 
-def test_detached_after_backward() -> None:  # 7.1
+def test_detached_after_backward() -> None:
     x = node(1, trainable=True)
     y = x + 1
     z = y * 2
@@ -176,7 +176,7 @@ def test_detached_after_backward() -> None:  # 7.1
     assert y.parents[0] is x and z.parents[0] is y
 
 
-def test_children_are_removed_by_identity() -> None:  # 7.1 [F], 17
+def test_children_are_removed_by_identity() -> None:
     np = pytest.importorskip("numpy")
     x = node(np.array([1, 2]), trainable=True)
     y, z, w = x + 1, x + 1, x + 1
@@ -184,7 +184,7 @@ def test_children_are_removed_by_identity() -> None:  # 7.1 [F], 17
     assert [c is d for c, d in zip(x.children, (y, w), strict=True)] == [True, True]
 
 
-def test_levels_not_insertion_decide() -> None:  # 7.1: all children before parents
+def test_levels_not_insertion_decide() -> None:  # all children before parents
     x = node(1, name="x", trainable=True)
     a = x + 1
     b = a * 2
@@ -195,7 +195,7 @@ def test_levels_not_insertion_decide() -> None:  # 7.1: all children before pare
     assert len(sum_feedback([x])) == len({id(n) for _, n in sum_feedback([x])})
 
 
-def test_parameters_of_other_optimizers_keep_feedback() -> None:  # 7.1
+def test_parameters_of_other_optimizers_keep_feedback() -> None:
     a, b = node(1, name="a", trainable=True), node(2, name="b", trainable=True)
     y = a + b
     y.backward("F1", retain_graph=True)
@@ -213,36 +213,36 @@ def test_exception_node_backward() -> None:
     assert only(x.feedback).user_feedback == "fix it"
 
 
-def test_plain_roots_take_feedback_too() -> None:  # 7.1
+def test_plain_roots_take_feedback_too() -> None:
     x = node(1)
     x.backward("a")
     x.backward("b")
     assert sum(len(v) for v in x.feedback.values()) == 2
 
 
-# --- 7.2 ------------------------------------------------------------------------------------------------------------
+# --- where feedback is kept -----------------------------------------------------------------------------------------
 
 
-def test_sum_of_nothing_is_zero() -> None:  # 7.2
+def test_sum_of_nothing_is_zero() -> None:
     assert sum_feedback([node(1, trainable=True)]) == 0
     assert sum_feedback([]) == 0
 
 
-def test_sum_over_nodes() -> None:  # 7.2
+def test_sum_over_nodes() -> None:
     a, b = node(1, name="a", trainable=True), node(2, name="b", trainable=True)
     ((a + 1) * (b + 2)).backward("fb")
     total = sum_feedback([a, b])
     assert isinstance(total, TraceGraph) and len(total) == 7
 
 
-# --- 7.3 TraceGraph -------------------------------------------------------------------------------------------------
+# --- TraceGraph -------------------------------------------------------------------------------------------------
 
 
 def graph_of(feedback: Any, *nodes: Node) -> TraceGraph:
     return TraceGraph([(n.level, n) for n in nodes], feedback)
 
 
-def test_trace_graph() -> None:  # 7.3
+def test_trace_graph() -> None:
     x = node(1, name="x")
     y = x + 1
     g = graph_of("fb", x, y)
@@ -253,7 +253,7 @@ def test_trace_graph() -> None:  # 7.3
     assert len(0 + g) == 2 and len(sum([g, g])) == 2
 
 
-def test_addition_of_feedback() -> None:  # 7.3
+def test_addition_of_feedback() -> None:
     x, y = node(1, name="x"), node(1, name="y")
     empty = TraceGraph([], None)
     assert (graph_of("fb", x) + empty).user_feedback == "fb"
@@ -265,13 +265,13 @@ def test_addition_of_feedback() -> None:  # 7.3
         graph_of(None, x) + graph_of(None, y)
 
 
-def test_union_is_by_identity() -> None:  # 7.3
+def test_union_is_by_identity() -> None:
     x, y = node(1, name="x"), node(1, name="y")
     assert len(graph_of("fb", x) + graph_of("fb", y)) == 2
     assert len(graph_of("fb", x, y) + graph_of("fb", y)) == 2
 
 
-def test_union_of_arrays() -> None:  # 7.3: nodes may not be compared with ==
+def test_union_of_arrays() -> None:  # nodes may not be compared with ==
     np = pytest.importorskip("numpy")
     x, y = node(np.zeros(2), trainable=True), node(np.zeros(2), trainable=True)
     z = (x + y) * (x - y)
@@ -279,10 +279,10 @@ def test_union_of_arrays() -> None:  # 7.3: nodes may not be compared with ==
     assert len(sum_feedback([x, y])) == 5
 
 
-# --- 7.3 propagators ------------------------------------------------------------------------------------------------
+# --- propagators ------------------------------------------------------------------------------------------------
 
 
-def test_register_overrides_an_op() -> None:  # 7.3
+def test_register_overrides_an_op() -> None:
     x = node(1, name="x", trainable=True)
     seen = []
     propagator = GraphPropagator()
@@ -297,7 +297,7 @@ def test_register_overrides_an_op() -> None:  # 7.3
     assert seen == ["multiply:0"] and only(x.feedback).user_feedback == "for fb"
 
 
-def test_subclass_is_asked_for_every_node() -> None:  # 7.3
+def test_subclass_is_asked_for_every_node() -> None:
     seen = []
 
     class Watching(GraphPropagator):
@@ -311,7 +311,7 @@ def test_subclass_is_asked_for_every_node() -> None:  # 7.3
 
 
 @pytest.mark.parametrize("subclass", [False, True])
-def test_graph_of_one_parameter(subclass: bool) -> None:  # 7.3: a subclass that adds nothing gives the same
+def test_graph_of_one_parameter(subclass: bool) -> None:  # a subclass that adds nothing gives the same
     class Same(GraphPropagator):
         pass
 
@@ -324,7 +324,7 @@ def test_graph_of_one_parameter(subclass: bool) -> None:  # 7.3: a subclass that
     assert shown(sum_feedback([a, b])) == [(0, "a:0"), (0, "b:0"), (0, "int:0"), *on_paths]
 
 
-def test_aggregate() -> None:  # 7.3
+def test_aggregate() -> None:
     p = GraphPropagator()
     x = node(1, name="x")
     y, z = x + 1, x + 2
@@ -335,7 +335,7 @@ def test_aggregate() -> None:  # 7.3
         p.aggregate({y: [graph_of("fb", x), graph_of("fb", x)]})
 
 
-def test_init_feedback() -> None:  # 7.3
+def test_init_feedback() -> None:
     x = node(1, name="x")
     y = x + 1
     g = GraphPropagator().init_feedback(y, "fb")
@@ -361,13 +361,13 @@ class Odd(Propagator):
     [lambda c: None, lambda c: [], lambda c: {}, lambda c: {c.parents[0]: 1}],
     ids=["none", "list", "empty", "one missing"],
 )
-def test_results_are_checked(result: Any) -> None:  # 7.3
+def test_results_are_checked(result: Any) -> None:
     a, b = node(1, trainable=True), node(2, trainable=True)
     with pytest.raises(AssertionError):
         (a + b).backward(1, propagator=Odd(result))
 
 
-def test_calls_are_checked() -> None:  # 7.3
+def test_calls_are_checked() -> None:
     x = node(1, trainable=True)
     with pytest.raises(AssertionError):
         GraphPropagator()(x)
@@ -377,7 +377,7 @@ def test_calls_are_checked() -> None:  # 7.3
         Odd(lambda c: dict.fromkeys(c.parents, 1))(y)
 
 
-def test_sum_propagator() -> None:  # 7.3 [F], 17
+def test_sum_propagator() -> None:
     x = node(1, name="x", trainable=True)
     c = (x + 1) + (x * 2)
     c.backward(2, propagator=SumPropagator())
@@ -388,7 +388,7 @@ def test_sum_propagator() -> None:  # 7.3 [F], 17
     assert SumPropagator().init_feedback(y, 3) == 3
 
 
-def test_hidden_dependencies_get_feedback() -> None:  # 7.3
+def test_hidden_dependencies_get_feedback() -> None:
     x, hidden = node(1, name="x", trainable=True), node(2, name="hidden", trainable=True)
 
     @bundle(traceable_code=True)
@@ -399,7 +399,7 @@ def test_hidden_dependencies_get_feedback() -> None:  # 7.3
     assert only(hidden.feedback).user_feedback == "fb" and only(x.feedback).user_feedback == "fb"
 
 
-def test_none_fails_on_non_roots() -> None:  # 7.3
+def test_none_fails_on_non_roots() -> None:
     x = node(1, trainable=True)
     with pytest.raises(AssertionError):
         ((x + 1) * (x + 2)).backward(None)

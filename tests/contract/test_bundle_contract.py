@@ -1,4 +1,4 @@
-"""Contract sections 5.1 to 5.7: what the decorator promises for functions that are not trainable."""
+"""What the decorator promises for functions that are not trainable."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def same(left: Any, right: Any) -> bool:
     return len(left) == len(right) and all(a is b for a, b in zip(left, right, strict=True))
 
 
-# --- 5.1 ------------------------------------------------------------------------------------------------------------
+# --- the decorator --------------------------------------------------------------------------------------------------
 
 
 @bundle()
@@ -56,7 +56,7 @@ def pick(c, a, b):
     return a if c else b
 
 
-def test_decorated_object() -> None:  # 5.1
+def test_decorated_object() -> None:
     assert isinstance(add_two, FunModule) and isinstance(add_two, Module)
     assert add_two.parameter is None and add_two.trainable is False
     assert add_two.parameters() == [] and add_two.parameters_dict() == {}
@@ -66,14 +66,14 @@ def test_decorated_object() -> None:  # 5.1
     assert add_two.forward(1).data == 3 and add_two.fun(1) == 3
 
 
-def test_signature_of_bundle() -> None:  # 5.1
+def test_signature_of_bundle() -> None:
     assert list(inspect.signature(bundle).parameters) == [
         "description", "traceable_code", "_process_inputs", "trainable", "catch_execution_error",
         "allow_external_dependencies", "overwrite_python_recursion", "projections", "output_name",
     ]  # fmt: skip
 
 
-def test_inline_and_partial() -> None:  # 5.1
+def test_inline_and_partial() -> None:
     def sub(x, y):
         return x - y
 
@@ -93,13 +93,13 @@ class Shop:
         return self.stock
 
 
-def test_for_all_methods() -> None:  # 5.1
+def test_for_all_methods() -> None:
     shop = Shop()
     y = shop.take(1)
     assert isinstance(y, MessageNode) and y.data == 2 and shop.stock == 2 and y.name == "Shop.take:0"
 
 
-# --- 5.2 names ------------------------------------------------------------------------------------------------------
+# --- names ------------------------------------------------------------------------------------------------------
 
 
 class Foo:
@@ -109,7 +109,7 @@ class Foo:
         return x + 1
 
 
-def test_names_and_descriptions() -> None:  # 5.2
+def test_names_and_descriptions() -> None:
     y = add_two(1)
     assert y.name == "add_two:0" and y.op_name == "add_two"
     assert y.description == "Add two.\n\nSecond line."
@@ -117,7 +117,7 @@ def test_names_and_descriptions() -> None:  # 5.2
     assert pick(True, 1, 2).name == "fancy.cond:0" and pick(True, 1, 2).description == "picks"
 
 
-def test_local_function_name() -> None:  # 5.2, 20.2
+def test_local_function_name() -> None:
     def outer():
         @bundle()
         def inner(x):
@@ -131,7 +131,7 @@ def test_local_function_name() -> None:  # 5.2, 20.2
     assert y.info["_fun_name"] == "inner" and y.description is None
 
 
-def test_description_needs_the_op() -> None:  # 5.2
+def test_description_needs_the_op() -> None:
     with pytest.raises(ValueError):
 
         @bundle("no bracket")
@@ -139,7 +139,7 @@ def test_description_needs_the_op() -> None:  # 5.2
             return x
 
 
-def test_output_name() -> None:  # 5.2
+def test_output_name() -> None:
     @bundle(output_name="result")
     def f(x):
         return x
@@ -148,7 +148,7 @@ def test_output_name() -> None:  # 5.2
     assert y.name == "result:0" and y.op_name.endswith("f")
 
 
-# --- 5.3 info -------------------------------------------------------------------------------------------------------
+# --- info -------------------------------------------------------------------------------------------------------
 
 INFO = {
     "fun", "fun_name", "_fun_name", "doc", "signature", "source", "line_number", "file", "error_comment", "traceback",
@@ -156,7 +156,7 @@ INFO = {
 }  # fmt: skip
 
 
-def test_info_keys() -> None:  # 5.3
+def test_info_keys() -> None:
     x = node(1, name="x")
     info = add_two(x).info
     assert set(info) >= INFO
@@ -170,7 +170,7 @@ def test_info_keys() -> None:  # 5.3
         assert f.read().splitlines()[info["line_number"] - 1] == "def add_two(x):"
 
 
-def test_info_is_per_call() -> None:  # 5.3 [F]
+def test_info_is_per_call() -> None:
     first, second = add_two(1), add_two(10)
     assert first.info["inputs"]["args"] == [1] and second.info["inputs"]["args"] == [10]
     assert (first.info["output"], second.info["output"]) == (3, 12)
@@ -212,7 +212,7 @@ def line_of(text: str) -> int:
         return f.read().splitlines().index(text) + 1
 
 
-def test_source_under_other_decorators() -> None:  # 5.3
+def test_source_under_other_decorators() -> None:
     y = below(node(1))
     assert y.data == 3 and isinstance(y, MessageNode)
     info = y.parents[0].info
@@ -222,7 +222,7 @@ def test_source_under_other_decorators() -> None:  # 5.3
     assert info["line_number"] == line_of("def below(x):") - 2
 
 
-def test_source_of_spread_arguments() -> None:  # 5.3
+def test_source_of_spread_arguments() -> None:
     info = spread(1).info
     assert info["source"] == "@plus_one\ndef spread(x):\n    return x"
     assert info["line_number"] == line_of("def spread(x):") - 1
@@ -230,7 +230,7 @@ def test_source_of_spread_arguments() -> None:  # 5.3
     assert continued(1).info["line_number"] == line_of("def continued(x):")
 
 
-def test_source_inline() -> None:  # 5.3
+def test_source_inline() -> None:
     def plain(x):
         return x
 
@@ -239,7 +239,7 @@ def test_source_inline() -> None:  # 5.3
     assert info["source"] == info["source"].strip()
 
 
-def test_module_does_not_keep_big_results() -> None:  # 5.3 [F]
+def test_module_does_not_keep_big_results() -> None:
     import weakref
 
     class Big:
@@ -255,7 +255,7 @@ def test_module_does_not_keep_big_results() -> None:  # 5.3 [F]
     assert ref() is None
 
 
-# --- 5.4 inputs -----------------------------------------------------------------------------------------------------
+# --- inputs -----------------------------------------------------------------------------------------------------
 
 
 @bundle()
@@ -263,14 +263,14 @@ def f(a, b=2, *args, c, d=4, **kw):
     return a
 
 
-def test_input_vectors() -> None:  # 5.4, 20.2
+def test_input_vectors() -> None:
     assert names(f(1, c=3)) == {"a": "a", "b": "b", "c": "c", "d": "d"}
     y = f(1, 20, 30, 40, c=3, e=5)
     assert names(y) == {"a": "a", "b": "b", "args_0": "int", "args_1": "int", "c": "c", "d": "d", "e": "e"}
     assert [y.inputs[k].data for k in ("a", "b", "args_0", "args_1", "c", "d", "e")] == [1, 20, 30, 40, 3, 4, 5]
 
 
-def test_keywords_named_like_ours() -> None:  # 5.4
+def test_keywords_named_like_ours() -> None:
     @bundle()
     def g(x, **kw):
         return kw
@@ -280,7 +280,7 @@ def test_keywords_named_like_ours() -> None:  # 5.4
     assert list(y.inputs) == ["x", "self", "args", "kwargs", "fun"]
 
 
-def test_one_node_everywhere() -> None:  # 20.2
+def test_one_node_everywhere() -> None:
     n = node(1, name="n")
     y = f(n, n, n, c=n, e=n)
     assert all(y.inputs[k] is n for k in ("a", "b", "args_0", "c", "e"))
@@ -288,7 +288,7 @@ def test_one_node_everywhere() -> None:  # 20.2
     assert len(y.parents) == 2 and contain(y.parents, n) and contain(y.parents, y.inputs["d"])
 
 
-def test_defaults_are_parents() -> None:  # 5.4
+def test_defaults_are_parents() -> None:
     @bundle()
     def g(x, y=2):
         return x + y
@@ -296,7 +296,7 @@ def test_defaults_are_parents() -> None:  # 5.4
     assert len(g(1).parents) == 2
 
 
-def test_star_name_does_not_matter() -> None:  # 5.4
+def test_star_name_does_not_matter() -> None:
     @bundle()
     def g(*things, **more):
         return len(things) + len(more)
@@ -305,7 +305,7 @@ def test_star_name_does_not_matter() -> None:  # 5.4
     assert list(y.inputs) == ["args_0", "args_1", "k"] and y.data == 3
 
 
-def test_unused_inputs_are_parents() -> None:  # 5.4
+def test_unused_inputs_are_parents() -> None:
     x, z = node(1), node(2)
 
     @bundle()
@@ -315,13 +315,13 @@ def test_unused_inputs_are_parents() -> None:  # 5.4
     assert same(g(x, z).parents, [x, z])
 
 
-def test_binding_errors_are_type_errors() -> None:  # 5.4, 20.2
+def test_binding_errors_are_type_errors() -> None:
     for call in (lambda: add_two(), lambda: add_two(1, 2), lambda: add_two(z=1), lambda: f(1)):
         with pytest.raises(TypeError):
             call()
 
 
-def test_data_is_unwrapped_one_level() -> None:  # 5.4
+def test_data_is_unwrapped_one_level() -> None:
     seen = []
 
     @bundle()
@@ -335,7 +335,7 @@ def test_data_is_unwrapped_one_level() -> None:  # 5.4
     assert names(z) == {"x": "list", "y": "y"} and len(z.parents) == 2
 
 
-def test_trainable_fun_as_argument() -> None:  # 5.4
+def test_trainable_fun_as_argument() -> None:
     @bundle(trainable=True)
     def code(x):
         """Same."""
@@ -350,7 +350,7 @@ def test_trainable_fun_as_argument() -> None:  # 5.4
     assert y.parameter_dependencies == {code.parameter}
 
 
-def test_unprocessed_inputs() -> None:  # 5.4
+def test_unprocessed_inputs() -> None:
     seen = []
 
     @bundle(_process_inputs=False, allow_external_dependencies=True)
@@ -364,7 +364,7 @@ def test_unprocessed_inputs() -> None:  # 5.4
     assert y.inputs["x"] is n and y.inputs["y"].data == 2
 
 
-def test_to_data() -> None:  # 5.4
+def test_to_data() -> None:
     box = NodeContainer()
     box.x = node(1)
     box.y = 2
@@ -376,10 +376,10 @@ def test_to_data() -> None:  # 5.4
     to_data({node(1): 2, "k": [node(3)]})
 
 
-# --- 5.5 output -----------------------------------------------------------------------------------------------------
+# --- output -----------------------------------------------------------------------------------------------------
 
 
-def test_a_tuple_is_one_node() -> None:  # 5.5
+def test_a_tuple_is_one_node() -> None:
     @bundle()
     def g(x):
         return x, x + 1
@@ -390,7 +390,7 @@ def test_a_tuple_is_one_node() -> None:  # 5.5
     assert (a.data, b.data) == (1, 2) and a.op_name == "getitem" and a.parents[0] is y
 
 
-def test_a_returned_node_gives_its_data() -> None:  # 5.5
+def test_a_returned_node_gives_its_data() -> None:
     inner = node(5)
 
     @bundle()
@@ -401,7 +401,7 @@ def test_a_returned_node_gives_its_data() -> None:  # 5.5
     assert y.data == 5 and y.info["output"] is inner and not contain(y.parents, inner)
 
 
-def test_values_are_not_copied() -> None:  # 5.5
+def test_values_are_not_copied() -> None:
     @bundle()
     def g(d):
         d["k"] = 1
@@ -412,7 +412,7 @@ def test_values_are_not_copied() -> None:  # 5.5
     assert x.data == {"k": 1} and y.data is x.data
 
 
-def test_generators_and_none() -> None:  # 5.5
+def test_generators_and_none() -> None:
     @bundle()
     def gen(n):
         yield from range(n)
@@ -425,7 +425,7 @@ def test_generators_and_none() -> None:  # 5.5
     assert nothing(1).data is None
 
 
-def test_a_returned_exception_counts_as_raised() -> None:  # 5.5
+def test_a_returned_exception_counts_as_raised() -> None:
     @bundle()
     def g(x):
         return ValueError("no")
@@ -435,10 +435,10 @@ def test_a_returned_exception_counts_as_raised() -> None:  # 5.5
     assert caught.value.exception_node.data == "(ValueError) no"
 
 
-# --- 5.6 external dependencies --------------------------------------------------------------------------------------
+# --- external dependencies --------------------------------------------------------------------------------------
 
 
-def test_reading_a_foreign_node_is_refused() -> None:  # 5.6, 20.2
+def test_reading_a_foreign_node_is_refused() -> None:
     @bundle()
     def g(x):
         return x + EXT.data
@@ -449,7 +449,7 @@ def test_reading_a_foreign_node_is_refused() -> None:  # 5.6, 20.2
     assert str(caught.value) == caught.value.message
 
 
-def test_allowed_externals_are_listed() -> None:  # 5.6
+def test_allowed_externals_are_listed() -> None:
     @bundle(allow_external_dependencies=True)
     def g(x):
         return x + EXT.data
@@ -458,7 +458,7 @@ def test_allowed_externals_are_listed() -> None:  # 5.6
     assert y.data == 8 and same(y.info["external_dependencies"], [EXT]) and not contain(y.parents, EXT)
 
 
-def test_global_override() -> None:  # 5.6
+def test_global_override() -> None:
     @bundle()
     def strict(x):
         return EXT.data
@@ -478,7 +478,7 @@ def test_global_override() -> None:  # 5.6
         strict(1)
 
 
-def test_reads_that_are_not_tracked() -> None:  # 5.6, 20.2
+def test_reads_that_are_not_tracked() -> None:
     @bundle()
     def g(x):
         EXT._data, bool(EXT), str(EXT), EXT == 7, EXT + x, add_two(EXT)
@@ -494,7 +494,7 @@ def test_reads_that_are_not_tracked() -> None:  # 5.6, 20.2
     assert h(1).data == 2
 
 
-def test_right_operand_is_tracked() -> None:  # 20.2
+def test_right_operand_is_tracked() -> None:
     @bundle()
     def g(x):
         return node(7) == EXT
@@ -503,7 +503,7 @@ def test_right_operand_is_tracked() -> None:  # 20.2
         g(1)
 
 
-def test_declared_inputs_may_be_read() -> None:  # 5.6
+def test_declared_inputs_may_be_read() -> None:
     x = node(3)
 
     @bundle()
@@ -513,7 +513,7 @@ def test_declared_inputs_may_be_read() -> None:  # 5.6
     assert g(x).data == 6
 
 
-def test_failed_calls_leave_no_record() -> None:  # 5.6: the record is per call
+def test_failed_calls_leave_no_record() -> None:  # the record is per call
     @bundle()
     def g(x):
         EXT.data
@@ -524,7 +524,7 @@ def test_failed_calls_leave_no_record() -> None:  # 5.6: the record is per call
     assert add_two(1).data == 3
 
 
-# --- 5.7 traceable code ---------------------------------------------------------------------------------------------
+# --- traceable code ---------------------------------------------------------------------------------------------
 
 
 @bundle(traceable_code=True)
@@ -532,7 +532,7 @@ def tc(q):
     return q + 1
 
 
-def test_traceable_vector() -> None:  # 5.7, 20.2
+def test_traceable_vector() -> None:
     q = node(1, name="q")
     z = tc(q)
     assert z.name == "tc:0" and z.data == 2 and same(z.parents, [q])
@@ -543,7 +543,7 @@ def test_traceable_vector() -> None:  # 5.7, 20.2
     assert same(z.info["inputs"]["args"], [inner.parents[0]])
 
 
-def test_reading_a_copy_is_refused() -> None:  # 5.6
+def test_reading_a_copy_is_refused() -> None:
     @bundle(traceable_code=True)
     def g(q):
         return q.data + 1
@@ -552,7 +552,7 @@ def test_reading_a_copy_is_refused() -> None:  # 5.6
         g(node(1))
 
 
-def test_hidden_dependencies() -> None:  # 5.7
+def test_hidden_dependencies() -> None:
     hidden = node(10, name="hidden", trainable=True)
     x = node(1, name="x", trainable=True)
 
@@ -569,7 +569,7 @@ def test_hidden_dependencies() -> None:  # 5.7
     assert not tc(x).hidden_dependencies and not tc(x).expandable_dependencies
 
 
-def test_raw_value_has_no_inner_graph() -> None:  # 5.7
+def test_raw_value_has_no_inner_graph() -> None:
     @bundle(traceable_code=True)
     def g(q):
         return 3

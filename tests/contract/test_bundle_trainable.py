@@ -1,4 +1,4 @@
-"""Contract sections 5.8 and 5.9: code as a parameter, recursion, coroutines, methods, copies."""
+"""Code as a parameter, recursion, coroutines, methods, copies."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ def make_double() -> FunModule:
     return double
 
 
-# --- 5.8 ------------------------------------------------------------------------------------------------------------
+# --- code as a parameter --------------------------------------------------------------------------------------------
 
 
-def test_parameter() -> None:  # 5.8
+def test_parameter() -> None:
     f = make_double()
     p = f.parameter
     assert isinstance(p, ParameterNode) and p.name == "__code:0" and f.trainable is True
@@ -47,7 +47,7 @@ def test_parameter() -> None:  # 5.8
     assert f.overwrite_python_recursion is True
 
 
-def test_projections_are_given_to_the_parameter() -> None:  # 5.8
+def test_projections_are_given_to_the_parameter() -> None:
     same = Same()
 
     @bundle(trainable=True, projections=[same])
@@ -57,7 +57,7 @@ def test_projections_are_given_to_the_parameter() -> None:  # 5.8
     assert g.parameter.projections == [same]
 
 
-def test_output() -> None:  # 5.2, 5.8, 20.2
+def test_output() -> None:
     f = make_double()
     y = f(4)
     assert y.data == 8 and y.name == "eval:0" and y.op_name == "eval"
@@ -67,7 +67,7 @@ def test_output() -> None:  # 5.2, 5.8, 20.2
     assert y.parameter_dependencies == {f.parameter}
 
 
-def test_own_description_and_output_name_are_not_used() -> None:  # 5.2
+def test_own_description_and_output_name_are_not_used() -> None:
     @bundle("[mine] words", trainable=True, output_name="result")
     def g(x):
         return x
@@ -90,7 +90,7 @@ def test_own_description_and_output_name_are_not_used() -> None:  # 5.2
     ],
     ids=["plain", "docstring", "long docstring", "several lines", "single quotes"],
 )
-def test_description_of_code(tmp_path: Any, source: str, header: str) -> None:  # 5.8, 20.2, 17
+def test_description_of_code(tmp_path: Any, source: str, header: str) -> None:
     file = tmp_path / "generated_code_module.py"
     file.write_text(f"from opto.trace import bundle\n\n@bundle(trainable=True)\n{source}\n")
     namespace: dict[str, Any] = {"__name__": "generated_code_module"}
@@ -101,7 +101,7 @@ def test_description_of_code(tmp_path: Any, source: str, header: str) -> None:  
     assert f(1).data == 3
 
 
-def test_current_text_is_executed() -> None:  # 5.8
+def test_current_text_is_executed() -> None:
     f = make_double()
     f.parameter._data = "def double(x):\n    return 10 * x"
     assert f(4).data == 40
@@ -114,7 +114,7 @@ def test_current_text_is_executed() -> None:  # 5.8
     assert f(5).data == 120
 
 
-def test_globals_at_call_time_and_locals_at_decoration(monkeypatch: pytest.MonkeyPatch) -> None:  # 5.8
+def test_globals_at_call_time_and_locals_at_decoration(monkeypatch: pytest.MonkeyPatch) -> None:
     local = 10
 
     @bundle(trainable=True)
@@ -127,7 +127,7 @@ def test_globals_at_call_time_and_locals_at_decoration(monkeypatch: pytest.Monke
     assert g(1).data == 15
 
 
-def test_every_call_executes_the_whole_text(monkeypatch: pytest.MonkeyPatch) -> None:  # 5.8
+def test_every_call_executes_the_whole_text(monkeypatch: pytest.MonkeyPatch) -> None:
     f = make_double()
     f.parameter._data = "memo = []\n\ndef double(x):\n    memo.append(x)\n    return len(memo)"
     assert [f(0).data for _ in range(3)] == [1, 1, 1]
@@ -139,7 +139,7 @@ def test_every_call_executes_the_whole_text(monkeypatch: pytest.MonkeyPatch) -> 
     assert f(0).data == 100 and FACTOR == 5
 
 
-def test_new_signature_gives_type_error() -> None:  # 5.4
+def test_new_signature_gives_type_error() -> None:
     f = make_double()
     f.parameter._data = "def double(x, y):\n    return x"
     with pytest.raises(TypeError):
@@ -152,7 +152,7 @@ def test_two_functions_do_not_share_code() -> None:
     assert (f(1).data, g(1).data) == (0, 2)
 
 
-def test_broken_code_still_has_parameters() -> None:  # 5.8 [F]
+def test_broken_code_still_has_parameters() -> None:
     f = make_double()
     f.parameter._data = "def double(x)\n  return"
     assert f.parameters()[0] is f.parameter
@@ -173,7 +173,7 @@ def plus_one(fun):
     return inner
 
 
-def test_code_with_decorators_in_a_class() -> None:  # 5.3, 5.8
+def test_code_with_decorators_in_a_class() -> None:
     class K:
         @bundle(trainable=True)
         @plus_one
@@ -200,7 +200,7 @@ b"""
     assert k.fn(3).data == 1
 
 
-# --- 5.9 recursion --------------------------------------------------------------------------------------------------
+# --- recursion --------------------------------------------------------------------------------------------------
 
 KINDS: list[type] = []
 
@@ -223,19 +223,19 @@ def fact_raw(n):
     return n * rest
 
 
-def test_recursion_through_the_bundle() -> None:  # 5.9
+def test_recursion_through_the_bundle() -> None:
     KINDS.clear()
     assert fact(5).data == 120 and set(KINDS) == {MessageNode}
 
 
-def test_recursion_past_the_bundle() -> None:  # 5.9
+def test_recursion_past_the_bundle() -> None:
     KINDS.clear()
     before, bundled = sys.gettrace(), fact_raw
     assert fact_raw(5).data == 120 and set(KINDS) == {int}
     assert sys.gettrace() is before and fact_raw is bundled and isinstance(fact_raw, FunModule)
 
 
-def test_local_recursion_past_the_bundle() -> None:  # 5.9
+def test_local_recursion_past_the_bundle() -> None:
     kinds = []
 
     @bundle(overwrite_python_recursion=True)
@@ -258,14 +258,14 @@ def fails(n):
     return fails(n - 1)
 
 
-def test_recursion_restores_after_an_error() -> None:  # 5.9
+def test_recursion_restores_after_an_error() -> None:
     before = sys.gettrace()
     with pytest.raises(ExecutionError):
         fails(3)
     assert sys.gettrace() is before and isinstance(fails, FunModule)
 
 
-# --- 5.9 coroutines -------------------------------------------------------------------------------------------------
+# --- coroutines -------------------------------------------------------------------------------------------------
 
 
 @bundle()
@@ -300,7 +300,7 @@ class Agent:
         return x * 10
 
 
-async def test_await() -> None:  # 5.9
+async def test_await() -> None:
     x = node(1, name="x")
     y = await slow(x)
     assert isinstance(y, MessageNode) and y.data == 2 and y.inputs["x"] is x
@@ -309,7 +309,7 @@ async def test_await() -> None:  # 5.9
     assert caught.value.exception_node.data == "(ZeroDivisionError) division by zero"
 
 
-async def test_gather_keeps_inputs_apart() -> None:  # 5.9
+async def test_gather_keeps_inputs_apart() -> None:
     xs = [node(k, name="x") for k in range(20)]
     ys = await asyncio.gather(*(slow(x) for x in xs))
     assert [y.data for y in ys] == list(range(1, 21))
@@ -318,7 +318,7 @@ async def test_gather_keeps_inputs_apart() -> None:  # 5.9
     assert [y.info["inputs"]["args"] for y in ys] == [[k] for k in range(20)]
 
 
-async def test_trainable_coroutines() -> None:  # 5.9
+async def test_trainable_coroutines() -> None:
     y = await slow_code(4)
     assert y.data == 8 and y.inputs["__code"] is slow_code.parameter
     agent = Agent()
@@ -329,7 +329,7 @@ async def test_trainable_coroutines() -> None:  # 5.9
     assert (await agent.think(2)).data == 200
 
 
-async def test_coroutine_stays_awaitable() -> None:  # 5.9
+async def test_coroutine_stays_awaitable() -> None:
     @bundle(trainable=True)
     async def g(x):
         """Async."""
@@ -339,7 +339,7 @@ async def test_coroutine_stays_awaitable() -> None:  # 5.9
     assert (await g(1)).data == 2
 
 
-async def test_broken_async_code() -> None:  # 5.9, 6
+async def test_broken_async_code() -> None:
     @bundle(trainable=True)
     async def g(x):
         """Async."""
@@ -351,7 +351,7 @@ async def test_broken_async_code() -> None:  # 5.9, 6
     assert caught.value.exception_node.data.startswith("(SyntaxError)")
 
 
-# --- 5.9 methods ----------------------------------------------------------------------------------------------------
+# --- methods ----------------------------------------------------------------------------------------------------
 
 
 class C:
@@ -382,7 +382,7 @@ class D(C):
         return super().m(x) + 100
 
 
-def test_method_vector() -> None:  # 5.9, 20.2
+def test_method_vector() -> None:
     c = C(2)
     y = c.m(1)
     assert y.name == "C.m:0" and y.data == 3 and c.seen == 1
@@ -390,7 +390,7 @@ def test_method_vector() -> None:  # 5.9, 20.2
     assert y.inputs["self"].data is c
 
 
-def test_descriptor() -> None:  # 5.9
+def test_descriptor() -> None:
     a, b = C(1), C(2)
     assert isinstance(C.t, FunModule) and C.t is C.t
     assert not any("__TRACE_RESERVED_" in k for k in vars(a))
@@ -400,7 +400,7 @@ def test_descriptor() -> None:  # 5.9
     assert a.t(3).inputs["self"] is a.m(3).inputs["self"]
 
 
-def test_instance_code() -> None:  # 5.9
+def test_instance_code() -> None:
     class E:
         @bundle(trainable=True)
         def t(self, x):
@@ -420,26 +420,26 @@ def test_instance_code() -> None:  # 5.9
     assert E().t(1).data == 51 and b.t(1).data == 1
 
 
-def test_unbound_call() -> None:  # 5.9
+def test_unbound_call() -> None:
     c = C(4)
     y = C.t(c, 2)
     assert y.data == 8 and y.inputs["__code"] is C.t.parameter
     assert C.m(c, 2).data == 6
 
 
-def test_static_and_super() -> None:  # 5.9
+def test_static_and_super() -> None:
     assert C.s(3).data == 2 and C().s(3).data == 2
     d = D(1)
     y = d.m(1)
     assert y.data == 102 and y.name == "D.m:0"
 
 
-def test_parameters_of_a_method() -> None:  # 5.9 [F]
+def test_parameters_of_a_method() -> None:
     c = C()
     assert len(c.t.parameters()) == 1 and c.t.parameters()[0] is c.t.parameter
 
 
-def test_classmethod_leaves_the_class_alone() -> None:  # 5.9 [F]
+def test_classmethod_leaves_the_class_alone() -> None:
     class K:
         @classmethod
         @bundle()
@@ -456,7 +456,7 @@ def test_classmethod_leaves_the_class_alone() -> None:  # 5.9 [F]
     assert a.m(3).inputs["self"].data is a
 
 
-def test_same_op_on_two_methods() -> None:  # 5.9 [F], 17
+def test_same_op_on_two_methods() -> None:
     class K:
         @bundle("[op] one")
         def one(self, x):
@@ -470,10 +470,10 @@ def test_same_op_on_two_methods() -> None:  # 5.9 [F], 17
     assert (k.one(0).data, k.two(0).data, k.one(0).data) == (1, 2, 1)
 
 
-# --- 5.9 copies -----------------------------------------------------------------------------------------------------
+# --- copies -----------------------------------------------------------------------------------------------------
 
 
-def test_copies_of_a_function() -> None:  # 5.9
+def test_copies_of_a_function() -> None:
     f = make_double()
     f.parameter._data = "def double(x):\n    return 7"
     for dup in (copy.copy(f), f.copy()):
@@ -484,7 +484,7 @@ def test_copies_of_a_function() -> None:  # 5.9
         assert (dup(1).data, f(1).data) == (8, 7)
 
 
-def test_copies_next_to_modules_and_locks() -> None:  # 5.9 [F], 17
+def test_copies_next_to_modules_and_locks() -> None:
     lock, module = threading.Lock(), math
     f = make_double()
 
@@ -498,7 +498,7 @@ def test_copies_next_to_modules_and_locks() -> None:  # 5.9 [F], 17
     assert dup.parameter.name == f"{g.parameter.py_name}_copy:0"
 
 
-def test_copies_of_objects_with_methods() -> None:  # 5.9
+def test_copies_of_objects_with_methods() -> None:
     c = C(3)
     c.t.parameter._data = "def t(self, x):\n    return -x"
     deep, shallow = copy.deepcopy(c), copy.copy(c)
@@ -509,12 +509,12 @@ def test_copies_of_objects_with_methods() -> None:  # 5.9
     assert shallow.t(2).data == -2
 
 
-def test_untouched_object_deepcopies() -> None:  # 5.9
+def test_untouched_object_deepcopies() -> None:
     c = copy.deepcopy(C(3))
     assert c.t(2).data == 6 and isinstance(c.t(2), Node)
 
 
-def test_save_and_load(tmp_path: Any) -> None:  # 8.2
+def test_save_and_load(tmp_path: Any) -> None:
     f = make_double()
     text = f.parameter.data
     path = str(tmp_path / "deep" / "er" / "code.pkl")

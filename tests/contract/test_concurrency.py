@@ -1,4 +1,4 @@
-"""Beyond the contract: threads, tasks and nested switches never lose, mix or leak a trace."""
+"""Threads, tasks and nested switches never lose, mix or leak a trace."""
 
 from __future__ import annotations
 
@@ -143,7 +143,7 @@ def test_external_check_is_of_the_call() -> None:
     assert sum(in_threads(work)) == WORKERS // 2 * 20
 
 
-def test_threads_inside_a_body_start_empty() -> None:  # contract 5.6
+def test_threads_inside_a_body_start_empty() -> None:
     ext = node(5)
 
     @bundle()

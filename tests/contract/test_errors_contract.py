@@ -1,4 +1,4 @@
-"""Contract section 6: what happens when traced code raises."""
+"""What happens when traced code raises."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ def caught(call: Any, *args: Any) -> ExceptionNode:
     return info.value.exception_node
 
 
-def test_tree() -> None:  # 6
+def test_tree() -> None:
     assert issubclass(ExecutionError, OptoError) and issubclass(TraceMissingInputsError, OptoError)
 
 
-def test_simple_vector() -> None:  # 20.4
+def test_simple_vector() -> None:
     x = node(3, name="x", trainable=True)
     e = caught(err, x)
     assert isinstance(e, ExceptionNode)
@@ -54,7 +54,7 @@ def test_simple_vector() -> None:  # 20.4
     assert "ZeroDivisionError" in e.info["traceback"] and "Traceback" in e.info["traceback"]
 
 
-def test_the_error_itself() -> None:  # 6
+def test_the_error_itself() -> None:
     with pytest.raises(ExecutionError) as info:
         err(3)
     error = info.value
@@ -62,7 +62,7 @@ def test_the_error_itself() -> None:  # 6
     assert str(error) == "\n\n" + error.exception_node.info["traceback"]
 
 
-def test_error_by_hand() -> None:  # 3.4, 6 [F]
+def test_error_by_hand() -> None:
     x = node(1)
     e = ExceptionNode(ValueError("no"), inputs={"x": x}, description="[exception] step", name="exception_step")
     with pytest.raises(ExecutionError) as info:
@@ -72,7 +72,7 @@ def test_error_by_hand() -> None:  # 3.4, 6 [F]
     assert "(ValueError) no" in str(ExecutionError(e2))
 
 
-def test_only_exceptions_are_caught() -> None:  # 6
+def test_only_exceptions_are_caught() -> None:
     @bundle()
     def stop(x):
         raise KeyboardInterrupt
@@ -81,7 +81,7 @@ def test_only_exceptions_are_caught() -> None:  # 6
         stop(1)
 
 
-def test_catching_can_be_switched_off() -> None:  # 6
+def test_catching_can_be_switched_off() -> None:
     @bundle(catch_execution_error=False)
     def f(x):
         raise LocalError("out")
@@ -97,7 +97,7 @@ def test_catching_can_be_switched_off() -> None:  # 6
         g(1)
 
 
-def test_inputs_are_those_of_a_success() -> None:  # 6
+def test_inputs_are_those_of_a_success() -> None:
     @bundle(trainable=True)
     def f(x, y=2):
         return x / 0
@@ -108,7 +108,7 @@ def test_inputs_are_those_of_a_success() -> None:  # 6
     assert e.name == "exception_eval:0"
 
 
-def test_custom_op_names_the_node() -> None:  # 6
+def test_custom_op_names_the_node() -> None:
     @bundle("[my.op] text")
     def f(x):
         raise ValueError("no")
@@ -116,7 +116,7 @@ def test_custom_op_names_the_node() -> None:  # 6
     assert caught(f, 1).name == "exception_my.op:0"
 
 
-def test_two_argument_exception() -> None:  # 20.4
+def test_two_argument_exception() -> None:
     @bundle()
     def f(x):
         raise ValueError("bad", 2)
@@ -126,7 +126,7 @@ def test_two_argument_exception() -> None:  # 20.4
     assert e.info["error_comment"].endswith("\n(ValueError) bad.")
 
 
-def test_exception_without_arguments() -> None:  # 6 [F], 17
+def test_exception_without_arguments() -> None:
     @bundle()
     def f(x):
         raise ValueError
@@ -140,7 +140,7 @@ def test_exception_without_arguments() -> None:  # 6 [F], 17
     assert "(AssertionError)" in caught(g, 1).info["error_comment"]
 
 
-def test_foreign_exception_is_qualified() -> None:  # 3.4
+def test_foreign_exception_is_qualified() -> None:
     @bundle()
     def f(x):
         raise LocalError("text")
@@ -166,7 +166,7 @@ def outermost(x):
     return y
 
 
-def test_nested_frames() -> None:  # 6
+def test_nested_frames() -> None:
     comment = caught(outermost, 1).info["error_comment"]
     blocks = comment.split("\n\n")
     assert len(blocks) == 3
@@ -179,7 +179,7 @@ def test_nested_frames() -> None:  # 6
     assert comment.count("<---") == 3
 
 
-def test_code_from_a_parameter() -> None:  # 6
+def test_code_from_a_parameter() -> None:
     @bundle(trainable=True)
     def f(x):
         return x
@@ -190,7 +190,7 @@ def test_code_from_a_parameter() -> None:  # 6
     assert comment.endswith("\n(ZeroDivisionError) division by zero.") and comment.startswith("def f(x):")
 
 
-def test_frames_without_source() -> None:  # 6
+def test_frames_without_source() -> None:
     @bundle()
     def c_level(x):
         return functools.reduce(lambda a, b: a / b, [x, 0])
@@ -209,7 +209,7 @@ def test_frames_without_source() -> None:  # 6
         assert message.startswith(e.data.split(" ")[0]) and "<---" in e.info["error_comment"]
 
 
-def test_helpers_inside_code_parameters() -> None:  # 6
+def test_helpers_inside_code_parameters() -> None:
     @bundle(trainable=True)
     def f(x):
         return x
@@ -219,7 +219,7 @@ def test_helpers_inside_code_parameters() -> None:  # 6
     assert "<---" in comment and comment.endswith("\n(ZeroDivisionError) division by zero.")
 
 
-def test_code_that_runs_code() -> None:  # 6
+def test_code_that_runs_code() -> None:
     @bundle(trainable=True)
     def f(x):
         return x
@@ -229,7 +229,7 @@ def test_code_that_runs_code() -> None:  # 6
     assert [line.startswith("    exec('1 / 0') <---") for line in comment.splitlines() if "<---" in line] == [True]
 
 
-def test_exceptions_that_cannot_be_printed() -> None:  # 6
+def test_exceptions_that_cannot_be_printed() -> None:
     class Mute(Exception):
         def __str__(self) -> str:
             raise RuntimeError("no words")
@@ -241,7 +241,7 @@ def test_exceptions_that_cannot_be_printed() -> None:  # 6
     assert "Mute)" in caught(f, 1).data
 
 
-def test_comments_of_methods_and_long_statements() -> None:  # 6
+def test_comments_of_methods_and_long_statements() -> None:
     class K:
         @bundle()
         def m(self, x):
@@ -268,7 +268,7 @@ def broken(text: str) -> tuple[Any, ExceptionNode]:
     return f.parameter, caught(f, node(1, trainable=True))
 
 
-def test_syntax_error_vector() -> None:  # 6, 20.4
+def test_syntax_error_vector() -> None:
     p, e = broken("def f(x):\n    return x +\n")
     assert e.name == "exception___code0:0" or e.name == f"exception_{p.py_name}:0"
     assert e.data == "(SyntaxError) invalid syntax (<string>, line 2)"
@@ -280,18 +280,18 @@ def test_syntax_error_vector() -> None:  # 6, 20.4
     assert "code" in e.info["traceback"] and "SyntaxError" in e.info["traceback"]
 
 
-def test_missing_function_vector() -> None:  # 20.4
+def test_missing_function_vector() -> None:
     p, e = broken("def other(x):\n    return x\n")
     assert e.data == "(KeyError) 'f'" and e.inputs["code"] is p and list(e.inputs) == ["code"]
 
 
-def test_failure_while_defining() -> None:  # 6
+def test_failure_while_defining() -> None:
     p, e = broken("import json\nLIMIT = 1 / 0\n\ndef f(x):\n    return x\n")
     assert e.data == "(ZeroDivisionError) division by zero" and e.inputs["code"] is p
     assert "LIMIT = 1 / 0 <---" in e.info["error_comment"]
 
 
-def test_broken_code_gets_feedback() -> None:  # 6
+def test_broken_code_gets_feedback() -> None:
     p, e = broken("def f(x)\n    return x\n")
     assert e.data.startswith("(SyntaxError)")
     e.backward(e.create_feedback("full"))
@@ -314,7 +314,7 @@ def test_broken_code_heals() -> None:
 # --- nodes of errors ------------------------------------------------------------------------------------------------
 
 
-def test_early_exception_in_a_sequence() -> None:  # 6
+def test_early_exception_in_a_sequence() -> None:
     p = node(1, name="p", trainable=True)
     e = caught(lambda: err(p * 2) + 1)
     e.backward(e.create_feedback())
@@ -324,14 +324,14 @@ def test_early_exception_in_a_sequence() -> None:  # 6
     assert {n.py_name for _, n in graph} >= {"p0", "multiply0", "exception_err0"}
 
 
-def test_operators_on_error_nodes() -> None:  # 6
+def test_operators_on_error_nodes() -> None:
     e = caught(err, node(1, trainable=True))
     y = e.eq("(ZeroDivisionError) division by zero")
     assert y.data is True and y.parents[0] is e
     assert (e + "!").data.endswith("zero!")
 
 
-def test_operator_errors() -> None:  # 6
+def test_operator_errors() -> None:
     a, b = node(1, name="a"), node(0, name="b")
     e = caught(lambda: a / b)
     assert e.name == "exception_divide:0" and [p is q for p, q in zip(e.parents, (a, b), strict=True)] == [True, True]
@@ -341,7 +341,7 @@ def test_operator_errors() -> None:  # 6
     assert "traceback" in e2.info and "error_comment" in e2.info
 
 
-def test_inner_error_surfaces_as_the_outer_one() -> None:  # 6 [F], 17
+def test_inner_error_surfaces_as_the_outer_one() -> None:
     @bundle()
     def outer(x):
         return err(x) + 1
@@ -353,7 +353,7 @@ def test_inner_error_surfaces_as_the_outer_one() -> None:  # 6 [F], 17
     assert "division by zero" in e.data
 
 
-def test_operator_error_inside_a_body() -> None:  # 6 [F]
+def test_operator_error_inside_a_body() -> None:
     @bundle()
     def outer(x):
         return node(x) / 0
@@ -362,7 +362,7 @@ def test_operator_error_inside_a_body() -> None:  # 6 [F]
     assert "outer" in e.name and "division by zero" in e.data
 
 
-def test_missing_inputs_error_is_not_wrapped() -> None:  # 6
+def test_missing_inputs_error_is_not_wrapped() -> None:
     ext = node(1)
 
     @bundle()

@@ -1,6 +1,6 @@
-"""Contract section 17: one regression test an item, as far as sections 1 to 13 go.
+"""Faults that users of the existing library ran into, one regression test each.
 
-Items with a longer test elsewhere keep a short one here, so that this file can be read against the list.
+Those with a longer test elsewhere keep a short one here, so that this file is the list of them.
 """
 
 from __future__ import annotations

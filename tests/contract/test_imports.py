@@ -1,4 +1,4 @@
-"""Contract section 1: the import map."""
+"""The import map."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def test_operators_do_not_break_builtins() -> None:
     python("from opto.trace import *\nassert abs(-1) == 1 and round(1.5) == 2 and len([1]) == 1")
 
 
-def test_imports_are_light() -> None:  # 0
+def test_imports_are_light() -> None:
     code = (
         "import sys\nimport opto, opto.trace\n"
         "print([m for m in ('numpy','graphviz','litellm','autogen','openai','black','sklearn','torch','IPython',"
@@ -115,7 +115,7 @@ def test_importing_the_tape_loads_no_module_that_only_some_programs_need() -> No
     assert not set(rare.split()) & set(python(code).split())
 
 
-def test_optimizer_needs_no_optional_package() -> None:  # 0
+def test_optimizer_needs_no_optional_package() -> None:
     block = (
         "import sys\n"
         "for m in ('litellm','autogen','openai','azure','black','sklearn','graphviz','numpy','IPython','xllamacpp'):\n"

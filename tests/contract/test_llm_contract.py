@@ -1,4 +1,4 @@
-"""Contract section 13: the model layer as `opto.utils.llm` shows it."""
+"""The model layer as `opto.utils.llm` shows it."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ def shout(*args: Any, **kwargs: Any) -> str:
 # --- DummyLLM -------------------------------------------------------------------------------------------------------
 
 
-def test_response_shape() -> None:  # 13
+def test_response_shape() -> None:
     r = DummyLLM(shout)(messages=HELLO, max_tokens=5, response_format=None, n=1, temperature=0.0)
     assert r.choices[0].message.content == "HELLO"
     assert DummyLLM(shout)(HELLO).choices[0].message.content == "HELLO"
 
 
-def test_arguments_are_forwarded() -> None:  # 13
+def test_arguments_are_forwarded() -> None:
     seen: list[Any] = []
 
     def record(*args: Any, **kwargs: Any) -> str:
@@ -53,7 +53,7 @@ def test_arguments_are_forwarded() -> None:  # 13
     assert seen == [((HELLO,), {"max_tokens": 7}), ((), {"messages": HELLO, "n": 2})]
 
 
-def test_dummy_travels() -> None:  # 13
+def test_dummy_travels() -> None:
     d = DummyLLM(shout, reset_freq=100)
     for dup in (pickle.loads(pickle.dumps(d)), copy.deepcopy(d), copy.copy(d)):
         assert dup(messages=HELLO).choices[0].message.content == "HELLO"
@@ -71,7 +71,7 @@ def factory() -> Any:
     return lambda *args, **kwargs: ("model", args, kwargs)
 
 
-def test_abstract_model() -> None:  # 13
+def test_abstract_model() -> None:
     BUILT.clear()
     m = AbstractModel(factory)
     assert callable(m.model)
@@ -81,7 +81,7 @@ def test_abstract_model() -> None:  # 13
     assert len(BUILT) == before
 
 
-def test_rebuilt_after_some_seconds() -> None:  # 13
+def test_rebuilt_after_some_seconds() -> None:
     BUILT.clear()
     m = AbstractModel(factory, reset_freq=-1)
     m(HELLO)
@@ -94,7 +94,7 @@ def test_rebuilt_after_some_seconds() -> None:  # 13
     assert len(BUILT) <= 1
 
 
-def test_pickling_rebuilds() -> None:  # 13
+def test_pickling_rebuilds() -> None:
     m = AbstractModel(factory)
     back = pickle.loads(pickle.dumps(m))
     assert back(HELLO)[0] == "model"
@@ -103,13 +103,13 @@ def test_pickling_rebuilds() -> None:  # 13
 # --- LLM ------------------------------------------------------------------------------------------------------------
 
 
-def test_llm_makes_a_backend() -> None:  # 13
+def test_llm_makes_a_backend() -> None:
     for made in (LLM(model="x"), LLM("x"), LLM("x", backend="LiteLLM")):
         assert isinstance(made, AbstractModel) and isinstance(made, LiteLLM) and made.model_name == "x"
     assert isinstance(LLM(), AbstractModel) or callable(LLM())
 
 
-def test_backend_by_name(monkeypatch: pytest.MonkeyPatch) -> None:  # 13
+def test_backend_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
     assert isinstance(LLM(backend="CustomLLM", model="m"), CustomLLM)
     monkeypatch.setenv("TRACE_DEFAULT_LLM_BACKEND", "CustomLLM")
     assert isinstance(LLM(), CustomLLM)
@@ -121,14 +121,14 @@ def test_backend_by_name(monkeypatch: pytest.MonkeyPatch) -> None:  # 13
         LLM()
 
 
-def test_profile_wins() -> None:  # 13
+def test_profile_wins() -> None:
     made = LLM("ignored", profile="premium", backend="CustomLLM")
     assert isinstance(made, LiteLLM) and made.model_name == "gpt-4"
     with pytest.raises(ValueError):
         LLM(profile="no such profile")
 
 
-def test_litellm_model_name(monkeypatch: pytest.MonkeyPatch) -> None:  # 13
+def test_litellm_model_name(monkeypatch: pytest.MonkeyPatch) -> None:
     assert LiteLLM().model_name == "gpt-4o" and LiteLLM("a/b").model_name == "a/b"
     monkeypatch.setenv("DEFAULT_LITELLM_MODEL", "second")
     assert LiteLLM().model_name == "second"
@@ -137,12 +137,12 @@ def test_litellm_model_name(monkeypatch: pytest.MonkeyPatch) -> None:  # 13
     assert LiteLLM(cache=False).cache is False and LiteLLM().cache is True
 
 
-def test_litellm_travels() -> None:  # 13, 8.3 [F], 17
+def test_litellm_travels() -> None:
     m = LiteLLM(model="x", max_retries=2, base_delay=0.0)
     assert pickle.loads(pickle.dumps(m)).model_name == "x" and copy.deepcopy(m).model_name == "x"
 
 
-def test_litellm_calls_completion(monkeypatch: pytest.MonkeyPatch) -> None:  # 13, 21
+def test_litellm_calls_completion(monkeypatch: pytest.MonkeyPatch) -> None:
     import sys
     import types
 
@@ -162,14 +162,14 @@ def test_litellm_calls_completion(monkeypatch: pytest.MonkeyPatch) -> None:  # 1
     assert calls[0][0] == "m" and calls[0][2]["messages"] == HELLO and calls[0][2]["max_tokens"] == 3
 
 
-def test_custom_llm_needs_nothing_to_be_built(monkeypatch: pytest.MonkeyPatch) -> None:  # 13
+def test_custom_llm_needs_nothing_to_be_built(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TRACE_CUSTOMLLM_URL", "http://127.0.0.1:9/")
     monkeypatch.setenv("TRACE_CUSTOMLLM_API_KEY", "k")
     m = CustomLLM(model="m")
     assert isinstance(m, AbstractModel) and callable(m.create)
 
 
-def test_autogen_is_late() -> None:  # 13
+def test_autogen_is_late() -> None:
     import importlib.util
 
     if importlib.util.find_spec("autogen") is None:
@@ -180,7 +180,7 @@ def test_autogen_is_late() -> None:  # 13
 # --- profiles -------------------------------------------------------------------------------------------------------
 
 
-def test_built_in_profiles() -> None:  # 13
+def test_built_in_profiles() -> None:
     want = {
         "default": "gpt-4o-mini", "premium": "gpt-4", "cheap": "gpt-4o-mini", "fast": "gpt-3.5-turbo-mini",
         "reasoning": "o1-mini",
@@ -197,7 +197,7 @@ def test_built_in_profiles() -> None:  # 13
         LLMFactory.get_llm("no such")
 
 
-def test_own_profiles(monkeypatch: pytest.MonkeyPatch) -> None:  # 13 [F], 17
+def test_own_profiles(monkeypatch: pytest.MonkeyPatch) -> None:
     import sys
     import types
 
@@ -219,7 +219,7 @@ def test_own_profiles(monkeypatch: pytest.MonkeyPatch) -> None:  # 13 [F], 17
         LLMFactory.get_llm("contract odd")
 
 
-def test_tests_may_patch_llm(monkeypatch: pytest.MonkeyPatch) -> None:  # 13
+def test_tests_may_patch_llm(monkeypatch: pytest.MonkeyPatch) -> None:
     from opto.optimizers import OptoPrimeV1
     from opto.trace import node
 
@@ -246,7 +246,7 @@ def failing(*errors: Exception) -> Any:
 @pytest.mark.parametrize(
     "text", ["rate limit reached", "timeout", "503 service unavailable", "connection reset", "overloaded", "quota"]
 )
-def test_passing_errors_are_retried(text: str, monkeypatch: pytest.MonkeyPatch) -> None:  # 13
+def test_passing_errors_are_retried(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     import time
 
     waits: list[float] = []
@@ -255,12 +255,12 @@ def test_passing_errors_are_retried(text: str, monkeypatch: pytest.MonkeyPatch) 
     assert len(waits) == 1
 
 
-def test_other_errors_are_not() -> None:  # 13
+def test_other_errors_are_not() -> None:
     with pytest.raises(KeyError):
         retry_with_exponential_backoff(failing(KeyError("wrong"), KeyError("x")), base_delay=0.001)
 
 
-def test_the_last_failure_says_what_happened(monkeypatch: pytest.MonkeyPatch) -> None:  # 13
+def test_the_last_failure_says_what_happened(monkeypatch: pytest.MonkeyPatch) -> None:
     import time
 
     waits: list[float] = []
@@ -272,7 +272,7 @@ def test_the_last_failure_says_what_happened(monkeypatch: pytest.MonkeyPatch) ->
     assert waits[:2] == pytest.approx([1.0, 2.1])
 
 
-def test_waits_of_rate_limits(monkeypatch: pytest.MonkeyPatch) -> None:  # 13
+def test_waits_of_rate_limits(monkeypatch: pytest.MonkeyPatch) -> None:
     import time
 
     waits: list[float] = []
@@ -285,7 +285,7 @@ def test_waits_of_rate_limits(monkeypatch: pytest.MonkeyPatch) -> None:  # 13
 # --- the rest -------------------------------------------------------------------------------------------------------
 
 
-def test_config_list_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:  # 13
+def test_config_list_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     assert isinstance(llms.auto_construct_oai_config_list_from_env(), list)
     monkeypatch.setenv("OPENAI_API_KEY", "sk-test")
     configs = llms.auto_construct_oai_config_list_from_env()
@@ -294,7 +294,7 @@ def test_config_list_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> No
     assert any(c.get("api_key") == "ak-test" for c in llms.auto_construct_oai_config_list_from_env())
 
 
-def test_embed(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:  # 13
+def test_embed(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     import sys
     import types
 

@@ -1,4 +1,4 @@
-"""Contract section 8.3: `@model` classes."""
+"""`@model` classes."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def ids(nodes: Any) -> set[int]:
     return {id(n) for n in nodes}
 
 
-def test_kind() -> None:  # 8.3
+def test_kind() -> None:
     a = Agent()
     assert isinstance(a, Module) and isinstance(a, Model) and isinstance(a, trace.Module)
     assert issubclass(Mixed, Base)
@@ -92,23 +92,23 @@ def test_kind() -> None:  # 8.3
     assert Agent.__name__ in ("Agent", "AgentModel")
 
 
-def test_callable_through_forward() -> None:  # 8.3
+def test_callable_through_forward() -> None:
     assert Agent(3)(1).data == 6
     assert Mixed()(3).data == 7 and len(Mixed()) == 4
 
 
-def test_parameters() -> None:  # 8.3
+def test_parameters() -> None:
     a = Agent()
     assert list(a.parameters_dict()) == ["number", "prompt", "scale"]
     assert len(Mixed().parameters()) == 2
 
 
-def test_class_attributes() -> None:  # 8.3 [F], 17
+def test_class_attributes() -> None:
     a = Agent(4)
     assert a.twice == 8 and a.limit == Agent.limit == 10 and a.Inner.value == 3
 
 
-def test_subclass_of_a_model() -> None:  # 8.3 [F], 17
+def test_subclass_of_a_model() -> None:
     c = Child()
     assert len(c.parameters()) == 5 and isinstance(c, Agent)
     assert c(1).data == 8
@@ -120,12 +120,12 @@ def test_subclass_of_a_model() -> None:  # 8.3 [F], 17
     assert Plain()(1).data == 1004
 
 
-def test_self_node_is_named_after_the_class() -> None:  # 8.3
+def test_self_node_is_named_after_the_class() -> None:
     a = Agent()
     assert a.shift(1).inputs["self"].name.split(":")[0] in ("Agent", "AgentModel")
 
 
-def test_model_in_a_function() -> None:  # 8.3
+def test_model_in_a_function() -> None:
     @model
     class Local:
         def __init__(self) -> None:
@@ -140,7 +140,7 @@ def test_model_in_a_function() -> None:  # 8.3
     assert dup(1).data == 5
 
 
-def test_pickle() -> None:  # 8.3
+def test_pickle() -> None:
     a = Agent(7)
     a.scale.parameter._data = "def scale(self, x):\n    return -x"
     a.number._data = 3
@@ -150,14 +150,14 @@ def test_pickle() -> None:  # 8.3
     assert back(1).data == 3 and not ids(back.parameters()) & ids(a.parameters())
 
 
-def test_pickle_of_nodes_used_by_operators() -> None:  # 8.3 [F]
+def test_pickle_of_nodes_used_by_operators() -> None:
     x = node(2, name="x", trainable=True)
     y = x + 1
     y.backward("fb")
     assert pickle.loads(pickle.dumps(x)).data == 2
 
 
-def test_getstate() -> None:  # 8.3
+def test_getstate() -> None:
     a = Agent(7)
     a(1)
     state = a.__getstate__()
@@ -166,7 +166,7 @@ def test_getstate() -> None:  # 8.3
     assert set(state["parameters_dict"]) == {"number", "prompt", "scale"}
 
 
-def test_save_and_load(tmp_path: Any) -> None:  # 8.3
+def test_save_and_load(tmp_path: Any) -> None:
     a = Agent(7)
     a.scale.parameter._data = "def scale(self, x):\n    return -x"
     path = str(tmp_path / "new" / "agent.pkl")
@@ -180,7 +180,7 @@ def test_save_and_load(tmp_path: Any) -> None:  # 8.3
         c.load(path)
 
 
-def test_deepcopy() -> None:  # 8.3
+def test_deepcopy() -> None:
     a = Agent()
     a.scale.parameter._data = "def scale(self, x):\n    return 100"
     twice = copy.deepcopy(copy.deepcopy(a))
@@ -191,14 +191,14 @@ def test_deepcopy() -> None:  # 8.3
     assert a(1).data == 200 and twice(1).data == 98
 
 
-def test_shallow_copy() -> None:  # 8.3
+def test_shallow_copy() -> None:
     a = Agent()
     a.scale.parameter._data = "def scale(self, x):\n    return 100"
     b = copy.copy(a)
     assert b.number is a.number and b(1).data == 200
 
 
-def test_saved_deepcopy_has_no_graph(tmp_path: Any) -> None:  # 8.3
+def test_saved_deepcopy_has_no_graph(tmp_path: Any) -> None:
     a = Agent()
     a.last = None
     big = node("q" * 1000)
@@ -213,7 +213,7 @@ def test_saved_deepcopy_has_no_graph(tmp_path: Any) -> None:  # 8.3
     assert path.stat().st_size < 50_000
 
 
-def test_copy_shares_parameters() -> None:  # 8.1, 8.3
+def test_copy_shares_parameters() -> None:
     a = Agent()
     b = a.copy()
     assert ids(a.parameters()) == ids(b.parameters()) and b.history is not a.history
@@ -238,7 +238,7 @@ class Holder:
         return self.code(x)
 
 
-def test_code_held_as_an_attribute(tmp_path: Any) -> None:  # 8.1, 8.3
+def test_code_held_as_an_attribute(tmp_path: Any) -> None:
     a = Holder()
     assert a.parameters_dict()["code"] is a.code.parameter and len(a.parameters()) == 1
     a.code.parameter._data = "def plus(x):\n    return x + 100"
@@ -291,7 +291,7 @@ def load_file(path: Any) -> Any:
     return module
 
 
-def test_export(tmp_path: Any) -> None:  # 8.3, 17
+def test_export(tmp_path: Any) -> None:
     m = Exported()
     m.times.parameter._data = "def times(self, x):\n    # better\n    return x * 7"
     m.number._data = 5
@@ -306,7 +306,7 @@ def test_export(tmp_path: Any) -> None:  # 8.3, 17
     assert not isinstance(plain.text, Node)
 
 
-def test_export_without_formatting(tmp_path: Any) -> None:  # 8.3
+def test_export_without_formatting(tmp_path: Any) -> None:
     path = tmp_path / "exported_agent.py"
     Exported().export(str(path), projections=[])
     assert load_file(path).Exported()(3) == 18

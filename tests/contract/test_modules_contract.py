@@ -1,4 +1,4 @@
-"""Contract sections 8.1 and 8.2: containers and Module."""
+"""Containers and Module."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Outer(ParameterContainer):
         self.z = node(9, name="z", trainable=True)
 
 
-# --- 8.1 ------------------------------------------------------------------------------------------------------------
+# --- containers -----------------------------------------------------------------------------------------------------
 
 
 def test_node_container_is_a_marker() -> None:
@@ -50,7 +50,7 @@ def test_node_container_is_a_marker() -> None:
     assert NodeContainer() is not None
 
 
-def test_parameters_dict() -> None:  # 8.1
+def test_parameters_dict() -> None:
     box = Box()
     found = box.parameters_dict()
     assert list(found) == ["a", "b", "code"]
@@ -59,7 +59,7 @@ def test_parameters_dict() -> None:  # 8.1
     assert all(isinstance(p, ParameterNode) for p in box.parameters())
 
 
-def test_private_names_and_properties() -> None:  # 8.1
+def test_private_names_and_properties() -> None:
     class Private(ParameterContainer):
         def __init__(self) -> None:
             self._hidden = node(1, trainable=True)
@@ -72,19 +72,19 @@ def test_private_names_and_properties() -> None:  # 8.1
     assert list(p.parameters_dict()) == ["_hidden"] and p.parameters()[0] is p._hidden
 
 
-def test_frozen_parameters_are_listed() -> None:  # 8.1
+def test_frozen_parameters_are_listed() -> None:
     box = Box()
     box.a.trainable = False
     assert "a" in box.parameters_dict()
 
 
-def test_nesting() -> None:  # 8.1
+def test_nesting() -> None:
     outer = Outer()
     assert outer.parameters_dict()["box"] is outer.box
     assert ids(outer.parameters()) == ids([*outer.box.parameters(), outer.z])
 
 
-def test_partial_of_a_trainable_bundle() -> None:  # 8.1
+def test_partial_of_a_trainable_bundle() -> None:
     @bundle(trainable=True)
     def code(x, y):
         return x
@@ -102,7 +102,7 @@ def test_partial_of_a_trainable_bundle() -> None:  # 8.1
         box.parameters_dict()
 
 
-def test_copy_shares_parameters() -> None:  # 8.1
+def test_copy_shares_parameters() -> None:
     outer = Outer()
     dup = outer.copy()
     assert dup is not outer and dup.box is not outer.box and dup.box.state is not outer.box.state
@@ -114,7 +114,7 @@ def test_copy_shares_parameters() -> None:  # 8.1
     assert dup.box.code(1).data == 2
 
 
-def test_seq() -> None:  # 8.1
+def test_seq() -> None:
     a, b = node(1, name="a", trainable=True), node(2, name="b", trainable=True)
     s = Seq(a, b, node(3), "raw")
     assert len(s) == 4 and s[0] is a and ids(s.parameters()) == ids([a, b])
@@ -126,7 +126,7 @@ def test_seq() -> None:  # 8.1
     assert ids(Seq(inner, b).parameters()) == ids([a, b])
 
 
-def test_map() -> None:  # 8.1
+def test_map() -> None:
     a, b = node(1, name="a", trainable=True), node("key", name="b", trainable=True)
     m = Map({"first": a, "raw": 3, b: 4})
     assert m["first"] is a and m.parameters_dict()["first"] is a
@@ -136,7 +136,7 @@ def test_map() -> None:  # 8.1
         Map({Seq(a): 1}).parameters_dict()
 
 
-def test_seq_and_map_nest_compare_pickle() -> None:  # 8.1
+def test_seq_and_map_nest_compare_pickle() -> None:
     a, b = node(1, name="a", trainable=True), node(2, name="b", trainable=True)
     m = Map({"s": Seq(a, b)})
     assert ids(m.parameters()) == ids([a, b])
@@ -146,7 +146,7 @@ def test_seq_and_map_nest_compare_pickle() -> None:  # 8.1
     assert isinstance(pickle.loads(pickle.dumps(Seq(a)))[0], ParameterNode)
 
 
-# --- 8.2 ------------------------------------------------------------------------------------------------------------
+# --- Module ---------------------------------------------------------------------------------------------------------
 
 
 class Net(Module):
@@ -171,7 +171,7 @@ class Better(Net):
         return x + 100
 
 
-def test_forward() -> None:  # 8.2
+def test_forward() -> None:
     with pytest.raises(NotImplementedError):
         Module()(1)
     with pytest.raises(NotImplementedError):
@@ -183,7 +183,7 @@ def test_forward() -> None:  # 8.2
     assert Better()(1).data == 202 and len(Better().parameters()) == 2
 
 
-def test_save_and_load(tmp_path: Any) -> None:  # 8.2
+def test_save_and_load(tmp_path: Any) -> None:
     net = Net()
     net.scale.parameter._data = "def scale(self, x):\n    return x - 1"
     path = str(tmp_path / "a" / "b" / "net.pkl")
@@ -195,7 +195,7 @@ def test_save_and_load(tmp_path: Any) -> None:  # 8.2
     assert other.weight.data == 2 and other(3).data == 4
 
 
-def test_load_needs_every_name(tmp_path: Any) -> None:  # 8.2
+def test_load_needs_every_name(tmp_path: Any) -> None:
     class More(Net):
         def __init__(self) -> None:
             super().__init__()
@@ -212,7 +212,7 @@ def test_load_needs_every_name(tmp_path: Any) -> None:  # 8.2
     assert net.extra.data == 7 and isinstance(net.extra, Node)
 
 
-def test_set_from_a_container() -> None:  # 8.2
+def test_set_from_a_container() -> None:
     a, b = Net(1), Net(9)
     weight = a.weight
     a._set(b)
@@ -227,7 +227,7 @@ class Holder(Module):
         self.map = Map({"m": node(k, name="m", trainable=True), "deep": Seq(node(k, name="d", trainable=True))})
 
 
-def test_containers_load(tmp_path: Any) -> None:  # 8.1 [F], 17
+def test_containers_load(tmp_path: Any) -> None:
     path = str(tmp_path / "holder.pkl")
     one = Holder(1)
     one.save(path)
@@ -238,7 +238,7 @@ def test_containers_load(tmp_path: Any) -> None:  # 8.1 [F], 17
     assert [p.data for p in one.parameters()] == [1, 1, 1] and ids(one.parameters()) == before
 
 
-def test_maps_with_parameters_as_keys_load(tmp_path: Any) -> None:  # 8.1
+def test_maps_with_parameters_as_keys_load(tmp_path: Any) -> None:
     class Keyed(Module):
         def __init__(self, k: int) -> None:
             self.map = Map({node(f"key {k}", name="k", trainable=True): node(k, name="v", trainable=True)})

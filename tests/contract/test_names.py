@@ -1,4 +1,4 @@
-"""Contract section 2: names, the registry and the tracing switch."""
+"""Names, the registry and the tracing switch."""
 
 # ruff: noqa: RUF005  (concatenation of nodes is what is tested)
 from __future__ import annotations
@@ -17,7 +17,7 @@ class Foo:
     pass
 
 
-def test_base_is_the_name_or_the_type() -> None:  # 2
+def test_base_is_the_name_or_the_type() -> None:
     assert node(1).name == "int:0"
     assert node(2).name == "int:1"
     assert node("a").name == "str:0"
@@ -29,7 +29,7 @@ def test_base_is_the_name_or_the_type() -> None:  # 2
     assert node(1.0, name="weight").name == "weight:1"
 
 
-def test_first_vectors() -> None:  # 20.1
+def test_first_vectors() -> None:
     a = node(1)
     b = node(1, name="w", trainable=True)
     c = node(a, trainable=True)
@@ -37,7 +37,7 @@ def test_first_vectors() -> None:  # 20.1
     assert [n.name for n in (a, b, c, d)] == ["int:0", "w:0", "int:1", "w:1"]
 
 
-def test_py_name_and_id() -> None:  # 2
+def test_py_name_and_id() -> None:
     node(0, name="x")
     x = node(0, name="x")
     assert (x.name, x.py_name, x.id) == ("x:1", "x1", "1")
@@ -45,23 +45,23 @@ def test_py_name_and_id() -> None:  # 2
 
 
 @pytest.mark.parametrize("name", ["a:b", ":", "x:0"])
-def test_a_colon_is_refused(name: str) -> None:  # 2, 20.1
+def test_a_colon_is_refused(name: str) -> None:
     with pytest.raises(AssertionError):
         node(1, name=name)
 
 
 @pytest.mark.parametrize("name", ["Foo.add", "a/b", "with space", "größe"])
-def test_other_characters_are_fine(name: str) -> None:  # 2
+def test_other_characters_are_fine(name: str) -> None:
     assert node(1, name=name).name == f"{name}:0"
 
 
-def test_counters_are_per_base() -> None:  # 2
+def test_counters_are_per_base() -> None:
     for k in range(5):
         assert node(k, name="p").name == f"p:{k}"
         assert node(k, name="q").name == f"q:{k}"
 
 
-def test_name_scopes_prefix_the_base() -> None:  # 2
+def test_name_scopes_prefix_the_base() -> None:
     NAME_SCOPES.append("outer")
     assert node(1, name="x").name == "outer/x:0"
     NAME_SCOPES.append("inner")
@@ -72,7 +72,7 @@ def test_name_scopes_prefix_the_base() -> None:  # 2
     assert node(1, name="x").name == "x:0"
 
 
-def test_scopes_reach_operators() -> None:  # 2
+def test_scopes_reach_operators() -> None:
     x = node(1, name="x")
     NAME_SCOPES.append("s")
     y = x + x
@@ -80,7 +80,7 @@ def test_scopes_reach_operators() -> None:  # 2
     assert y.py_name == "s/add0"
 
 
-def test_clear_resets_counters_only() -> None:  # 2
+def test_clear_resets_counters_only() -> None:
     x = node(1, name="x")
     y = x + 1
     GRAPH.clear()
@@ -89,7 +89,7 @@ def test_clear_resets_counters_only() -> None:  # 2
     assert y.parents[0] is x
 
 
-def test_count_len_str() -> None:  # 2
+def test_count_len_str() -> None:
     for _ in range(3):
         node(0, name="x")
     node(0, name="y")
@@ -104,13 +104,13 @@ def test_count_len_str() -> None:  # 2
     assert len(GRAPH) == 0
 
 
-def test_message_nodes_are_counted() -> None:  # 2
+def test_message_nodes_are_counted() -> None:
     x = node(1, name="x")
     _ = x + x
     assert GRAPH.count("add") == 1
 
 
-def test_registry_keeps_nothing_alive() -> None:  # 2
+def test_registry_keeps_nothing_alive() -> None:
     x = node([1], name="x")
     y = x + [2]
     refs = [weakref.ref(x), weakref.ref(y)]
@@ -120,7 +120,7 @@ def test_registry_keeps_nothing_alive() -> None:  # 2
     assert refs[0]() is None
 
 
-def test_get_and_roots_need_legacy_mode() -> None:  # 2
+def test_get_and_roots_need_legacy_mode() -> None:
     x = node(1, name="x")
     with pytest.raises(ValueError):
         GRAPH.get(x.name)
@@ -128,7 +128,7 @@ def test_get_and_roots_need_legacy_mode() -> None:  # 2
         GRAPH.roots
 
 
-def test_legacy_mode_stores_nodes() -> None:  # 2
+def test_legacy_mode_stores_nodes() -> None:
     GRAPH.LEGACY_GRAPH_BEHAVIOR = True
     GRAPH.clear()
     x = node(1, name="x")
@@ -139,7 +139,7 @@ def test_legacy_mode_stores_nodes() -> None:  # 2
     assert not any(r is y for r in GRAPH.roots)
 
 
-def test_legacy_backward_does_not_detach() -> None:  # 2, 7.1
+def test_legacy_backward_does_not_detach() -> None:
     GRAPH.LEGACY_GRAPH_BEHAVIOR = True
     GRAPH.clear()
     x = node(1, name="x", trainable=True)
@@ -148,7 +148,7 @@ def test_legacy_backward_does_not_detach() -> None:  # 2, 7.1
     assert [c is y for c in x.children] == [True]
 
 
-def test_defaults_of_the_switches() -> None:  # 2
+def test_defaults_of_the_switches() -> None:
     assert GRAPH.TRACE is True
     assert GRAPH.ALLOW_NESTED_GRAPHS is False
     assert GRAPH.LEGACY_GRAPH_BEHAVIOR is False
@@ -157,7 +157,7 @@ def test_defaults_of_the_switches() -> None:  # 2
 # --- stop_tracing ---------------------------------------------------------------------------------------------------
 
 
-def test_stop_tracing_unlinks() -> None:  # 2
+def test_stop_tracing_unlinks() -> None:
     x = node(3, name="x", trainable=True)
     with stop_tracing():
         assert GRAPH.TRACE is False
@@ -175,7 +175,7 @@ def test_stop_tracing_unlinks() -> None:  # 2
     assert not x.feedback
 
 
-def test_node_works_inside_stop_tracing() -> None:  # 2
+def test_node_works_inside_stop_tracing() -> None:
     with stop_tracing():
         x = node(3, name="x", trainable=True)
         plain = node("a")
@@ -184,7 +184,7 @@ def test_node_works_inside_stop_tracing() -> None:  # 2
     assert y.parents[0] is x
 
 
-def test_no_external_check_inside_stop_tracing() -> None:  # 2
+def test_no_external_check_inside_stop_tracing() -> None:
     ext = node(7)
 
     @bundle()
@@ -195,7 +195,7 @@ def test_no_external_check_inside_stop_tracing() -> None:  # 2
         assert reads(1).data == 8
 
 
-def test_nested_stop_tracing_restores() -> None:  # 2 [F]
+def test_nested_stop_tracing_restores() -> None:
     x = node(1)
     with stop_tracing():
         with stop_tracing():
@@ -205,13 +205,13 @@ def test_nested_stop_tracing_restores() -> None:  # 2 [F]
     assert (x + 1).parents[0] is x
 
 
-def test_stop_tracing_restores_after_an_error() -> None:  # 2
+def test_stop_tracing_restores_after_an_error() -> None:
     with pytest.raises(KeyError), stop_tracing():
         raise KeyError("x")
     assert GRAPH.TRACE is True
 
 
-def test_trainable_bundle_inside_stop_tracing() -> None:  # 2 [F]
+def test_trainable_bundle_inside_stop_tracing() -> None:
     @bundle(trainable=True)
     def double(x):
         """Twice."""
@@ -225,13 +225,13 @@ def test_trainable_bundle_inside_stop_tracing() -> None:  # 2 [F]
     assert double(4).parents
 
 
-def test_iteration_and_containers_inside_stop_tracing() -> None:  # 2
+def test_iteration_and_containers_inside_stop_tracing() -> None:
     with stop_tracing():
         assert [e.data for e in node([1, 2])] == [1, 2]
         assert operators.make_list(1, 2).data == [1, 2]
 
 
-def test_trace_attribute_switches() -> None:  # 2
+def test_trace_attribute_switches() -> None:
     x = node(1)
     GRAPH.TRACE = False
     assert (x + 1).inputs == {}
@@ -242,7 +242,7 @@ def test_trace_attribute_switches() -> None:  # 2
 # --- uniqueness under concurrency -----------------------------------------------------------------------------------
 
 
-async def test_tasks_never_share_a_name() -> None:  # 2
+async def test_tasks_never_share_a_name() -> None:
     async def make(k: int) -> list[str]:
         names = []
         for _ in range(5):
@@ -254,7 +254,7 @@ async def test_tasks_never_share_a_name() -> None:  # 2
     assert len(set(names)) == 500
 
 
-def test_threads_never_share_a_name() -> None:  # 2
+def test_threads_never_share_a_name() -> None:
     out: list[list[str]] = []
     gate = threading.Barrier(8)
 

@@ -1,4 +1,4 @@
-"""Contract section 7.4: nested graphs and their expansion."""
+"""Nested graphs and their expansion."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def bases(graph: TraceGraph) -> list[str]:
     return sorted(n.name.split(":")[0] for _, n in graph)
 
 
-def test_parameter_free_branches_are_visited(nested: Any) -> None:  # 7.4
+def test_parameter_free_branches_are_visited(nested: Any) -> None:
     a, k = node(1, name="a", trainable=True), node(10, name="k")
     side = k * 2
     d = (a + side) - a
@@ -43,7 +43,7 @@ def test_parameter_free_branches_are_visited(nested: Any) -> None:  # 7.4
     assert contain([n for _, n in sum_feedback([a, k])], k)
 
 
-def test_expand_needs_the_switch() -> None:  # 7.4
+def test_expand_needs_the_switch() -> None:
     x = node(1, name="x", trainable=True)
     z = outer(x)
     z.backward("fb", retain_graph=True)
@@ -52,7 +52,7 @@ def test_expand_needs_the_switch() -> None:  # 7.4
     HIDDEN.zero_feedback()
 
 
-def test_expand_vector(nested: Any) -> None:  # 7.4
+def test_expand_vector(nested: Any) -> None:
     x = node(1, name="x", trainable=True)
     z = outer(x)
     (z + 5).backward("fb")
@@ -65,7 +65,7 @@ def test_expand_vector(nested: Any) -> None:  # 7.4
     assert [len(v) for v in HIDDEN.feedback.values()] == [len(v) for v in before.values()]
 
 
-def test_expand_twice_and_on_an_instance(nested: Any) -> None:  # 7.4
+def test_expand_twice_and_on_an_instance(nested: Any) -> None:
     x = node(1, name="x", trainable=True)
     z = outer(x)
     z.backward("fb")
@@ -73,7 +73,7 @@ def test_expand_twice_and_on_an_instance(nested: Any) -> None:  # 7.4
     assert len(graph.expand(z)) == 6 and len(graph.expand(z)) == 6
 
 
-def test_raw_inner_output_is_empty(nested: Any) -> None:  # 7.4
+def test_raw_inner_output_is_empty(nested: Any) -> None:
     @bundle(traceable_code=True)
     def raw(x):
         return 3
@@ -83,7 +83,7 @@ def test_raw_inner_output_is_empty(nested: Any) -> None:  # 7.4
     assert TraceGraph.expand(z).empty()
 
 
-def test_three_levels(nested: Any) -> None:  # 7.4
+def test_three_levels(nested: Any) -> None:
     @bundle(traceable_code=True)
     def level1(x):
         return x + HIDDEN

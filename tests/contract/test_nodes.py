@@ -1,4 +1,4 @@
-"""Contract section 3: the four kinds of node, their members, equality, truth and iteration."""
+"""The four kinds of node, their members, equality, truth and iteration."""
 
 # ruff: noqa: RUF005  (concatenation of nodes is what is tested)
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Cap(Projection):
         return min(x, 3)
 
 
-# --- 3.1 node() -----------------------------------------------------------------------------------------------------
+# --- node() -----------------------------------------------------------------------------------------------------
 
 
 def test_plain_node() -> None:
@@ -42,19 +42,19 @@ def test_plain_node() -> None:
     assert (x.data, x.name, x.description, x.trainable) == (5, "x:0", "five", False)
 
 
-def test_node_of_a_node_is_that_node() -> None:  # 3.1
+def test_node_of_a_node_is_that_node() -> None:
     x = node(5)
     assert node(x) is x
 
 
-def test_name_of_an_existing_node_is_ignored_with_a_warning() -> None:  # 3.1
+def test_name_of_an_existing_node_is_ignored_with_a_warning() -> None:
     x = node(5)
     with pytest.warns(Warning):
         assert node(x, name="other") is x
     assert x.name == "int:0"
 
 
-def test_trainable_is_a_fresh_parameter_sharing_data() -> None:  # 3.1
+def test_trainable_is_a_fresh_parameter_sharing_data() -> None:
     x = node([1], name="w", description="old")
     p = node(x, trainable=True)
     assert isinstance(p, ParameterNode) and p is not x
@@ -66,21 +66,21 @@ def test_trainable_is_a_fresh_parameter_sharing_data() -> None:  # 3.1
 
 
 @pytest.mark.parametrize("description", [3, b"x", ["a"]])
-def test_description_must_be_text(description: Any) -> None:  # 3.1, 20.1
+def test_description_must_be_text(description: Any) -> None:
     with pytest.raises(AssertionError):
         node(1, description=description)
 
 
-def test_old_constraint_is_an_alias_of_description() -> None:  # 18
+def test_old_constraint_is_an_alias_of_description() -> None:
     p = node(1, trainable=True, constraint="stay small")
     assert "stay small" in (p.description or "")
     assert "stay small" in str(p._constraint)
 
 
-# --- 3.2 common members ---------------------------------------------------------------------------------------------
+# --- common members ---------------------------------------------------------------------------------------------
 
 
-def test_constructors() -> None:  # 3.2
+def test_constructors() -> None:
     n = Node(1, name="n", trainable=False, description="d", info={"k": 1})
     assert (n.name, n.description, n.info) == ("n:0", "d", {"k": 1})
     p = ParameterNode(1, name="p", description="d", projections=[Cap()], info=None)
@@ -93,23 +93,23 @@ def test_constructors() -> None:  # 3.2
     assert (f.name, f.op_name, f.description) == ("exception_step:0", "exception", "f")
 
 
-def test_message_name_defaults_to_the_type() -> None:  # 2
+def test_message_name_defaults_to_the_type() -> None:
     assert MessageNode(2.5, inputs={"x": node(1)}, description="[myop] text").name == "float:0"
 
 
-def test_node_of_node_shares_data_and_base() -> None:  # 3.2
+def test_node_of_node_shares_data_and_base() -> None:
     x = node([1], name="x")
     y = Node(x)
     assert y.data is x.data and y.name == "x:1"
     assert Node(x, name="z").name == "z:0"
 
 
-def test_plain_node_with_flag_is_not_a_parameter() -> None:  # 3.2
+def test_plain_node_with_flag_is_not_a_parameter() -> None:
     x = Node(1, trainable=True)
     assert x.trainable is True and not isinstance(x, ParameterNode)
 
 
-def test_data_is_read_only_and_set_unwraps() -> None:  # 3.2
+def test_data_is_read_only_and_set_unwraps() -> None:
     p = node(1, trainable=True)
     with pytest.raises(AttributeError):
         p.data = 3  # type: ignore[misc]
@@ -121,7 +121,7 @@ def test_data_is_read_only_and_set_unwraps() -> None:  # 3.2
     assert p.data == 6 and not isinstance(p._data, Node)
 
 
-def test_relations() -> None:  # 3.2
+def test_relations() -> None:
     x, y = node(1, name="x"), node(2, name="y")
     a = x + y
     b = a * x
@@ -136,7 +136,7 @@ def test_relations() -> None:  # 3.2
     assert x.type is int and node("s").type is str
 
 
-def test_one_node_twice_is_one_parent() -> None:  # 3.4, 20.1
+def test_one_node_twice_is_one_parent() -> None:
     x = node(2, name="x")
     y = x + x
     assert len(y.parents) == 1 and len(x.children) == 1
@@ -144,14 +144,14 @@ def test_one_node_twice_is_one_parent() -> None:  # 3.4, 20.1
     assert y.inputs["x"] is x and y.inputs["y"] is x
 
 
-def test_children_do_not_hold_on() -> None:  # 2 registry, issue: parameters do not remember the calls
+def test_children_do_not_hold_on() -> None:  # parameters do not remember the calls
     x = node(1, trainable=True)
     _ = x + 1
     del _
     assert x.children == []
 
 
-def test_trainable_may_be_flipped() -> None:  # 3.2
+def test_trainable_may_be_flipped() -> None:
     p = node(1, trainable=True)
     p.trainable = False
     assert p.trainable is False and isinstance(p, ParameterNode)
@@ -172,20 +172,20 @@ def test_trainable_may_be_flipped() -> None:  # 3.2
         ("text [op]", "[Node] text [op]", "text [op]", "Node"),
     ],
 )
-def test_description_rule(text: str | None, stored: str, shown: str | None, op: str) -> None:  # 3.2, 20.1
+def test_description_rule(text: str | None, stored: str, shown: str | None, op: str) -> None:
     x = node(1, description=text)
     assert x._description.strip() == stored
     assert x.description == shown
     assert x.op_name == op
 
 
-def test_description_of_a_parameter() -> None:  # 20.1
+def test_description_of_a_parameter() -> None:
     p = node(1, description="x", trainable=True)
     assert p._description == "[ParameterNode] x"
     assert p.description == "x" and p.op_name == "ParameterNode"
 
 
-def test_get_op_name() -> None:  # 3.2
+def test_get_op_name() -> None:
     assert get_op_name("[add] The sum.") == "add"
     with pytest.raises(ValueError):
         get_op_name("no bracket")
@@ -193,7 +193,7 @@ def test_get_op_name() -> None:  # 3.2
         get_op_name(3)  # type: ignore[arg-type]
 
 
-def test_str() -> None:  # 3.2, 20.1
+def test_str() -> None:
     x = node(1, name="x")
     assert str(x) == "Node: (x:0, dtype=<class 'int'>, data=1)"
     p = node("a", name="p", trainable=True)
@@ -203,7 +203,7 @@ def test_str() -> None:  # 3.2, 20.1
     assert str(e) == "MessageNode: (e:0, dtype=<class 'str'>, data=(ValueError) no)"
 
 
-def test_dependencies() -> None:  # 3.2
+def test_dependencies() -> None:
     p, q, k = node(1, trainable=True), node(2, trainable=True), node(3)
     assert p.parameter_dependencies == {p}
     assert k.parameter_dependencies == set()
@@ -215,7 +215,7 @@ def test_dependencies() -> None:  # 3.2
     assert isinstance(z.parameter_dependencies, set)
 
 
-def test_feedback_mapping() -> None:  # 3.2
+def test_feedback_mapping() -> None:
     p = node(1, trainable=True)
     assert not p.feedback
     p.backward("a")
@@ -225,7 +225,7 @@ def test_feedback_mapping() -> None:  # 3.2
     assert len(p.feedback) == 0
 
 
-def test_clone() -> None:  # 3.2
+def test_clone() -> None:
     x = node([[1]], name="x", trainable=True)
     y = x.clone()
     assert isinstance(y, MessageNode) and y.name == "clone:0" and y.op_name == "clone"
@@ -236,7 +236,7 @@ def test_clone() -> None:  # 3.2
 
 
 @pytest.mark.parametrize("detach", [copy.deepcopy, lambda n: n.detach()])
-def test_detach(detach: Any) -> None:  # 3.2, 20.1
+def test_detach(detach: Any) -> None:
     x = node([[1]], name="x", trainable=True, description="hold")
     y = x + [2]
     x.backward("fb")
@@ -252,7 +252,7 @@ def test_detach(detach: Any) -> None:  # 3.2, 20.1
     assert not m.parameter_dependencies
 
 
-def test_copies_are_named_after_the_copied() -> None:  # 20.1
+def test_copies_are_named_after_the_copied() -> None:
     x = node(5, name="x")
     _, c2 = copy.deepcopy(x), copy.deepcopy(x)
     assert c2.name == "x0_copy:1"
@@ -265,41 +265,41 @@ def test_deepcopy_keeps_sharing() -> None:
     assert a is b and a is not x
 
 
-def test_projections_are_checked() -> None:  # 3.2
+def test_projections_are_checked() -> None:
     assert ParameterNode(1).projections == []
     for bad in ("text", (Cap(),), [lambda v: v], Cap()):
         with pytest.raises(AssertionError):
             ParameterNode(1, projections=bad)  # type: ignore[arg-type]
 
 
-def test_generic_subscript() -> None:  # 1
+def test_generic_subscript() -> None:
     assert Node[int] is not None and ParameterNode[str] is not None and MessageNode[list[int]] is not None
 
 
-# --- 3.3 equality, hashing, truth, iteration ------------------------------------------------------------------------
+# --- equality, hashing, truth, iteration ------------------------------------------------------------------------
 
 
-def test_equality_is_of_data() -> None:  # 3.3, 20.1
+def test_equality_is_of_data() -> None:
     x = node(5, name="x")
     assert (x == 5) is True and (x == node(6)) is False and (x != 5) is False and (x == 5) is True
     assert (x != node(6)) is True
     assert (x == "5") is False
 
 
-def test_equality_gives_what_the_data_gives() -> None:  # 3.3
+def test_equality_gives_what_the_data_gives() -> None:
     np = pytest.importorskip("numpy")
     x = node(np.array([1, 2]))
     assert (x == np.array([1, 3])).tolist() == [True, False]
 
 
-def test_hash_is_identity() -> None:  # 3.3
+def test_hash_is_identity() -> None:
     x, y = node([1]), node([1])
     assert y in [x] and y not in {x} and len({x, y}) == 2
     table = {x: "x", y: "y"}
     assert table[x] == "x" and table[y] == "y"
 
 
-def test_truth() -> None:  # 3.3
+def test_truth() -> None:
     x, zero, no = node(3), node(0), node(False)
     assert bool(x) and not zero and not no and not node([])
     assert (x and True) is True
@@ -309,7 +309,7 @@ def test_truth() -> None:  # 3.3
     assert (not x) is False
 
 
-def test_order_is_traced() -> None:  # 3.3, 20.1
+def test_order_is_traced() -> None:
     x = node(5, name="x")
     y = x > 3
     assert isinstance(y, MessageNode) and y.name == "gt:0" and y.data is True
@@ -324,7 +324,7 @@ def test_order_is_traced() -> None:  # 3.3, 20.1
         pytest.fail("a comparison must be usable in if")
 
 
-def test_eq_and_neq_are_traced() -> None:  # 3.3
+def test_eq_and_neq_are_traced() -> None:
     x = node(5)
     y = x.eq(5)
     assert isinstance(y, MessageNode) and y.data is True and y.op_name == "eq" and y.parents[0] is x
@@ -332,7 +332,7 @@ def test_eq_and_neq_are_traced() -> None:  # 3.3
     assert z.data is False and isinstance(z, MessageNode)
 
 
-def test_len_and_in() -> None:  # 3.3
+def test_len_and_in() -> None:
     x = node([1, 2, 3])
     assert type(len(x)) is int and len(x) == 3
     n = x.len()
@@ -342,7 +342,7 @@ def test_len_and_in() -> None:  # 3.3
 
 
 @pytest.mark.parametrize("data", [[10, 20], (10, 20), "ab"])
-def test_iterating_a_sequence(data: Any) -> None:  # 3.3
+def test_iterating_a_sequence(data: Any) -> None:
     n = node(data)
     items = list(n)
     assert [i.data for i in items] == list(data)
@@ -351,14 +351,14 @@ def test_iterating_a_sequence(data: Any) -> None:  # 3.3
         assert item.parents[0] is n and item.parents[1].data == k
 
 
-def test_iterating_an_array() -> None:  # 3.3
+def test_iterating_an_array() -> None:
     np = pytest.importorskip("numpy")
     n = node(np.array([1.5, 2.5]))
     assert [float(e.data) for e in n] == [1.5, 2.5]
     assert all(e.parents[0] is n for e in n)
 
 
-def test_iterating_a_set() -> None:  # 3.3
+def test_iterating_a_set() -> None:
     n = node({3, 1})
     items = list(n)
     assert sorted(i.data for i in items) == [1, 3]
@@ -366,7 +366,7 @@ def test_iterating_a_set() -> None:  # 3.3
     assert middle.op_name == "to_list" and middle.parents[0] is n
 
 
-def test_iterating_a_dict() -> None:  # 3.3
+def test_iterating_a_dict() -> None:
     n = node({"a": 1, "b": 2})
     keys = list(n)
     assert [k.data for k in keys] == ["a", "b"]
@@ -374,7 +374,7 @@ def test_iterating_a_dict() -> None:  # 3.3
 
 
 @pytest.mark.parametrize("data", [3, None, 1.5, object()])
-def test_iterating_anything_else(data: Any) -> None:  # 3.3, 20.1
+def test_iterating_anything_else(data: Any) -> None:
     n = node(data)
     with pytest.raises(ExecutionError) as caught:
         list(n)
@@ -383,7 +383,7 @@ def test_iterating_anything_else(data: Any) -> None:  # 3.3, 20.1
     assert any(p is n for p in e.parents)
 
 
-def test_unpacking() -> None:  # 3.3
+def test_unpacking() -> None:
     a, b = node([1, 2])
     assert (a.data, b.data) == (1, 2) and isinstance(a, MessageNode)
     with pytest.raises(ExecutionError):
@@ -394,7 +394,7 @@ def test_unpacking() -> None:  # 3.3
         a, b = node([1])
 
 
-def test_builtins_that_work() -> None:  # 3.3
+def test_builtins_that_work() -> None:
     a, b = node(2, name="a"), node(1, name="b")
     total = sum([a, b])
     assert total.data == 3 and total.op_name == "add"
@@ -402,7 +402,7 @@ def test_builtins_that_work() -> None:  # 3.3
 
 
 @pytest.mark.parametrize("convert", [int, float, complex, math.sqrt, range, ",".join])
-def test_conversions_are_type_errors(convert: Any) -> None:  # 3.3
+def test_conversions_are_type_errors(convert: Any) -> None:
     n = node(2)
     with pytest.raises(TypeError):
         convert([n]) if convert == ",".join else convert(n)
@@ -418,7 +418,7 @@ def test_the_type_error_says_what_to_write(convert: Any) -> None:
         convert(node(2))
 
 
-def test_f_strings_print_the_node() -> None:  # 3.3
+def test_f_strings_print_the_node() -> None:
     n = node(2, name="n")
     assert f"{n}" == str(n) and f"{n!s}" == str(n)
     try:
@@ -452,7 +452,7 @@ def test_numpy_on_the_left_is_right_or_refused() -> None:
         assert np.asarray(out.data).dtype == float
 
 
-def test_unknown_attributes_and_statements() -> None:  # 3.3
+def test_unknown_attributes_and_statements() -> None:
     n = node([1, 2])
     with pytest.raises(AttributeError):
         n.no_such_thing  # type: ignore[attr-defined]
@@ -462,35 +462,35 @@ def test_unknown_attributes_and_statements() -> None:  # 3.3
         n @ n  # type: ignore[operator]
 
 
-def test_augmented_assignment_rebinds() -> None:  # 3.3
+def test_augmented_assignment_rebinds() -> None:
     x = before = node(1)
     x += 1
     assert x is not before and before.data == 1 and x.data == 2 and x.op_name == "add"
 
 
-# --- 3.4 MessageNode, ExceptionNode ---------------------------------------------------------------------------------
+# --- MessageNode, ExceptionNode ---------------------------------------------------------------------------------
 
 
-def test_inputs_is_a_copy() -> None:  # 3.4
+def test_inputs_is_a_copy() -> None:
     x = node(1)
     y = x + 1
     y.inputs.clear()
     assert list(y.inputs) == ["x", "y"]
 
 
-def test_inputs_as_a_list_are_keyed_by_name() -> None:  # 3.4
+def test_inputs_as_a_list_are_keyed_by_name() -> None:
     a, b = node(1, name="a"), node(2, name="b")
     m = MessageNode(3, inputs=[a, b], description="[op]")
     assert list(m.inputs) == ["a:0", "b:0"] and m.inputs["b:0"] is b
 
 
 @pytest.mark.parametrize("inputs", [3, "ab", {"a": 3}, [1, 2], (1,)])
-def test_other_inputs_are_refused(inputs: Any) -> None:  # 3.4
+def test_other_inputs_are_refused(inputs: Any) -> None:
     with pytest.raises(AssertionError):
         MessageNode(3, inputs=inputs, description="[op]")
 
 
-def test_inputs_need_tracing() -> None:  # 3.4
+def test_inputs_need_tracing() -> None:
     x = node(1)
     with stop_tracing(), pytest.raises(AssertionError):
         MessageNode(3, inputs={"x": x}, description="[op]")
@@ -498,13 +498,13 @@ def test_inputs_need_tracing() -> None:  # 3.4
         assert MessageNode(3, inputs={}, description="[op]").inputs == {}
 
 
-def test_exception_node_data() -> None:  # 3.4
+def test_exception_node_data() -> None:
     x = node(1)
     assert ExceptionNode(ValueError("bad", 2), inputs={"x": x}).data == "(ValueError) ('bad', 2)"
     assert ExceptionNode(OddError("text"), inputs={"x": x}).data == f"({OddError.__module__}.OddError) text"
 
 
-def test_exception_feedback() -> None:  # 3.4
+def test_exception_feedback() -> None:
     x = node(1)
     plain = ExceptionNode(ValueError("no"), inputs={"x": x}, description="[exception] f", name="exception_step")
     assert plain.create_feedback() == plain.create_feedback(style="simple") == "(ValueError) no"

@@ -1,4 +1,4 @@
-"""Contract section 21: whole programs in the manner of the tutorials, in our own words, with scripted models."""
+"""Whole programs in the manner of the tutorials, in our own words, with scripted models."""
 
 from __future__ import annotations
 

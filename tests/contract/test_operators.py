@@ -1,4 +1,4 @@
-"""Contract section 4: the operator functions, the node methods, and the law that tracing changes no result."""
+"""The operator functions, the node methods, and the law that tracing changes no result."""
 
 # ruff: noqa: RUF005  (concatenation of nodes is what is tested)
 from __future__ import annotations
@@ -33,7 +33,7 @@ TWO = {
 
 
 @pytest.mark.parametrize("name", ONE)
-def test_unary(name: str) -> None:  # 4.1
+def test_unary(name: str) -> None:
     arg, want = ONE[name]
     x = node(arg, name="a")
     y = getattr(ops, name)(x)
@@ -43,7 +43,7 @@ def test_unary(name: str) -> None:  # 4.1
 
 
 @pytest.mark.parametrize("name", TWO)
-def test_binary(name: str) -> None:  # 4.1
+def test_binary(name: str) -> None:
     left, right, want = TWO[name]
     a, b = node(left, name="a"), node(right, name="b")
     y = getattr(ops, name)(a, b)
@@ -58,17 +58,17 @@ def test_binary(name: str) -> None:  # 4.1
     assert next(iter(y.inputs.values())) is a and list(y.inputs.values())[1] is b
 
 
-def test_in() -> None:  # 4.1: the order of the two is not fixed by the contract, the result of `in` is
+def test_in() -> None:  # nobody promises the order of the two, but the result of `in` is
     assert (2 in node([1, 2])) is True
     assert {ops.in_(node(2), node([1, 2])).op_name} == {"in_"}
 
 
-def test_raw_arguments_become_nodes() -> None:  # 4.1, 5.4
+def test_raw_arguments_become_nodes() -> None:
     y = ops.add(1, 2)
     assert y.data == 3 and {k: v.name for k, v in y.inputs.items()} == {"x": "x:0", "y": "y:0"}
 
 
-def test_cond_get_pop() -> None:  # 4.1
+def test_cond_get_pop() -> None:
     assert ops.cond(node(True), 1, 2).data == 1 and ops.cond(False, 1, 2).data == 2
     assert list(ops.cond(True, 1, 2).inputs) == ["condition", "x", "y"]
     assert ops.get({"a": 1}, "a").data == 1
@@ -79,7 +79,7 @@ def test_cond_get_pop() -> None:  # 4.1
     assert ops.pop([1, 2, 3], 1).data == 2 and list(ops.pop([1, 2], 0).inputs) == ["x", "index"]
 
 
-def test_text_operators() -> None:  # 4.1
+def test_text_operators() -> None:
     assert ops.split("a b c", " ", 1).data == ["a", "b c"]
     assert ops.strip("  a ").data == "a" and ops.strip(node("--a-"), "-").data == "a"  # noqa: B005
     assert ops.replace("aaa", "a", "b").data == "bbb" and ops.replace("aaa", "a", "b", 2).data == "bba"
@@ -90,7 +90,7 @@ def test_text_operators() -> None:  # 4.1
     assert list(ops.join(", ", "a", "b").inputs) == ["x", "args_0", "args_1"]
 
 
-def test_builders() -> None:  # 4.1
+def test_builders() -> None:
     a = node(1, name="a")
     assert ops.make_list(a, 2).data == [1, 2] and ops.make_tuple(a, 2).data == (1, 2)
     assert ops.make_set(a, 1).data == {1} and ops.make_dict(u=a, v=2).data == {"u": 1, "v": 2}
@@ -122,7 +122,7 @@ MODIFY = [
 
 
 @pytest.mark.parametrize(("name", "data", "args", "want"), MODIFY, ids=[m[0] for m in MODIFY])
-def test_copy_then_modify(name: str, data: Any, args: tuple[Any, ...], want: Any) -> None:  # 4.1
+def test_copy_then_modify(name: str, data: Any, args: tuple[Any, ...], want: Any) -> None:
     before = type(data)(data)
     x = node(data)
     y = getattr(ops, name)(x, *args)
@@ -131,18 +131,18 @@ def test_copy_then_modify(name: str, data: Any, args: tuple[Any, ...], want: Any
     assert y.name == f"{name}:0" and y.inputs["x"] is x
 
 
-def test_list_sort_options() -> None:  # 4.1
+def test_list_sort_options() -> None:
     assert ops.list_sort([1, 3, 2], None, True).data == [3, 2, 1]
     assert ops.list_sort([1, -3, 2], key=abs).data == [1, 2, -3]
 
 
-def test_shallow_copy_only() -> None:  # 4.1
+def test_shallow_copy_only() -> None:
     inner = [1]
     y = ops.list_append([inner], 2)
     assert y.data[0] is inner
 
 
-def test_keys_and_values_of_others_fail() -> None:  # 4.1
+def test_keys_and_values_of_others_fail() -> None:
     for op in (ops.keys, ops.values):
         with pytest.raises(ExecutionError):
             op([1])
@@ -151,7 +151,7 @@ def test_keys_and_values_of_others_fail() -> None:  # 4.1
 # --- call, call_llm -------------------------------------------------------------------------------------------------
 
 
-def test_call_operator() -> None:  # 4.1
+def test_call_operator() -> None:
     f = node(lambda a, b=1: a + b, name="f")
     y = ops.call(f, 2, b=3)
     assert y.data == 5 and y.op_name == "call"
@@ -162,17 +162,17 @@ def test_call_operator() -> None:  # 4.1
     assert z.data == 5 and isinstance(z, MessageNode) and z.parameter_dependencies == {x}
 
 
-def test_call_of_a_function_returning_a_node() -> None:  # 4.1
+def test_call_of_a_function_returning_a_node() -> None:
     y = node(lambda: node(3))()
     assert isinstance(y, MessageNode) and y.data == 3
 
 
-def test_call_may_read_foreign_nodes() -> None:  # 4.1
+def test_call_may_read_foreign_nodes() -> None:
     ext = node(10)
     assert node(lambda a: ext.data)(1).data == 10
 
 
-def test_call_of_a_non_callable_fails() -> None:  # 4.1
+def test_call_of_a_non_callable_fails() -> None:
     with pytest.raises(ExecutionError):
         node(3)(1)
 
@@ -190,7 +190,7 @@ class Echo:
         return type("R", (), {"choices": [type("C", (), {"message": message})]})
 
 
-def test_call_llm() -> None:  # 4.1
+def test_call_llm() -> None:
     llm = Echo()
     system, user = node("be kind", name="system", trainable=True), node("hi", name="user")
     y = ops.call_llm(llm, system, user, "more", max_tokens=7)
@@ -206,7 +206,7 @@ def test_call_llm() -> None:  # 4.1
     assert llm.calls[1]["messages"] == [{"role": "user", "content": "hi"}]
 
 
-def test_call_llm_errors_pass() -> None:  # 4.1
+def test_call_llm_errors_pass() -> None:
     def broken(*args: Any, **kwargs: Any) -> Any:
         raise ConnectionError("nobody")
 
@@ -214,7 +214,7 @@ def test_call_llm_errors_pass() -> None:  # 4.1
         ops.call_llm(broken, "system", "user")
 
 
-def test_call_llm_the_old_way(monkeypatch: pytest.MonkeyPatch) -> None:  # 4.1 [F], 17
+def test_call_llm_the_old_way(monkeypatch: pytest.MonkeyPatch) -> None:
     import opto.utils.llm as llm_module
 
     llm = Echo()
@@ -224,7 +224,7 @@ def test_call_llm_the_old_way(monkeypatch: pytest.MonkeyPatch) -> None:  # 4.1 [
     assert llm.calls[0]["messages"][0] == {"role": "system", "content": "be kind"}
 
 
-# --- 4.2 node methods -----------------------------------------------------------------------------------------------
+# --- node methods -----------------------------------------------------------------------------------------------
 
 SYMBOLS = [
     (operator.add, "add"), (operator.sub, "subtract"), (operator.mul, "multiply"), (operator.truediv, "divide"),
@@ -235,7 +235,7 @@ SYMBOLS = [
 
 
 @pytest.mark.parametrize(("fun", "name"), SYMBOLS, ids=[s[1] for s in SYMBOLS])
-def test_symbols(fun: Any, name: str) -> None:  # 4.2
+def test_symbols(fun: Any, name: str) -> None:
     x, y = node(7, name="x"), node(2, name="y")
     for out in (fun(x, y), fun(x, 2), fun(7, y)):
         assert isinstance(out, MessageNode) and out.op_name == name and out.data == fun(7, 2)
@@ -244,7 +244,7 @@ def test_symbols(fun: Any, name: str) -> None:  # 4.2
     assert fun(7, y).parents[1] is y and fun(x, 2).parents[0] is x
 
 
-def test_reflected_vectors() -> None:  # 20.1
+def test_reflected_vectors() -> None:
     assert divmod(7, node(2)).data == (3, 1) and divmod(7, node(2)).op_name == "node_divmod"
     assert (2 ** node(3)).data == 8
     y = "a" + node("b")
@@ -255,7 +255,7 @@ def test_reflected_vectors() -> None:  # 20.1
     assert (node([1]) + [2]).op_name == "add" and ([1] + node([2])).data == [1, 2]
 
 
-def test_unary_symbols() -> None:  # 4.2, 17, 20.1
+def test_unary_symbols() -> None:
     x = node(-3.6, name="x")
     table = {
         "neg": -x, "pos": +x, "abs": abs(x), "floor": math.floor(x), "ceil": math.ceil(x), "trunc": math.trunc(x),
@@ -270,7 +270,7 @@ def test_unary_symbols() -> None:  # 4.2, 17, 20.1
     assert round(node(2.7)).data == 3 and type(round(node(2.7)).data) is int
 
 
-def test_getitem() -> None:  # 4.2, 20.1
+def test_getitem() -> None:
     x, k = node([1, 2, 3], name="x"), node(1, name="k")
     y = x[k]
     assert y.data == 2 and y.inputs["x"] is x and y.inputs["index"] is k and y.op_name == "getitem"
@@ -281,7 +281,7 @@ def test_getitem() -> None:  # 4.2, 20.1
         x[7]
 
 
-def test_text_methods() -> None:  # 4.2
+def test_text_methods() -> None:
     s = node("  Hello World ", name="s")
     for name in ("capitalize", "lower", "upper", "swapcase", "title", "strip", "split"):
         y = getattr(s, name)()
@@ -305,7 +305,7 @@ TEXT_METHODS = [
 
 
 @pytest.mark.parametrize(("name", "args"), TEXT_METHODS, ids=[t[0] for t in TEXT_METHODS])
-def test_text_methods_need_text(name: str, args: tuple[Any, ...]) -> None:  # 4.2
+def test_text_methods_need_text(name: str, args: tuple[Any, ...]) -> None:
     class Text(str):
         pass
 
@@ -314,7 +314,7 @@ def test_text_methods_need_text(name: str, args: tuple[Any, ...]) -> None:  # 4.
             getattr(node(data), name)(*args)
 
 
-def test_dict_methods() -> None:  # 4.2, 20.1
+def test_dict_methods() -> None:
     d = node({"a": 1, "b": 2}, name="d")
     pairs = list(d.items())
     assert [(k.data, v.data) for k, v in pairs] == [("a", 1), ("b", 2)]
@@ -334,7 +334,7 @@ def test_dict_methods() -> None:  # 4.2, 20.1
         node([1]).keys()
 
 
-def test_pop_is_in_place() -> None:  # 4.2
+def test_pop_is_in_place() -> None:
     n = node([1, 2, 3])
     assert n.pop().data == 3 and n.data == [1, 2]
     assert n.pop(0).data == 1 and n.data == [2]
@@ -349,7 +349,7 @@ class Counter:
         return self.count
 
 
-def test_getattr_and_call() -> None:  # 4.2
+def test_getattr_and_call() -> None:
     c = node(Counter(), name="c")
     y = c.getattr("count")
     assert y.data == 0 and y.op_name == "node_getattr" and y.inputs["obj"] is c
@@ -359,7 +359,7 @@ def test_getattr_and_call() -> None:  # 4.2
     assert node([3, 1]).call("index", 1).data == 1
 
 
-def test_append() -> None:  # 4.2
+def test_append() -> None:
     n = node([1])
     y = n.append(2)
     assert y.data is None and len(n) == 2

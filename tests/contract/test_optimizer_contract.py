@@ -1,4 +1,4 @@
-"""Contract section 10: the base of all optimizers, and what the first three have in common."""
+"""The base of all optimizers, and what the first three have in common."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def reply_for(kind: type, **values: Any) -> Any:
 # --- the base -------------------------------------------------------------------------------------------------------
 
 
-def test_parameters_are_checked() -> None:  # 10
+def test_parameters_are_checked() -> None:
     p = node(1, trainable=True)
     assert issubclass(Optimizer, AbstractOptimizer)
     for bad in ((p,), [], [node(1)], {p: 1}, [p, 3], None):
@@ -62,7 +62,7 @@ def test_parameters_are_checked() -> None:  # 10
     assert Fixed([p, p]).parameters[0] is p  # duplicates are tolerated (21)
 
 
-def test_propagator() -> None:  # 10
+def test_propagator() -> None:
     p = node(1, trainable=True)
     assert isinstance(Fixed([p]).propagator, GraphPropagator)
     assert isinstance(Fixed([p]).default_propagator(), GraphPropagator)
@@ -76,7 +76,7 @@ def test_propagator() -> None:  # 10
     assert Own([p]).propagator is mine
 
 
-def test_backward_and_zero_feedback() -> None:  # 10
+def test_backward_and_zero_feedback() -> None:
     p, q = node(1, trainable=True), node(2, trainable=True)
     o = Fixed([p, q])
     o.backward(p + q, "fb")
@@ -91,7 +91,7 @@ def test_backward_and_zero_feedback() -> None:  # 10
     assert o.trace_graph.user_feedback == "two"
 
 
-def test_step() -> None:  # 10, 20.7
+def test_step() -> None:
     p = ParameterNode(1, name="p", projections=[Clip()])
     o = Fixed([p], 5)
     out = o.step(bypassing=True)
@@ -101,7 +101,7 @@ def test_step() -> None:  # 10, 20.7
     assert o.options["num_threads"] == 4
 
 
-def test_propose_project_update() -> None:  # 10
+def test_propose_project_update() -> None:
     p = ParameterNode(1, name="p", projections=[Clip()])
     o = Fixed([p], 5)
     raw = o.propose()
@@ -112,7 +112,7 @@ def test_propose_project_update() -> None:  # 10
     assert p.data == 2
 
 
-def test_projections_apply_in_order() -> None:  # 10
+def test_projections_apply_in_order() -> None:
     class Add(Projection):
         def project(self, x: Any) -> Any:
             return x + 10
@@ -121,14 +121,14 @@ def test_projections_apply_in_order() -> None:  # 10
     assert Fixed([p], 50).step()[p] == 13
 
 
-def test_frozen_parameters_are_not_updated() -> None:  # 10
+def test_frozen_parameters_are_not_updated() -> None:
     p, q = node(1, trainable=True), node(2, trainable=True)
     q.trainable = False
     Fixed([p, q], 9).step()
     assert (p.data, q.data) == (9, 2)
 
 
-def test_base_step_is_abstract() -> None:  # 10
+def test_base_step_is_abstract() -> None:
     with pytest.raises((NotImplementedError, TypeError)):
         Optimizer([node(1, trainable=True)]).step()
 
@@ -141,7 +141,7 @@ def kind(request: Any) -> Any:
     return request.param
 
 
-def test_one_step(kind: Any, scripted: Any) -> None:  # 10, 11, 12.1
+def test_one_step(kind: Any, scripted: Any) -> None:
     x = node(1, name="x", trainable=True)
     llm, calls = scripted(reply_for(kind, x0=5))
     o = kind([x], llm=llm)
@@ -155,7 +155,7 @@ def test_one_step(kind: Any, scripted: Any) -> None:  # 10, 11, 12.1
     assert "make it larger" in text and "x0" in text
 
 
-def test_unknown_options_are_swallowed(kind: Any, scripted: Any) -> None:  # 10
+def test_unknown_options_are_swallowed(kind: Any, scripted: Any) -> None:
     x = node(1, name="x", trainable=True)
     llm, _ = scripted(reply_for(kind, x0=5))
     o = kind([x], llm=llm, llm_profiles=["cheap"], no_such_option=3)
@@ -164,7 +164,7 @@ def test_unknown_options_are_swallowed(kind: Any, scripted: Any) -> None:  # 10
     assert x.data == 5
 
 
-def test_bypassing(kind: Any, scripted: Any) -> None:  # 10, 20.7
+def test_bypassing(kind: Any, scripted: Any) -> None:
     p = ParameterNode(1, name="p", projections=[Clip()])
     llm, _ = scripted(reply_for(kind, p0=5))
     o = kind([p], llm=llm)
@@ -174,7 +174,7 @@ def test_bypassing(kind: Any, scripted: Any) -> None:  # 10, 20.7
     assert p.data == 3
 
 
-def test_unconnected_parameter_is_updated(kind: Any, scripted: Any) -> None:  # 11.2, 20.7
+def test_unconnected_parameter_is_updated(kind: Any, scripted: Any) -> None:
     a, b = node(1, name="a", trainable=True), node("old", name="b", trainable=True)
     llm, _ = scripted(reply_for(kind, b0="new"))
     o = kind([a, b], llm=llm)
@@ -196,7 +196,7 @@ def test_code_is_updated(kind: Any, scripted: Any) -> None:
     assert fn(2).data == 20
 
 
-def test_deepcopy_keeps_parameters(kind: Any, scripted: Any) -> None:  # 10
+def test_deepcopy_keeps_parameters(kind: Any, scripted: Any) -> None:
     x = node(1, name="x", trainable=True)
     llm, _ = scripted(reply_for(kind, x0=5))
     o = copy.deepcopy(kind([x], llm=llm))
@@ -210,7 +210,7 @@ def constant_reply(*args: Any, **kwargs: Any) -> str:
     return "{}"
 
 
-def test_save_and_load(kind: Any, tmp_path: Any) -> None:  # 10 [F], 17
+def test_save_and_load(kind: Any, tmp_path: Any) -> None:
     from opto.utils.llm import DummyLLM
 
     x, z = node(1, name="x", trainable=True), node(2, name="z", trainable=True)
@@ -224,7 +224,7 @@ def test_save_and_load(kind: Any, tmp_path: Any) -> None:  # 10 [F], 17
     assert other.max_tokens == 77 and other.objective == "mine"
 
 
-def test_set_context(kind: Any, scripted: Any) -> None:  # 10 [F]
+def test_set_context(kind: Any, scripted: Any) -> None:
     x = node(1, name="x", trainable=True)
     llm, calls = scripted(reply_for(kind, x0=5))
     o = kind([x], llm=llm)
@@ -234,7 +234,7 @@ def test_set_context(kind: Any, scripted: Any) -> None:  # 10 [F]
     assert "lessons learnt so far" in " ".join(m["content"] for m in calls[0]["messages"])
 
 
-def test_objective(kind: Any, scripted: Any) -> None:  # 11.1
+def test_objective(kind: Any, scripted: Any) -> None:
     x = node(1, name="x", trainable=True)
     llm, calls = scripted(reply_for(kind, x0=5))
     o = kind([x], llm=llm)
@@ -244,7 +244,7 @@ def test_objective(kind: Any, scripted: Any) -> None:  # 11.1
     assert "Find the hidden treasure." in " ".join(m["content"] for m in calls[0]["messages"])
 
 
-def test_log(kind: Any, scripted: Any) -> None:  # 11.1, 11.3, 20.7
+def test_log(kind: Any, scripted: Any) -> None:
     import json
 
     x = node(1, name="x", trainable=True)
@@ -264,7 +264,7 @@ def test_log(kind: Any, scripted: Any) -> None:  # 11.1, 11.3, 20.7
     silent.step()
 
 
-def test_terminate(kind: Any, scripted: Any) -> None:  # 11.3
+def test_terminate(kind: Any, scripted: Any) -> None:
     x = node(1, name="x", trainable=True)
     llm, _ = scripted("TERMINATE")
     o = kind([x], llm=llm)
@@ -293,14 +293,14 @@ def test_a_reply_without_text_changes_nothing(kind: Any) -> None:
     assert o.step() == {} and x.data == 1
 
 
-def test_step_without_feedback_asks(kind: Any, scripted: Any) -> None:  # 11.2
+def test_step_without_feedback_asks(kind: Any, scripted: Any) -> None:
     x = node(1, name="x", trainable=True)
     llm, calls = scripted(reply_for(kind, x0=5))
     kind([x], llm=llm).step()
     assert calls
 
 
-def test_no_trainable_parameter_does_not_crash(kind: Any, scripted: Any) -> None:  # 11.2 [F]
+def test_no_trainable_parameter_does_not_crash(kind: Any, scripted: Any) -> None:
     x = node(1, name="x", trainable=True)
     x.trainable = False
     llm, _ = scripted(reply_for(kind, x0=5))
@@ -310,7 +310,7 @@ def test_no_trainable_parameter_does_not_crash(kind: Any, scripted: Any) -> None
     assert x.data == 1
 
 
-def test_plain_backward_then_step(kind: Any, scripted: Any) -> None:  # 7.1
+def test_plain_backward_then_step(kind: Any, scripted: Any) -> None:
     x = node("a", name="x", trainable=True)
     llm, calls = scripted(reply_for(kind, x0="b"))
     x.backward("use b")
@@ -318,7 +318,7 @@ def test_plain_backward_then_step(kind: Any, scripted: Any) -> None:  # 7.1
     assert x.data == "b" and "use b" in " ".join(m["content"] for m in calls[0]["messages"])
 
 
-def test_two_optimizers(kind: Any, scripted: Any) -> None:  # 20.3
+def test_two_optimizers(kind: Any, scripted: Any) -> None:
     a, b = node(1, name="a", trainable=True), node(2, name="b", trainable=True)
     first, _ = scripted(reply_for(kind, a0=10))
     second, _ = scripted(reply_for(kind, b0=20))

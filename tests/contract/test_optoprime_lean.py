@@ -134,7 +134,7 @@ def test_mask_brings_the_classic_format(scripted: Any) -> None:
     assert "#Variables" in prompt(calls) and "too small" not in prompt(calls)
 
 
-def test_attributes_of_the_contract(scripted: Any) -> None:
+def test_attributes_of_the_first_format(scripted: Any) -> None:
     o, *_ = program(scripted)
     names = (
         "objective default_objective log summary_log memory max_tokens parameters prompt_symbols llm include_example"

@@ -1,4 +1,4 @@
-"""Contract section 11: the classic OptoPrime, `OptoPrimeV1` here."""
+"""The classic OptoPrime, `OptoPrimeV1` here."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def program(scripted: Any, *replies: Any, **options: Any) -> Any:
     return o, calls, x, fn, loose
 
 
-# --- 11.1 -----------------------------------------------------------------------------------------------------------
+# --- the constructor ------------------------------------------------------------------------------------------------
 
 
 def test_constructor() -> None:
@@ -72,7 +72,7 @@ def test_constructor() -> None:
     assert {k: getattr(o, k) for k in options} == options and o.log is None
 
 
-def test_attributes(scripted: Any) -> None:  # 11.1
+def test_attributes(scripted: Any) -> None:
     x = node(1, name="x", trainable=True)
     llm, _ = scripted("{}")
     o = OptoPrimeV1([x], llm=llm)
@@ -103,10 +103,10 @@ def test_attributes(scripted: Any) -> None:  # 11.1
     }  # fmt: skip
 
 
-# --- 11.2 -----------------------------------------------------------------------------------------------------------
+# --- the problem ----------------------------------------------------------------------------------------------------
 
 
-def test_problem_vector(scripted: Any) -> None:  # 20.6
+def test_problem_vector(scripted: Any) -> None:
     o, _, _, fn, _ = program(scripted)
     code = fn.parameter.py_name
     body = str(o.problem_instance(o.summarize()))
@@ -132,7 +132,7 @@ def test_problem_vector(scripted: Any) -> None:  # 20.6
     assert "loose0" not in body and "helper(" not in section(body, "#Code")
 
 
-def test_documentation(scripted: Any) -> None:  # 11.2
+def test_documentation(scripted: Any) -> None:
     o, *_ = program(scripted)
     lines = section(str(o.problem_instance(o.summarize())), "#Documentation").splitlines()
     assert any(line.startswith("[eval] ") for line in lines) and any(line.startswith("[add] ") for line in lines)
@@ -149,7 +149,7 @@ def test_documentation(scripted: Any) -> None:  # 11.2
     assert f"[{name}] None" in str(o2.problem_instance(o2.summarize()))
 
 
-def test_summarize(scripted: Any) -> None:  # 11.2
+def test_summarize(scripted: Any) -> None:
     o, _, x, fn, _ = program(scripted)
     s = o.summarize()
     assert isinstance(s, FunctionFeedback)
@@ -164,7 +164,7 @@ def test_summarize(scripted: Any) -> None:  # 11.2
     assert s.documentation["eval"] and x.feedback
 
 
-def test_blanket_nodes_vector() -> None:  # 20.3
+def test_blanket_nodes_vector() -> None:
     a, k = node(1, name="a", trainable=True), node(10, name="k")
     d = (a + k * 2) - a
     d.backward("fb")
@@ -174,7 +174,7 @@ def test_blanket_nodes_vector() -> None:  # 20.3
     assert set(s.others) == {"add0"} and set(s.output) == {"subtract0"}
 
 
-def test_custom_op_shows_the_python_name(scripted: Any) -> None:  # 11.2
+def test_custom_op_shows_the_python_name(scripted: Any) -> None:
     p = node("abc", name="p", trainable=True)
     llm, _ = scripted(reply())
     o = OptoPrimeV1([p], llm=llm)
@@ -183,7 +183,7 @@ def test_custom_op_shows_the_python_name(scripted: Any) -> None:  # 11.2
     assert code == "fancy0 = helper(s=p0)"
 
 
-def test_feedback_on_the_parameter_itself(scripted: Any) -> None:  # 11.2
+def test_feedback_on_the_parameter_itself(scripted: Any) -> None:
     x = node(1, name="x", trainable=True)
     llm, _ = scripted(reply())
     o = OptoPrimeV1([x], llm=llm)
@@ -192,7 +192,7 @@ def test_feedback_on_the_parameter_itself(scripted: Any) -> None:  # 11.2
     assert list(s.variables) == ["x0"] and not s.graph and not s.inputs and s.user_feedback == "larger"
 
 
-def test_exception_node_documentation(scripted: Any) -> None:  # 11.2
+def test_exception_node_documentation(scripted: Any) -> None:
     x = node(1, name="x", trainable=True)
     llm, calls = scripted(reply(x0=2))
     o = OptoPrimeV1([x], llm=llm)
@@ -204,7 +204,7 @@ def test_exception_node_documentation(scripted: Any) -> None:  # 11.2
     assert "exception_divide0" in user and "(ZeroDivisionError) division by zero" in user and x.data == 2
 
 
-def test_parameter_order_is_that_of_the_graph(scripted: Any) -> None:  # 11.2
+def test_parameter_order_is_that_of_the_graph(scripted: Any) -> None:
     a, b = node(1, name="a", trainable=True), node(2, name="b", trainable=True)
     llm, _ = scripted(reply())
     o = OptoPrimeV1([b, a], llm=llm)
@@ -212,7 +212,7 @@ def test_parameter_order_is_that_of_the_graph(scripted: Any) -> None:  # 11.2
     assert set(o.summarize().variables) == {"a0", "b0"}
 
 
-def test_mask(scripted: Any) -> None:  # 11.2
+def test_mask(scripted: Any) -> None:
     o, *_ = program(scripted)
     body = str(o.problem_instance(o.summarize(), mask=["#Feedback", "#Documentation"]))
     assert section(body, "#Feedback") == "" and section(body, "#Documentation") == ""
@@ -233,10 +233,10 @@ def test_mask(scripted: Any) -> None:  # 11.2
         assert hasattr(p, field)
 
 
-# --- 11.3 -----------------------------------------------------------------------------------------------------------
+# --- the prompt and the call ----------------------------------------------------------------------------------------
 
 
-def test_prompt(scripted: Any) -> None:  # 11.3
+def test_prompt(scripted: Any) -> None:
     o, *_ = program(scripted)
     system, user = o.construct_prompt(o.summarize())
     assert isinstance(system, str) and "reasoning" in system and "suggestion" in system and "answer" in system
@@ -245,7 +245,7 @@ def test_prompt(scripted: Any) -> None:  # 11.3
     assert "not equal yet" in user and "not equal yet" not in masked
 
 
-def test_highlight(scripted: Any) -> None:  # 11.3
+def test_highlight(scripted: Any) -> None:
     x = node(1, trainable=True)
     llm, _ = scripted(reply())
     o = OptoPrimeV1([x], llm=llm, highlight_variables=True)
@@ -254,7 +254,7 @@ def test_highlight(scripted: Any) -> None:  # 11.3
     assert "What are your suggestions on variables int0?" in user and user.rstrip().endswith("Your response:")
 
 
-def test_include_example(scripted: Any) -> None:  # 11.3
+def test_include_example(scripted: Any) -> None:
     o, *_ = program(scripted)
     plain = o.construct_prompt(o.summarize())[1]
     o.include_example = True
@@ -262,7 +262,7 @@ def test_include_example(scripted: Any) -> None:  # 11.3
     assert len(rich) > len(plain) and "eval0 = eval(" in rich
 
 
-def test_memory(scripted: Any) -> None:  # 11.3
+def test_memory(scripted: Any) -> None:
     o, _, x, *_ = program(scripted, memory_size=2)
     assert '"feedback"' not in o.construct_prompt(o.summarize())[1]
     x._data = 2.0
@@ -278,7 +278,7 @@ def test_memory(scripted: Any) -> None:  # 11.3
     assert user.count('"feedback":') == 2
 
 
-def test_memory_with_example_keeps_the_problem(scripted: Any) -> None:  # 11.3 [F], 17
+def test_memory_with_example_keeps_the_problem(scripted: Any) -> None:
     o, *_ = program(scripted, memory_size=2, include_example=True, highlight_variables=True)
     o.construct_prompt(o.summarize())
     user = o.construct_prompt(o.summarize())[1]
@@ -286,14 +286,14 @@ def test_memory_with_example_keeps_the_problem(scripted: Any) -> None:  # 11.3 [
     assert "What are your suggestions on variables" in user
 
 
-def test_bypassed_steps_are_remembered(scripted: Any) -> None:  # 11.3
+def test_bypassed_steps_are_remembered(scripted: Any) -> None:
     o, calls, *_ = program(scripted, reply(x0=3), memory_size=3)
     o.step(bypassing=True)
     o.step(bypassing=True)
     assert '"feedback":' in calls[1]["messages"][1]["content"]
 
 
-def test_prompt_symbols(scripted: Any) -> None:  # 11.3
+def test_prompt_symbols(scripted: Any) -> None:
     o, calls, *_ = program(scripted, reply(), prompt_symbols={"variables": "#Parameters", "feedback": "#Critique"})
     o.step()
     system, user = (m["content"] for m in calls[0]["messages"])
@@ -301,7 +301,7 @@ def test_prompt_symbols(scripted: Any) -> None:  # 11.3
     assert "#Variables" not in user + system and "#Feedback" not in user + system
 
 
-def test_json_keys(scripted: Any) -> None:  # 11.3 [F], 17
+def test_json_keys(scripted: Any) -> None:
     keys = {"reasoning": "why", "answer": None, "suggestion": "changes"}
     o, calls, x, *_ = program(scripted, json.dumps({"why": "r", "changes": {"x0": 7}}), json_keys=keys)
     o.step()
@@ -313,7 +313,7 @@ def test_json_keys(scripted: Any) -> None:  # 11.3 [F], 17
     assert "suggestion" in fresh and "changes" not in fresh and "answer" in fresh
 
 
-def test_call(scripted: Any) -> None:  # 11.3
+def test_call(scripted: Any) -> None:
     o, calls, x, *_ = program(scripted, reply(x0=2), max_tokens=123)
     o.step()
     call = calls[0]
@@ -325,7 +325,7 @@ def test_call(scripted: Any) -> None:  # 11.3
     assert calls2[0].get("response_format") is None
 
 
-def test_second_try_without_response_format(scripted: Any) -> None:  # 11.3
+def test_second_try_without_response_format(scripted: Any) -> None:
     o, calls, x, *_ = program(scripted, RuntimeError("no json here"), reply(x0=2))
     o.step()
     assert len(calls) == 2 and calls[1].get("response_format") is None and x.data == 2.0
@@ -335,7 +335,7 @@ def test_second_try_without_response_format(scripted: Any) -> None:  # 11.3
     assert len(calls) == 2
 
 
-def test_verbose(scripted: Any, capsys: Any) -> None:  # 11.3
+def test_verbose(scripted: Any, capsys: Any) -> None:
     o, *_ = program(scripted, reply(x0=2))
     o.step(verbose=False)
     assert capsys.readouterr().out == ""
@@ -347,12 +347,12 @@ def test_verbose(scripted: Any, capsys: Any) -> None:  # 11.3
     assert "#Variables" in out and '"suggestion"' in out
 
 
-def test_terminate_anywhere(scripted: Any) -> None:  # 11.3
+def test_terminate_anywhere(scripted: Any) -> None:
     o, _, x, *_ = program(scripted, json.dumps({**reply(x0=9), "answer": "TERMINATE"}))
     assert o.step() == {} and o.log == [] and x.data == 1.0
 
 
-def test_log_entry(scripted: Any) -> None:  # 11.3
+def test_log_entry(scripted: Any) -> None:
     o, *_ = program(scripted, reply(x0=2))
     o.step()
     assert set(o.log[0]) == {"system_prompt", "user_prompt", "response"}
@@ -360,7 +360,7 @@ def test_log_entry(scripted: Any) -> None:  # 11.3
     assert set(o.summary_log[0]) == {"problem_instance", "summary"}
 
 
-# --- 11.4 -----------------------------------------------------------------------------------------------------------
+# --- reading the reply ----------------------------------------------------------------------------------------------
 
 GOOD = json.dumps(reply(x0=3))
 CASES = {
@@ -385,14 +385,14 @@ CASES = {
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_reading_vectors(case: str, scripted: Any) -> None:  # 11.4, 20.5
+def test_reading_vectors(case: str, scripted: Any) -> None:
     x = node(1, name="x", trainable=True)
     llm, _ = scripted("{}")
     text, want = CASES[case]
     assert OptoPrimeV1([x], llm=llm).extract_llm_suggestion(text) == want
 
 
-def test_reading_everything(scripted: Any) -> None:  # 11.4 [F], 17
+def test_reading_everything(scripted: Any) -> None:
     llm, _ = scripted("{}")
     o = OptoPrimeV1([node(1, name="x", trainable=True)], llm=llm)
     full = o.extract_llm_suggestion(GOOD, return_only_suggestion=False)
@@ -404,21 +404,21 @@ def test_reading_everything(scripted: Any) -> None:  # 11.4 [F], 17
     o.extract_llm_suggestion(odd, return_only_suggestion=False)
 
 
-def test_reading_other_tags(scripted: Any) -> None:  # 11.4
+def test_reading_other_tags(scripted: Any) -> None:
     llm, _ = scripted("{}")
     o = OptoPrimeV1([node(1, name="x", trainable=True)], llm=llm)
     text = '{"why": "w", "changes": {"x0": 4}}'
     assert o.extract_llm_suggestion(text, suggestion_tag="changes", reasoning_tag="why") == {"x0": 4}
 
 
-def test_messages_about_bad_replies(scripted: Any, capsys: Any) -> None:  # 11.4
+def test_messages_about_bad_replies(scripted: Any, capsys: Any) -> None:
     llm, _ = scripted("{}")
     o = OptoPrimeV1([node(1, name="x", trainable=True)], llm=llm)
     assert o.extract_llm_suggestion("garbage", ignore_extraction_error=True) == {}
     assert capsys.readouterr().out == ""
 
 
-# --- 11.5 -----------------------------------------------------------------------------------------------------------
+# --- values ---------------------------------------------------------------------------------------------------------
 
 CONVERSIONS = [
     (1, "2", 2), (1, 2.7, 2), (1.0, "2", 2.0), ([0], "[1,2]", [1, 2]), ((0,), [1, 2], (1, 2)),
@@ -428,14 +428,14 @@ CONVERSIONS = [
 
 
 @pytest.mark.parametrize(("current", "value", "want"), CONVERSIONS)
-def test_conversion(current: Any, value: Any, want: Any, scripted: Any) -> None:  # 11.5
+def test_conversion(current: Any, value: Any, want: Any, scripted: Any) -> None:
     x = ParameterNode(current, name="x")
     llm, _ = scripted("{}")
     out = OptoPrimeV1([x], llm=llm).construct_update_dict({"x0": value})
     assert out[x] == want and type(out[x]) is type(want)
 
 
-def test_keys(scripted: Any) -> None:  # 11.5
+def test_keys(scripted: Any) -> None:
     x = node(1, trainable=True)
     llm, _ = scripted("{}")
     o = OptoPrimeV1([x], llm=llm)
@@ -445,7 +445,7 @@ def test_keys(scripted: Any) -> None:  # 11.5
     assert o.construct_update_dict({"int0": 4}) == {}
 
 
-def test_code_is_formatted(scripted: Any) -> None:  # 11.5
+def test_code_is_formatted(scripted: Any) -> None:
     pytest.importorskip("black")
 
     @bundle(trainable=True)

@@ -1,4 +1,4 @@
-"""Contract section 12.1: OptoPrimeV2, its prompt and its replies."""
+"""OptoPrimeV2, its prompt and its replies."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def program(scripted: Any, *replies: Any, **options: Any) -> Any:
     return o, calls, x, fn, y
 
 
-def test_constructor() -> None:  # 12.1
+def test_constructor() -> None:
     o = OptoPrimeV2([node(1, trainable=True)], LLM_OBJECT)
     assert o.llm is LLM_OBJECT and o.max_tokens == 8192 and o.initial_var_char_limit == 2000
     assert isinstance(o.optimizer_prompt_symbol_set, OptimizerPromptSymbolSet) and o.log == []
@@ -67,14 +67,14 @@ def test_constructor() -> None:  # 12.1
 # --- the prompt -----------------------------------------------------------------------------------------------------
 
 
-def test_headings(scripted: Any) -> None:  # 12.1
+def test_headings(scripted: Any) -> None:
     o, *_ = program(scripted)
     body = str(o.problem_instance(o.summarize()))
     assert [line.strip() for line in body.splitlines() if line.strip() in TITLES] == TITLES
     assert "{value_tag}" not in body and "{variables_section_title}" not in body
 
 
-def test_layout(scripted: Any) -> None:  # 12.1
+def test_layout(scripted: Any) -> None:
     o, _, _, fn, _ = program(scripted)
     code = fn.parameter.py_name
     body = str(o.problem_instance(o.summarize()))
@@ -92,7 +92,7 @@ def test_layout(scripted: Any) -> None:  # 12.1
     assert '<node name="eq0" type="bool">\n<value>\nFalse\n</value>\n</node>' in body
 
 
-def test_prompt(scripted: Any) -> None:  # 12.1
+def test_prompt(scripted: Any) -> None:
     o, calls, x, *_ = program(scripted, reply(x0=2))
     o.step()
     system, user = (m["content"] for m in calls[0]["messages"])
@@ -105,7 +105,7 @@ def test_prompt(scripted: Any) -> None:  # 12.1
     assert x.data == 2.0
 
 
-def test_long_values_are_cut(scripted: Any) -> None:  # 12.1
+def test_long_values_are_cut(scripted: Any) -> None:
     p = node("v" * 300, name="p", trainable=True)
     k = node("i" * 300, name="k")
     llm, _ = scripted(reply())
@@ -118,7 +118,7 @@ def test_long_values_are_cut(scripted: Any) -> None:  # 12.1
     assert truncate_expression("abc", 5) == "abc"
 
 
-def test_memory(scripted: Any) -> None:  # 12.1
+def test_memory(scripted: Any) -> None:
     o, _, x, *_ = program(scripted, memory_size=2)
     assert "<round " not in o.construct_prompt(o.summarize())[1]
     x._data = 3.0
@@ -131,7 +131,7 @@ def test_memory(scripted: Any) -> None:  # 12.1
     assert user.index("<round ") < user.index("Your response:") and user.rstrip().endswith("Your response:")
 
 
-def test_example(scripted: Any) -> None:  # 12.1
+def test_example(scripted: Any) -> None:
     o, *_ = program(
         scripted, include_example=True, optimizer_prompt_symbol_set=OptimizerPromptSymbolSet2(), memory_size=2
     )
@@ -142,20 +142,20 @@ def test_example(scripted: Any) -> None:  # 12.1
     assert '<var name="x0" type="float">' in user and "not equal yet" in user
 
 
-def test_mask(scripted: Any) -> None:  # 12.1
+def test_mask(scripted: Any) -> None:
     o, *_ = program(scripted)
     body = str(o.problem_instance(o.summarize(), mask=["# Inputs", "# Feedback"]))
     assert "not equal yet" not in body and '<node name="int0"' not in body and "# Inputs" in body
 
 
-def test_no_retry(scripted: Any) -> None:  # 12.1
+def test_no_retry(scripted: Any) -> None:
     o, calls, *_ = program(scripted, RuntimeError("down"), reply())
     with pytest.raises(RuntimeError):
         o.step()
     assert len(calls) == 1
 
 
-def test_json_symbol_set(scripted: Any) -> None:  # 12.1
+def test_json_symbol_set(scripted: Any) -> None:
     text = '{"reasoning": "r", "suggestion": {"x0": 4}}'
     o, calls, x, *_ = program(scripted, text, optimizer_prompt_symbol_set=OptimizerPromptSymbolSetJSON())
     o.step()
@@ -167,7 +167,7 @@ def test_json_symbol_set(scripted: Any) -> None:  # 12.1
     assert calls[0].get("response_format") is None
 
 
-def test_extract(scripted: Any) -> None:  # 12.1, 20.5
+def test_extract(scripted: Any) -> None:
     o, _, _, fn, _ = program(scripted)
     assert o.extract_llm_suggestion(reply(x0=5, y0="a")) == {
         "reasoning": "because",
@@ -178,7 +178,7 @@ def test_extract(scripted: Any) -> None:  # 12.1, 20.5
     assert blank["variables"] == {"y0": ""}
 
 
-def test_values_are_converted(scripted: Any) -> None:  # 12.1
+def test_values_are_converted(scripted: Any) -> None:
     o, _, x, _, y = program(scripted, reply(x0="2.5", y0="7"))
     o.step()
     assert x.data == 2.5 and y.data == "7"
@@ -187,7 +187,7 @@ def test_values_are_converted(scripted: Any) -> None:  # 12.1
 # --- symbol sets ----------------------------------------------------------------------------------------------------
 
 
-def test_symbol_sets() -> None:  # 12.1
+def test_symbol_sets() -> None:
     base = OptimizerPromptSymbolSet()
     assert [
         base.node_tag, base.variable_tag, base.value_tag, base.constraint_tag, base.reasoning_tag,
@@ -209,7 +209,7 @@ def test_symbol_sets() -> None:  # 12.1
     assert isinstance(base.default_prompt_symbols, dict)
 
 
-def test_symbol_set_round_trip() -> None:  # 12.1
+def test_symbol_set_round_trip() -> None:
     for kind in (OptimizerPromptSymbolSet, OptimizerPromptSymbolSet2, OptimizerPromptSymbolSetJSON):
         s = kind()
         text = s.example_output("why", {"x0": "1", "__code0": "def f():\n    return 2"})
@@ -218,7 +218,7 @@ def test_symbol_set_round_trip() -> None:  # 12.1
         assert {k: str(v) for k, v in out["variables"].items()} == {"x0": "1", "__code0": "def f():\n    return 2"}
 
 
-def test_custom_format_must_be_complete() -> None:  # 12.1
+def test_custom_format_must_be_complete() -> None:
     class Half(OptimizerPromptSymbolSet):
         custom_output_format_instruction = "Sing it."
 
@@ -229,7 +229,7 @@ def test_custom_format_must_be_complete() -> None:  # 12.1
         Half().output_response_extractor("la la")
 
 
-def test_own_symbol_set(scripted: Any) -> None:  # 12.1
+def test_own_symbol_set(scripted: Any) -> None:
     class Mine(OptimizerPromptSymbolSet):
         variables_section_title = "# Knobs"
         variable_tag = "knob"
@@ -278,17 +278,17 @@ XML = {
 
 
 @pytest.mark.parametrize("case", XML)
-def test_xml_rules(case: str) -> None:  # 12.1
+def test_xml_rules(case: str) -> None:
     text, reasoning, variables = XML[case]
     assert read(text) == {"reasoning": reasoning, "variables": variables}
 
 
-def test_multiline_code() -> None:  # 12.1
+def test_multiline_code() -> None:
     code = 'def f(x):\n    """Doc <b>."""\n    return x < 3 and x > 1'
     assert read(f"<reasoning>r</reasoning>{var('__code0', chr(10) + code + chr(10))}")["variables"] == {"__code0": code}
 
 
-def test_block_helpers() -> None:  # 12.1
+def test_block_helpers() -> None:
     text = "a<t>1</t>b<t>2<t>3</t></t>c"
     assert extract_top_level_blocks(text, "t") == ["1", "2<t>3</t>"]
     assert extract_first_top_level_block(text, "t") == "1" and extract_first_top_level_block("none", "t") is None
@@ -300,7 +300,7 @@ def test_block_helpers() -> None:  # 12.1
 # --- small helpers --------------------------------------------------------------------------------------------------
 
 
-def test_fifo_buffer() -> None:  # 12.1
+def test_fifo_buffer() -> None:
     b = FIFOBuffer(2)
     for k in range(3):
         b.add(k)
@@ -310,7 +310,7 @@ def test_fifo_buffer() -> None:  # 12.1
     assert len(none) == 0 and list(none) == []
 
 
-def test_print_color(capsys: Any) -> None:  # 12.1
+def test_print_color(capsys: Any) -> None:
     print_color("hello", "red")
     print_color("plain")
     out = capsys.readouterr().out

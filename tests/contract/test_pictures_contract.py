@@ -1,4 +1,4 @@
-"""Contract section 7.5 and the pictures that need no program."""
+"""Digraphs of graphviz, and the pictures that need no program."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def program() -> tuple[Any, Any]:
     return x, (x * 2) + 1
 
 
-def test_returns_a_digraph() -> None:  # 7.1, 7.5
+def test_returns_a_digraph() -> None:
     x, y = program()
     picture = y.backward("fb", visualize=True)
     assert isinstance(picture, graphviz.Digraph)
@@ -30,33 +30,33 @@ def test_returns_a_digraph() -> None:  # 7.1, 7.5
     assert x.feedback
 
 
-def test_labels() -> None:  # 7.5
+def test_labels() -> None:
     _, y = program()
     source = y.backward("fb", visualize=True).source
     assert "an input" in source
     assert "x0\\nan input\\n3" in source or "x0\nan input\n3" in source
 
 
-def test_reverse() -> None:  # 7.5
+def test_reverse() -> None:
     _, y = program()
     source = y.backward("fb", visualize=True, reverse_plot=True).source
     assert "multiply0 -> x0" in source and "x0 -> multiply0" not in source
 
 
-def test_long_texts_are_cut() -> None:  # 7.5
+def test_long_texts_are_cut() -> None:
     x = node("a" * 500, name="x", trainable=True, description="d" * 500)
     source = (x + "b").backward("fb", visualize=True, print_limit=20).source
     assert "a" * 20 + "..." in source and "a" * 21 not in source
     assert "d" * 20 + "..." in source and "d" * 21 not in source
 
 
-def test_content_of_a_dict() -> None:  # 7.5
+def test_content_of_a_dict() -> None:
     x = node({"content": "the text", "role": "secret"}, name="x", trainable=True)
     source = x.clone().backward("fb", visualize=True, simple_visualization=False).source
     assert "the text" in source and "secret" not in source
 
 
-def test_clones_are_bypassed() -> None:  # 7.5
+def test_clones_are_bypassed() -> None:
     x = node(1, name="x", trainable=True)
     y = x.clone().clone() + 1
     source = y.backward("fb", visualize=True, retain_graph=True).source
@@ -66,7 +66,7 @@ def test_clones_are_bypassed() -> None:  # 7.5
     assert "x0 -> clone0" in source and "clone0 -> clone1" in source
 
 
-def test_parameters_and_errors_look_different() -> None:  # 7.5
+def test_parameters_and_errors_look_different() -> None:
     x = node(1, name="x", trainable=True)
     with pytest.raises(ExecutionError) as e:
         x / 0
@@ -76,12 +76,12 @@ def test_parameters_and_errors_look_different() -> None:  # 7.5
     assert "exception_divide0" in source and "ellipse" in source
 
 
-def test_no_parameters_is_an_empty_picture() -> None:  # 20.3
+def test_no_parameters_is_an_empty_picture() -> None:
     picture = (node(1) + 1).backward("fb", visualize=True)
     assert isinstance(picture, graphviz.Digraph) and "->" not in picture.source
 
 
-def test_skipped_branches_are_not_drawn() -> None:  # 7.1
+def test_skipped_branches_are_not_drawn() -> None:
     a, k = node(1, name="a", trainable=True), node(2, name="k")
     source = (a + (k * 3)).backward("fb", visualize=True).source
     assert "k0" not in source and "a0 -> add0" in source
@@ -91,7 +91,7 @@ def test_skipped_branches_are_not_drawn() -> None:  # 7.1
     assert "k0 -> " in source
 
 
-def test_trace_graph_picture() -> None:  # 7.5
+def test_trace_graph_picture() -> None:
     x, y = program()
     y.backward("fb")
     graph = sum_feedback([x])

@@ -131,14 +131,14 @@ def on_disk(llm: LLM, tmp_path: Path) -> LLM:
 def recorded(tmp_path: Path) -> LLM:
     """A replay of a recording that has every request of this suite often enough."""
     llm = RecordLLM(DummyLLM(greet), tmp_path / "run.jsonl")
-    contract = {
+    usual = {
         "max_tokens": 5,
         "temperature": 0.5,
         "response_format": {"type": "json_object"},
         "stop": ["x"],
         "seed": 1,
     }
-    for options in ({}, {"temperature": 0}, contract, *({"seed": k} for k in range(12))):
+    for options in ({}, {"temperature": 0}, usual, *({"seed": k} for k in range(12))):
         for _ in range(6):
             llm(ASK, **options)
     return ReplayLLM(tmp_path / "run.jsonl")
@@ -196,7 +196,7 @@ def test_it_answers_positional_and_keyword_messages(llm: LLM) -> None:
         assert response.choices[0].message.role == "assistant"
 
 
-def test_it_accepts_the_options_of_the_contract(llm: LLM) -> None:
+def test_it_accepts_the_options_that_optimizers_pass(llm: LLM) -> None:
     options = {
         "max_tokens": 5,
         "temperature": 0.5,

@@ -1,4 +1,4 @@
-"""What the classic formats promise beyond the contract's vectors: helpers, cutting, masks, hand-made nodes."""
+"""What the classic formats promise beyond those of `tests/contract`: helpers, cutting, masks, hand-made nodes."""
 
 from __future__ import annotations
 

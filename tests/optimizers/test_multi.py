@@ -1,4 +1,4 @@
-"""Contract section 12.3: drawing several replies and choosing one; the order of the results is fixed."""
+"""Drawing several replies and choosing one; the order of the results is fixed."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def make(llm: Any, **options: Any) -> tuple[Any, Any]:
     ("selection", "value", "calls"),
     [("best_of_n", 99, 4), ("BestOfN", 99, 4), ("moa", 99, 4), ("mixture_of_agents", 99, 4), ("last_of_n", 0, 3)],
 )
-def test_three_temperatures_then_a_choice(selection: str, value: int, calls: int) -> None:  # 20.7
+def test_three_temperatures_then_a_choice(selection: str, value: int, calls: int) -> None:
     llm = Recorder(by_temperature)
     optimizer, x = make(llm, selection_technique=selection)
     assert optimizer.step() == {x: value} and x.data == value

@@ -1,4 +1,4 @@
-"""Contract section 12.2: OPRO and OPROv2 show attempts and feedback, and no graph."""
+"""OPRO and OPROv2 show attempts and feedback, and no graph."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Replies: the contract's vectors, the ladder, and the law that what we write we can read."""
+"""Replies: what the existing library reads, the ladder, and the law that what we write we can read."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Contract section 12.4 and the faults of section 17: criticism edge by edge, then a rewrite by parameter."""
+"""Criticism edge by edge, then a rewrite by parameter."""
 
 from __future__ import annotations
 

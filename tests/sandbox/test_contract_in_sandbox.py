@@ -1,4 +1,4 @@
-"""The contract of trainable functions holds when all their changed texts run in the sandbox."""
+"""What trainable functions promise holds when all their changed texts run in the sandbox."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 HERE = Path(__file__).parent
 
 
-def test_trainable_functions_keep_their_contract() -> None:
+def test_trainable_functions_keep_their_promises() -> None:
     command = [sys.executable, "-m", "pytest", "-p", "forced_provenance", "-p", "no:cacheprovider", "-x"]
     file = HERE.parent / "contract" / "test_bundle_trainable.py"
     environment = {**os.environ, "PYTHONPATH": str(HERE)}

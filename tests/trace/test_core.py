@@ -1,4 +1,4 @@
-"""The core of the tape beyond the contract: names, views, pickles, refused conversions."""
+"""The core of the tape beyond what the existing library has: names, views, pickles, refused conversions."""
 
 from __future__ import annotations
 

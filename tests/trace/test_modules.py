@@ -1,4 +1,4 @@
-"""Module and `@model`: calling, copies, pickles; the faults listed in the contract's section 17."""
+"""Module and `@model`: calling, copies, pickles; what users of the existing library ran into."""
 
 from __future__ import annotations
 

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from opto.errors import LoadError
-from opto.trace import node, nodes, operators, stop_tracing
+from opto.errors import LoadError, TraceMissingInputsError
+from opto.trace import bundle, node, nodes, operators, stop_tracing
 from opto.trace.nodes import Node, ParameterNode
 from opto.trace.operator_table import TABLE
 from opto.trace.safe_pickle import loads
@@ -95,3 +95,36 @@ def test_types_are_declared_for_every_method_that_nodes_are_given() -> None:
     given = {name for name in vars(ValueMethods) if name not in vars(type("Empty", (), {"__slots__": ()}))}
     found = {item.name for item in declared("value_methods.pyi")}
     assert found <= given and not [name for name in given - found if not name.startswith("__")]
+
+
+def test_a_template_may_name_its_fields_like_our_arguments() -> None:
+    y = node(2, name="y")
+    told = node("{x} {args_0} {}").format(0, x=1, args_0=y)
+    assert told.data == "1 2 0" and y in told.parents and len(told.inputs) == 4
+    assert node(lambda fun: fun + 1)(fun=y).data == 3
+
+
+def test_indices_and_slices_that_hold_nodes() -> None:
+    items, start, row = node([1, 2, 3, 4]), node(1, name="start"), node(1, name="row")
+    part = items[start : node(3)]
+    assert part.data == [2, 3] and part.inputs["index"].inputs["start"] is start
+    assert items[1:].data == [2, 3, 4] and items[::-1].data == [4, 3, 2, 1]
+    cell = node(np.array([[1, 2], [3, 4]]))[row, 0]
+    assert cell.data == 3 and row in cell.inputs["index"].parents
+
+
+def test_errors_say_whose_they_are_and_stay_short() -> None:
+    @bundle()
+    def reads(x: Any) -> Any:
+        return hidden.data
+
+    hidden = node("a" * 10_000, name="hidden")
+    with pytest.raises(TypeError, match=r"reads.*unexpected keyword argument 'y'"):
+        reads(1, y=2)
+    with pytest.raises(TraceMissingInputsError, match="hidden:") as missing:
+        reads(1)
+    assert len(str(missing.value)) < 1_000
+    with pytest.raises(TypeError, match="write x"):
+        pow(node(2), 3, 5)
+    with pytest.raises(AssertionError, match="A name is a string, not int"):
+        node(1, name=5)  # type: ignore[arg-type]

@@ -1,6 +1,6 @@
 """From the graph to the problem: the only place of the optimizers that looks at nodes of a run.
 
-One linear walk over a `TraceGraph` gives a `Problem`; `FunctionFeedback` is the contract's older view of
+One linear walk over a `TraceGraph` gives a `Problem`; `FunctionFeedback` is the existing library's view of
 the same, with the calls as text.
 """
 
@@ -158,10 +158,10 @@ def collect(graph: TraceGraph, parameters: Iterable[Any] = ()) -> Problem:
 
 
 def node_to_function_feedback(node_feedback: TraceGraph) -> FunctionFeedback:
-    """The run of a trace graph in the contract's terms; all roots together."""
+    """The run of a trace graph in the terms of the existing library; all roots together."""
     return function_feedback(collect(node_feedback))
 
 
 def function_feedback(problem: Problem) -> FunctionFeedback:
-    """The contract's view of `problem`."""
+    """The existing library's view of `problem`."""
     return _LazyFeedback(problem)

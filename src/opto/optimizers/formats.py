@@ -1,4 +1,4 @@
-"""The contract's two formats to the letter: a JSON object (`read_json_reply`) and tags (`extract_xml_like_data`)."""
+"""The existing library's two formats: a JSON object (`read_json_reply`) and tags (`extract_xml_like_data`)."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ from opto.trace.walk import ancestors_by_level
 __all__ = ["backward"]
 
 
-def backward(  # noqa: PLR0913 - the contract's signature
+def backward(  # noqa: PLR0913 - the signature is a promise
     self: Node[Any],
     feedback: Any = "",
     propagator: Propagator | None = None,

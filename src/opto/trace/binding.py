@@ -121,7 +121,10 @@ class Binder:
         shape: Any = (given, *names) if names else given
         plan = self.plans.get(shape)
         if plan is None:
-            plan = Plan(self.signature, given, names)
+            try:
+                plan = Plan(self.signature, given, names)
+            except TypeError as error:
+                raise TypeError(f"{getattr(self._fun, '__qualname__', 'the function')}: {error}") from None
             plan.operation = operation_for(plan)
             if len(self.plans) >= _SHAPES_KEPT:
                 self.plans.clear()

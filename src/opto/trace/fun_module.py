@@ -26,6 +26,8 @@ from opto.trace.describe import exception_description
 from opto.trace.modules import Module
 from opto.trace.nested import hidden_parameters
 from opto.trace.nodes import ExceptionNode, Node, ParameterNode, link, root_operation, wrap
+from opto.trace.pictures.style import cut
+from opto.trace.records import printed
 from opto.trace.source import CallSite, written
 
 if TYPE_CHECKING:
@@ -208,7 +210,7 @@ class FunModule(Module):
         external = sorted(used.difference(inputs), key=lambda n: n.name)
         allowed = FunModule.external_override
         if external and not (self.allow_external_dependencies if allowed is None else allowed):
-            missing = ", ".join(f"(name: {n.name}, data: {n._data})" for n in external)
+            missing = ", ".join(f"(name: {n.name}, data: {cut(printed(n._data), 200)})" for n in external)
             raise TraceMissingInputsError(
                 f"{self._about.qualname} reads the data of nodes that are not among its inputs: {missing}. "
                 "Pass them as arguments, or set allow_external_dependencies=True."

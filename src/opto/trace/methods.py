@@ -32,7 +32,6 @@ _BINARY = {
     "__truediv__": "divide",
     "__mod__": "mod",
     "__divmod__": "node_divmod",
-    "__pow__": "power",
     "__lshift__": "lshift",
     "__rshift__": "rshift",
     "__and__": "and_",
@@ -42,14 +41,11 @@ _BINARY = {
     "__le__": "le",
     "__gt__": "gt",
     "__ge__": "ge",
-    "__getitem__": "getitem",
     "eq": "eq",
     "neq": "neq",
 }
 _REFLECTED = [
-    name
-    for name in _BINARY
-    if name.startswith("__") and name not in ("__lt__", "__le__", "__gt__", "__ge__", "__getitem__")
+    name for name in _BINARY if name.startswith("__") and name not in ("__lt__", "__le__", "__gt__", "__ge__")
 ]
 _UNARY = {
     "__pos__": "pos",
@@ -110,6 +106,22 @@ def _plus() -> Callable[[Any, Any], Any]:
 
     def method(self: Any, other: Any) -> Any:
         return concat(self, other) if type(self._data) is str else add(self, other)
+
+    return method
+
+
+def _getitem() -> Callable[[Any, Any], Any]:
+    getitem = _binary(TABLE["getitem"])
+    return lambda self, index: getitem(self, _gathered(index) if type(index) in _MAKERS else index)
+
+
+def _power() -> Callable[..., Any]:
+    power = _binary(TABLE["power"])
+
+    def method(self: Any, other: Any, modulus: Any = None) -> Any:
+        if modulus is not None:
+            raise TypeError("pow() with three arguments is not traced: write x ** y % z.")
+        return power(self, other)
 
     return method
 
@@ -233,13 +245,21 @@ def _array_function(self: Any, func: Any, types: Any, args: Any, kwargs: Any) ->
 
 
 def _gathered(value: Any) -> Any:
-    """A list or tuple that holds nodes, as one node: in `np.stack([x, y])` each is an input, and numpy sees values."""
-    if type(value) not in (list, tuple):
+    """A list, tuple or slice that holds nodes, as one node: each is an input in `np.stack([x, y])`."""
+    make = _MAKERS.get(type(value))
+    if make is None:
         return value
-    items = [_gathered(item) for item in value]
-    if not any(isinstance(item, Node) for item in items):
-        return value
-    return TABLE["make_list" if type(value) is list else "make_tuple"](*items)
+    items = [_gathered(item) for item in ((value.start, value.stop, value.step) if type(value) is slice else value)]
+    return make(*items) if any(isinstance(item, Node) for item in items) else value
+
+
+_MAKERS: dict[type, Operator] = {
+    list: TABLE["make_list"],
+    tuple: TABLE["make_tuple"],
+    slice: Operator(
+        "slice", "The slice from start to stop by step.", lambda start, stop, step: slice(start, stop, step)
+    ),
+}
 
 
 def _numpy(func: Any) -> Operator:
@@ -252,6 +272,9 @@ def _numpy(func: Any) -> Operator:
 _METHODS: dict[str, Callable[..., Any]] = {
     "__add__": _plus(),
     "__radd__": _reflected(_plus()),
+    "__pow__": _power(),
+    "__rpow__": _reflected(_power()),
+    "__getitem__": _getitem(),
     "__round__": _round,
     "__contains__": _contains,
     "__iter__": iterate,

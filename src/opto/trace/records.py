@@ -82,6 +82,7 @@ class Operation:
         fun_name: str | None = None,
         info: Callable[[Any], Any] | None = None,
     ) -> None:
+        assert isinstance(base, str), f"A name is a string, not {type(base).__name__}."
         assert ":" not in base, f"The name {base!r} contains ':', which separates a name from its number."
         self.base = base
         self.description = description

@@ -173,6 +173,7 @@ they never are. The module of the class says so when it is imported.
 
 EXECUTORS: dict[str, str] = {
     "process": "opto.sandbox.process:ProcessExecutor",
+    "monty": "opto.sandbox.monty:MontyExecutor",
     "inprocess": "opto.sandbox.inprocess:InProcessExecutor",
     "unsafe": "opto.sandbox.inprocess:UnsafeExecutor",
 }

@@ -32,6 +32,7 @@ __all__ = [
     "compiled",
     "compiled_inside",
     "parsed",
+    "straight",
     "text_behind",
 ]
 
@@ -135,10 +136,18 @@ def _straightened(text: str) -> str:
 
 def parsed(text: str) -> ast.Module:
     """The syntax tree of a text, as it is compiled; SyntaxError if it is not Python."""
+    return ast.parse(straight(text))
+
+
+def straight(text: str) -> str:
+    """The text as it is compiled: one that is indented as a whole is moved to the left margin."""
     try:
-        return ast.parse(text)
+        ast.parse(text)
     except IndentationError:
-        return ast.parse(_straightened(text))
+        return _straightened(text)
+    except SyntaxError:
+        pass
+    return text
 
 
 def compiled_inside(text: str | ast.Module, flags: int = 0) -> CodeType:

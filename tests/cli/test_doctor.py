@@ -12,3 +12,10 @@ def test_every_layer_is_reported(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["doctor"]) in (0, 1)
     told = capsys.readouterr().out
     assert all(f" {layer} " in told for layer in LAYERS) and "A call in the sandbox works" in told
+    assert "A call in the executor 'monty' works." in told
+
+
+def test_absent_extras_are_named(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("opto.cli.doctor.find_spec", lambda package: None)
+    main(["doctor"])
+    assert "pydantic_monty is not installed" in capsys.readouterr().out

@@ -12,7 +12,7 @@ from typing import Any
 
 from canary import Canary, children, descriptors
 from hostile import Hostile
-from trial import Verdict, attempt, honest_answer
+from trial import HONEST, Verdict, attempt, honest_answer
 
 from opto.execution import Executor
 
@@ -20,28 +20,33 @@ Recipe = Callable[[], AbstractContextManager[Executor]]
 PATIENCE_SECONDS = 5.0
 
 
-def attack(entries: Iterable[Hostile], recipe: Recipe, lanes: int) -> dict[str, Verdict]:
-    """Tries every entry; each lane has an executor of its own, so that the honest call meets the same warm worker."""
+def attack(
+    entries: Iterable[Hostile], recipe: Recipe, lanes: int, *, text: str = HONEST, any_end: bool = False
+) -> dict[str, Verdict]:
+    """Tries every entry; each lane has an executor of its own, so that the honest call meets the same warm worker.
+
+    `text` is that of the honest call; for `any_end` see `attempt`.
+    """
+
+    def lane(executor: Executor, canary: Canary, honest: Any) -> dict[str, Verdict]:
+        verdicts: dict[str, Verdict] = {}
+        while True:
+            try:
+                entry = queue.get_nowait()
+            except Empty:
+                return verdicts
+            verdicts[entry.name] = attempt(executor, entry, canary, honest, text, any_end=any_end)
+
     queue: SimpleQueue[Hostile] = SimpleQueue()
     for entry in entries:
         queue.put(entry)
     with ExitStack() as stack:
         places = [(stack.enter_context(recipe()), stack.enter_context(Canary())) for _ in range(lanes)]
-        answers = [honest_answer(executor) for executor, _ in places]
+        answers = [honest_answer(executor, text) for executor, _ in places]
         assert all(isinstance(answer, tuple) for answer in answers), f"the honest function fails: {answers[0]}"
         pool = stack.enter_context(ThreadPoolExecutor(lanes))
-        found = [pool.submit(_lane, queue, *place, answer) for place, answer in zip(places, answers, strict=True)]
+        found = [pool.submit(lane, *place, answer) for place, answer in zip(places, answers, strict=True)]
         return {name: verdict for lane in found for name, verdict in lane.result().items()}
-
-
-def _lane(queue: SimpleQueue[Hostile], executor: Executor, canary: Canary, honest: Any) -> dict[str, Verdict]:
-    verdicts: dict[str, Verdict] = {}
-    while True:
-        try:
-            entry = queue.get_nowait()
-        except Empty:
-            return verdicts
-        verdicts[entry.name] = attempt(executor, entry, canary, honest)
 
 
 def belongings() -> dict[str, Any]:

@@ -120,8 +120,13 @@ def honest_answer(executor: Executor, text: str = HONEST) -> Any:
     return outcome.value, outcome.stdout, outcome.stderr
 
 
-def attempt(executor: Executor, entry: Hostile, canary: Canary, honest: Any, text: str = HONEST) -> Verdict:
-    """Runs one entry; `honest` is what the honest `text` answered in an executor that nobody had attacked."""
+def attempt(
+    executor: Executor, entry: Hostile, canary: Canary, honest: Any, text: str = HONEST, *, any_end: bool = False
+) -> Verdict:
+    """Runs one entry; `honest` is what the honest `text` answered in an executor that nobody had attacked.
+
+    With `any_end` it does not matter how the call ends, as an executor that refuses or lacks something ends it early.
+    """
     before, target, limits = state_of_process(), canary.target(), limits_for(entry)
     began = time.monotonic()
     try:
@@ -131,7 +136,7 @@ def attempt(executor: Executor, entry: Hostile, canary: Canary, honest: Any, tex
     kind, complaints, seconds = kind_of(outcome), [], time.monotonic() - began
     if seconds > limits.wall_seconds + SLACK_SECONDS:
         complaints.append(f"took {seconds:.1f} s, though {limits.wall_seconds:g} s are the limit")
-    if kind not in entry.kinds and not isinstance(outcome.error, SandboxForbiddenError):
+    if not any_end and kind not in entry.kinds and not isinstance(outcome.error, SandboxForbiddenError):
         complaints.append(f"ended in {kind}, not in {' or '.join(sorted(entry.kinds))}")
     complaints += _leaks(outcome, canary)
     if target != canary.target():

@@ -9,13 +9,18 @@ from importlib.util import find_spec
 
 from opto.sandbox import Job
 from opto.sandbox.layers import LAYERS
+from opto.sandbox.monty import MontyExecutor
 from opto.sandbox.process import ProcessExecutor
 
 __all__ = ["HELP", "configure", "run"]
 
 HELP = "Report which layers of protection hold on this machine while code that a model wrote runs."
 
-_EXTRAS = {"cloudpickle": ("sandbox", "objects of your own classes cannot travel into the sandbox")}
+_EXTRAS = {
+    "cloudpickle": ("sandbox", "objects of your own classes cannot travel into the sandbox"),
+    "pydantic_monty": ("monty", "the executor 'monty' is not there"),
+}
+_ANSWER = Job("def answer():\n    return 6 * 7", "answer")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -30,7 +35,7 @@ def run(options: argparse.Namespace) -> int:
     with ProcessExecutor() as executor:
         layers = executor.layers()
         started = time.perf_counter() - began
-        answer = executor.run(Job("def answer():\n    return 6 * 7", "answer"))
+        answer = executor.run(_ANSWER)
     for layer, purpose in LAYERS.items():
         why = layers.get(layer, "not tried")
         print(
@@ -41,6 +46,10 @@ def run(options: argparse.Namespace) -> int:
     for package, (extra, lack) in _EXTRAS.items():
         if find_spec(package) is None:
             print(f"{package} is not installed: {lack} (pip install 'opto-trace[{extra}]')")
+    if find_spec("pydantic_monty") is not None:
+        with MontyExecutor() as monty:
+            error = monty.run(_ANSWER).error
+        print(f"A call in the executor 'monty' {'works' if error is None else f'FAILS: {error}'}.")
     return int(answer.error is not None or not _walled(layers))
 
 

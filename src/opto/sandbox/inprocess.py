@@ -17,6 +17,7 @@ from opto.execution import Job, Limits, Outcome, Usage
 from opto.program import DEFINE, TEXT
 from opto.sandbox import policy
 from opto.sandbox.guards import Guards
+from opto.sandbox.plain import check_length
 from opto.sandbox.runner import Running, shape_of, wanted_names
 from opto.sandbox.shown import MODULES
 from opto.sandbox.watchdog import awaitable, too_long, watched, within
@@ -102,6 +103,7 @@ class InProcessExecutor(UnsafeExecutor):
         self._modules = MODULES | set(modules)
 
     def _brought(self, job: Job) -> Running:
+        check_length(job.text)
         policy.check(job.text, self._modules)
         return _Guarded(job, Guards(self._modules))
 

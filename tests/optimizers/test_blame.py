@@ -56,6 +56,24 @@ def test_what_cannot_be_tried_for_nothing_says_why() -> None:
     assert set(estimate_blame(out, prompts, {said[0]: ["x"]}, right).untried) == {"a0", "b0"}
 
 
+def test_paid_calls_behind_the_doubtful_one_are_known_from_other_runs() -> None:
+    def run(text: str) -> tuple[Any, Any, Any]:
+        first = ask(prompt, text)
+        second = ask(other, first)
+        return first, second, join(first, second)
+
+    prompt, other = node("u", name="a", trainable=True), node("v", name="b", trainable=True)
+    (first, _, wrong), (elsewhere, _, right_one) = run("bad"), run("good")
+
+    def good(value: str) -> float:
+        return float(value == "u: good, v: u: good")
+
+    without = estimate_blame(wrong, [prompt, other], {first: [elsewhere.data]}, good, [join])
+    assert "ask" in without.untried["a0"]
+    blame = estimate_blame(wrong, [prompt, other], {first: [elsewhere.data]}, good, [join], runs=[right_one])
+    assert blame.shares == {"a0": 1.0}
+
+
 def test_a_counterfactual_that_fails_is_no_gain() -> None:
     x = node(4, name="x", trainable=True)
     blame = estimate_blame(8 / x, [x], {x: [0]}, lambda value: value)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from opto.errors import ExecutionError
 from opto.trace import GRAPH, bundle, model, node
-from opto.trace.replay import CannotReplay, replay
+from opto.trace.replay import CannotReplay, Recorded, replay
 
 NUMBER = st.integers(-5, 5)
 
@@ -109,3 +109,39 @@ def test_errors_are_those_of_the_call() -> None:
 
     with pytest.raises(ExecutionError, match="negative"):
         replay(picky(x), {x: -1}, free=[picky])
+
+
+def test_what_a_call_gave_in_another_run_it_gives_again() -> None:
+    asked: list[str] = []
+
+    @bundle()
+    def pays(text: str, times: int = 1) -> str:
+        asked.append(text)
+        return text.upper() * times
+
+    first, second = pays(node("a") + "b"), pays(node("c") + "d")
+    words = node("a")
+    out = pays(words + "b") + "!"
+    calls = len(asked)
+    recorded = Recorded([first, second])
+    assert replay(out, {words: "a"}, recorded=recorded) == "AB!"
+    with pytest.raises(CannotReplay, match="pays"):
+        replay(out, {words: "c"}, recorded=recorded)
+    assert replay(out, {words + "": "x"}, recorded=recorded) == "AB!", "a node that leads nowhere changes nothing"
+    known = pays(node("cb"))
+    assert replay(out, {words: "c"}, recorded=Recorded([known])) == "CB!"
+    with pytest.raises(CannotReplay):
+        replay(out, {words: "c"}, recorded=Recorded([pays(node("cb"), 2)]))
+    assert len(asked) == calls + 2, "only the calls of this test"
+
+
+def test_a_call_that_failed_elsewhere_is_no_record() -> None:
+    @bundle()
+    def picky(x: int) -> float:
+        return 1 / x
+
+    with pytest.raises(ExecutionError) as failed:
+        picky(node(0))
+    x = node(1)
+    with pytest.raises(CannotReplay):
+        replay(picky(x + 0) + 1, {x: 0}, recorded=Recorded([failed.value.exception_node]))

@@ -16,7 +16,7 @@ from typing import Any
 from opto.errors import BudgetExceeded, RunTimeoutError
 from opto.trace.fun_module import FunModule
 from opto.trace.nodes import Node, ParameterNode
-from opto.trace.replay import CannotReplay, replay
+from opto.trace.replay import CannotReplay, Recorded, replay
 from opto.trace.walk import ancestors_by_level
 
 __all__ = ["Blame", "estimate_blame"]
@@ -44,11 +44,13 @@ def estimate_blame(
     alternatives: Mapping[Node[Any], Sequence[Any]],
     score: Callable[[Any], float],
     free: Iterable[FunModule] = (),
+    runs: Iterable[Node[Any]] = (),
 ) -> Blame:
     """How much of the fault at `output` is each parameter's, by counterfactual values of nodes before it.
 
     `alternatives` gives values to try, of a parameter or of a call that it went into; `score` judges outputs, higher
     is better; `free` are bundled functions that may be run again, because they pay for nothing and change nothing.
+    `runs` are outputs of other runs: what another function gave there it is taken to give again for the same inputs.
     A counterfactual that fails is no gain; an exhausted budget and the end of the run's time propagate.
 
     >>> from opto.trace import node
@@ -57,7 +59,7 @@ def estimate_blame(
     >>> str(blame), sorted(blame.shares)
     ('x0 (89%), y0 (11%)', ['x0', 'y0'])
     """
-    free = list(free)
+    free, recorded = list(free), Recorded(runs)
     before = score(output._data)
     past = ancestors_by_level(output, 0)
     gains: dict[str, float] = {}
@@ -70,7 +72,7 @@ def estimate_blame(
         if len(places) == 1 and output is not parameter:
             continue
         tries = [{place: value} for place in places for value in alternatives.get(place, ())]
-        found, reason = _gains(tries, lambda changed: score(replay(output, changed, free)) - before)
+        found, reason = _gains(tries, lambda changed: score(replay(output, changed, free, recorded)) - before)
         if found:
             gains[parameter.py_name] = max(0.0, *found)
         else:

@@ -116,10 +116,11 @@ class Optimizer(AbstractOptimizer):
         alternatives: Mapping[Node[Any], Sequence[Any]],
         score: Callable[[Any], float],
         free: Iterable[FunModule] = (),
+        runs: Iterable[Node[Any]] = (),
     ) -> Blame:
         """Estimate which part is at fault at `output` (see `blame.estimate_blame`); the next prompts show it."""
         mine = [p for p in unique_parameters(self.parameters) if p.trainable]
-        self.blamed = estimate_blame(output, mine, alternatives, score, free)
+        self.blamed = estimate_blame(output, mine, alternatives, score, free, runs)
         return self.blamed
 
     def backward(self, node: Node[Any], *args: Any, **kwargs: Any) -> Any:

@@ -1,7 +1,8 @@
 """Run recorded calls again with other values: what the output would have been. May import nodes and what makes them.
 
 Operators of the language cost nothing and are run again; of bundled functions only those that the caller names, as
-nothing tells which of them pay for a model or change the world. Nothing is recorded.
+nothing tells which of them pay for a model or change the world. What another gave in a recorded run, when it was given
+the same, it is taken to give again. Nothing is recorded.
 """
 
 from __future__ import annotations
@@ -17,18 +18,50 @@ from opto.trace.nodes import ExceptionNode, MessageNode, Node
 from opto.trace.operator_table import Operator
 from opto.trace.walk import ancestors_by_level
 
-__all__ = ["CannotReplay", "replay"]
+__all__ = ["CannotReplay", "Recorded", "replay"]
 
 
 class CannotReplay(Exception):
     """A call on the way may not be run again; the message names it."""
 
 
-def replay(output: Node[Any], changed: Mapping[Node[Any], Any], free: Iterable[FunModule] = ()) -> Any:
+class Recorded:
+    """What bundled functions gave in the runs behind `outputs`."""
+
+    def __init__(self, outputs: Iterable[Node[Any]] = ()) -> None:
+        self._calls: dict[int, dict[int, MessageNode[Any]]] = {}
+        for output in outputs:
+            for node in ancestors_by_level(output, 0):
+                derive: Any = node._op.info
+                if isinstance(derive, Facts) and not isinstance(node, ExceptionNode):
+                    self._calls.setdefault(id(derive._about), {})[id(node)] = node
+
+    def same_call(self, node: MessageNode[Any], given: list[Any]) -> MessageNode[Any] | None:
+        """A call of the function that made `node` with these inputs; None if there was none."""
+        derive: Any = node._op.info
+        for call in self._calls.get(id(derive._about), {}).values():
+            if call._op.keys == node._op.keys and all(map(_same, given, (parent._data for parent in call._inputs))):
+                return call
+        return None
+
+
+def _same(a: Any, b: Any) -> bool:
+    if a is b:
+        return True
+    found = type(a) is type(b) and a == b
+    return found if isinstance(found, bool) else False  # arrays answer with more than a truth
+
+
+def replay(
+    output: Node[Any],
+    changed: Mapping[Node[Any], Any],
+    free: Iterable[FunModule] = (),
+    recorded: Recorded | None = None,
+) -> Any:
     """The value of `output` had the nodes in `changed` had these values, by running again only what depends on them.
 
-    `free` are the bundled functions that may be run again. CannotReplay if another is in the way; errors of the
-    calls themselves propagate.
+    `free` are the bundled functions that may be run again. CannotReplay if another is in the way that was never
+    `recorded` with these inputs; errors of the calls themselves propagate.
 
     >>> from opto.trace import node
     >>> x = node(2)
@@ -37,23 +70,27 @@ def replay(output: Node[Any], changed: Mapping[Node[Any], Any], free: Iterable[F
     """
     values: dict[int, Any] = {id(node): value for node, value in changed.items()}
     known = {id(module._about): module for module in free}
+    recorded = recorded or Recorded()
     token = TRACING.set(False)
     try:
         for node in reversed(ancestors_by_level(output, 0)):
             if id(node) not in values and any(id(parent) in values for parent in node._inputs):
                 given = [values.get(id(parent), parent._data) for parent in node._inputs]
-                values[id(node)] = _again(node, given, known)
+                values[id(node)] = _again(node, given, known, recorded)
     finally:
         TRACING.reset(token)
     return values.get(id(output), output._data)
 
 
-def _again(node: MessageNode[Any], given: list[Any], known: Mapping[int, FunModule]) -> Any:
+def _again(node: MessageNode[Any], given: list[Any], known: Mapping[int, FunModule], recorded: Recorded) -> Any:
     derive: Any = node._op.info
     operator = getattr(derive, "__self__", None)
     if isinstance(operator, Operator) and operator.raw and operator.catch:
         return _operator_again(operator, node._op.keys, copy.deepcopy(given))  # `pop` changes what it is given
     module = known.get(id(derive._about)) if isinstance(derive, Facts) else None
+    before = recorded.same_call(node, given) if module is None and isinstance(derive, Facts) else None
+    if before is not None:
+        return before._data
     if module is None or isinstance(node, ExceptionNode):
         raise CannotReplay(f"{node.name} was made by {node._op.fun_name}, which may not be run again.")
     if module.parameter is not None:

@@ -116,21 +116,22 @@ def reason(self, board):
                     what = [rows[r][c] for r, c in ship]
                     if "o" not in what:
                         for square in ship:
-                            likely[square] += 3 ** what.count("X")
+                            likely[square] += 2 ** what.count("X")
     return sorted(likely, key=lambda square: -likely[square])
 '''
 
 
 def rule(seen: Seen) -> dict[str, str]:
-    """A useless shot: choose among unknown squares. A miss beside a hit: follow hits. Other misses: count places."""
+    """Code that fires without looking: choose among unknown squares, the planned ones first. A miss beside a hit: plan
+    to follow hits. Other misses: count the places that ships could have. Both parts may change at once.
+    """
     codes = {re.findall(r"def (\w+)", code)[0]: (name, code) for name, code in seen.parts.items()}
     (act, acting), (reason, thinking) = codes["act"], codes["reason"]
-    if "Miss" not in seen.feedback:
-        return {} if "next(" in acting else {act: ACT}
-    if "likely" in thinking:
-        return {}
+    changes = {} if "next(" in acting else {act: ACT}
+    if "Miss" not in seen.feedback or "likely" in thinking:
+        return changes
     board = next((m[0] for line in seen.lines if (m := re.search(r"[.Xo/]{71}", line.arguments))), "")
-    return {reason: FOLLOW if "X" in board and "hits" not in thinking else COUNT}
+    return {**changes, reason: FOLLOW if "X" in board and "hits" not in thinking else COUNT}
 
 
 # --- playing ---

@@ -53,6 +53,7 @@ def test_a_reply_in_the_place_of_a_text_is_read(said: str) -> None:
         "}]}",
         "{",
         "``json",
+        "Say ho\0la",
         '"}',
     ],
 )

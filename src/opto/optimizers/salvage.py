@@ -45,6 +45,8 @@ def salvage(said: str, current: str, parts: Sequence[Part], name: str, *, depth:
     """
     if _MARKS.search(said) and not _MARKS.search(current):
         raise ReplyError("it is a piece of a patch, not a new text")
+    if "\0" in said and "\0" not in current:
+        raise ReplyError("a text holds no character of code 0")
     if _RUBBLE.fullmatch(said) and not _RUBBLE.fullmatch(current):
         raise ReplyError(f"{said[:20]!r} is what is left of a reply, not a new text")
     if said[:1] == said[-1:] == '"' and "\\" in said and isinstance(inner := strict(said), str):

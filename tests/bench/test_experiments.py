@@ -17,12 +17,14 @@ BENCH = Path(__file__).parents[2] / "bench"
 sys.path.insert(0, str(BENCH))
 
 import battleship  # noqa: E402
+import blame  # noqa: E402
 import calls  # noqa: E402
 import exact_gradients  # noqa: E402
 import format_repair  # noqa: E402
 import numerical  # noqa: E402
 import oracles  # noqa: E402
 import runtime_feedback  # noqa: E402
+import traffic_world  # noqa: E402
 
 
 @pytest.fixture(autouse=True)
@@ -88,6 +90,26 @@ def test_a_trained_player_hits_more() -> None:
     found = battleship.measure(3, 20)
     share = {arm: statistics.fmean(run[-1] for run in runs) for arm, runs in found.items()}
     assert share["OptoPrime"] > share["enumeration, row by row"] + 0.1
+
+
+def test_behind_paid_stages_the_other_runs_tell_who_is_at_fault() -> None:
+    with_runs, without = (
+        [blame.first_edit(blame.Chain, seed, blame=True, others=others) for seed in range(9)]
+        for others in (True, False)
+    )
+    assert sum(hit for hit, _ in with_runs) >= 7 > sum(hit for hit, _ in without)
+    assert all(paid == 0 for _, paid in with_runs)
+
+
+def test_the_table_of_the_crossing_is_filled_where_it_matters_first() -> None:
+    scores = {(ew, ns): float(ew + ns) for ew in range(15, 91, 5) for ns in range(15, 91, 5)}
+    del scores[90, 90]
+    order = list(traffic_world.missing(scores))
+    assert order[0] == (90, 90), "the grid comes first"
+    rest = order[1:]
+    assert len(set(rest)) == 76 * 76 - len(scores) and rest[0] == (15, 16) and max(rest[:24]) <= (20, 20)
+    known = traffic_world.read_table()
+    assert known[23, 15] == min(known.values()) and 35.4 < known[23, 15] < 35.5
 
 
 @pytest.mark.parametrize("task", format_repair.TASKS)

@@ -1,7 +1,12 @@
 """What the model layer adds to the HTTP library: calls through the whole stack of wrappers beside bare httpx.
 
-One loopback server, one run, measured in turn. Run: python bench/llm_overhead.py [calls]. LiteLLM is measured where
-it is installed, its own start not counted.
+One loopback server, one process, measured in many short rounds, each arm in turn and each round beginning with another
+one. A round gives the ratio of each arm to the bare library; shown is the median of the rounds and the middle half of
+them, so that what else the machine does falls on all arms alike. Once by the clock on the wall, which counts the
+server's share too, and once by this process's processor time, which does not: that is the stricter number, and the
+steadier one on a shared machine.
+
+Run: python bench/llm_overhead.py [rounds]. LiteLLM is measured where it is installed, its own start not counted.
 """
 
 from __future__ import annotations
@@ -10,16 +15,17 @@ import asyncio
 import importlib
 import importlib.util
 import os
+import statistics
 import sys
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import httpx
 from loopback import Loopback
-from measure import Row
 
 from opto.llm import (
     LLM,
@@ -38,8 +44,10 @@ from opto.llm import (
 )
 
 Call = Callable[[list[dict[str, str]]], Any]
-ROUNDS = 5
+CALLS = 20  # in a round, by each arm
+ROUNDS = 60
 AT_ONCE = 20
+GOAL = 1.3
 PROMPT = "Improve this prompt: answer with the word that fits best. " * 40
 
 
@@ -72,21 +80,41 @@ class Numbers:
         return messages(self.k)
 
 
-def per_call(call: Call, calls: int, numbers: Numbers) -> float:
-    begin = time.perf_counter()
-    for _ in range(calls):
+@dataclass(frozen=True)
+class Took:
+    """Microseconds a call, on the wall and of the processor."""
+
+    wall: float
+    processor: float
+
+
+class Watch:
+    """What passes between its making and `took`."""
+
+    def __init__(self) -> None:
+        self.begin = time.perf_counter(), time.process_time()
+
+    def took(self, calls: int) -> Took:
+        wall, processor = time.perf_counter() - self.begin[0], time.process_time() - self.begin[1]
+        return Took(wall / calls * 1e6, processor / calls * 1e6)
+
+
+def per_call(call: Call, numbers: Numbers) -> Took:
+    watch = Watch()
+    for _ in range(CALLS):
         call(numbers.next())
-    return (time.perf_counter() - begin) / calls * 1e6
+    return watch.took(CALLS)
 
 
-async def per_acall(call: Call, calls: int, numbers: Numbers) -> float:
+async def per_acall(call: Call, numbers: Numbers) -> Took:
     async def work(share: int) -> None:
         for _ in range(share):
             await call(numbers.next())
 
-    begin = time.perf_counter()
-    await asyncio.gather(*(work(calls // AT_ONCE) for _ in range(AT_ONCE)))
-    return (time.perf_counter() - begin) / (calls // AT_ONCE * AT_ONCE) * 1e6
+    share = 2
+    watch = Watch()
+    await asyncio.gather(*(work(share) for _ in range(AT_ONCE)))
+    return watch.took(share * AT_ONCE)
 
 
 def contenders(url: str, folder: str) -> dict[str, Call]:
@@ -130,46 +158,61 @@ def acontenders(url: str) -> dict[str, Call]:
     return found
 
 
-def best(rounds: list[dict[str, float]]) -> dict[str, float]:
-    return {name: min(one[name] for one in rounds) for name in rounds[0]}
+def turns(names: list[str], rounds: int) -> list[list[str]]:
+    """The order of the arms in each round."""
+    return [names[k % len(names) :] + names[: k % len(names)] for k in range(rounds)]
 
 
-def show(title: str, times: dict[str, float]) -> None:
-    labels = {
-        "transport": "OpenAICompatible alone",
-        "stack": "whole stack of wrappers",
-        "disk": "… recorded and cached on disk too",
-        "litellm": "litellm",
-    }
-    for name, label in labels.items():
-        if name in times:
-            goal = 1.3 if name == "stack" else None
-            print(Row(f"{title}: {label}", times[name], times["httpx"], "µs/call", goal, "bare httpx"))
-    print(f"{title}: " + ", ".join(f"{name} {1e6 / value:.0f} calls/s" for name, value in times.items()))
+LABELS = {
+    "transport": "OpenAICompatible alone",
+    "stack": "whole stack of wrappers",
+    "disk": "… recorded and cached on disk too",
+    "litellm": "litellm",
+}
 
 
-def main(calls: int) -> None:
+def show(title: str, rounds: list[dict[str, Took]]) -> None:
+    for clock in ("wall", "processor"):
+        times = {name: [getattr(one[name], clock) for one in rounds] for name in rounds[0]}
+        for name, label in LABELS.items():
+            if name not in times:
+                continue
+            ratios = [ours / bare for ours, bare in zip(times[name], times["httpx"], strict=True)]
+            low, middle, high = statistics.quantiles(ratios, n=4)
+            verdict = f"  goal ≤ {GOAL:g}× {'met' if middle <= GOAL else 'MISSED'}" if name == "stack" else ""
+            ours, bare = statistics.median(times[name]), statistics.median(times["httpx"])
+            print(
+                f"{title}, {clock}: {label:<36}{ours:>7.0f} µs/call, bare httpx {bare:>5.0f} µs"
+                f"{middle:>7.2f}× ({low:.2f} to {high:.2f}){verdict}"
+            )
+    print(
+        f"{title}, calls a second: "
+        + ", ".join(f"{name} {1e6 / statistics.median(one[name].wall for one in rounds):.0f}" for name in rounds[0])
+    )
+
+
+def blocking(url: str, folder: str, rounds: int, numbers: Numbers) -> list[dict[str, Took]]:
+    arms = contenders(url, folder)
+    for call in arms.values():
+        per_call(call, numbers)  # connections, certificates, imports
+    return [{name: per_call(arms[name], numbers) for name in order} for order in turns(list(arms), rounds)]
+
+
+async def awaited(url: str, rounds: int, numbers: Numbers) -> list[dict[str, Took]]:
+    arms = acontenders(url)
+    for call in arms.values():
+        await per_acall(call, numbers)
+    return [{name: await per_acall(arms[name], numbers) for name in order} for order in turns(list(arms), rounds)]
+
+
+def main(rounds: int) -> None:
     os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
     numbers = Numbers()
     with Loopback() as server, tempfile.TemporaryDirectory() as folder:
-        ours = contenders(server.url, folder)
-        for call in ours.values():
-            per_call(call, 5, numbers)
-        show(
-            "blocking",
-            best([{name: per_call(call, calls, numbers) for name, call in ours.items()} for _ in range(ROUNDS)]),
-        )
-
-        async def awaited() -> dict[str, float]:
-            theirs = acontenders(server.url)
-            rounds = [
-                {name: await per_acall(call, calls, numbers) for name, call in theirs.items()}
-                for _ in range(ROUNDS + 1)
-            ]
-            return best(rounds[1:])
-
-        show(f"awaited, {AT_ONCE} at once", asyncio.run(awaited()))
+        show("blocking", blocking(server.url, folder, rounds, numbers))
+        show(f"awaited, {AT_ONCE} at once", asyncio.run(awaited(server.url, rounds, numbers)))
+    print("load average: " + ", ".join(f"{load:.1f}" for load in os.getloadavg()))
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 200)
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else ROUNDS)

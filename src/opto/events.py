@@ -17,8 +17,8 @@ know says so for the current context:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from contextvars import ContextVar
 
 __all__ = ["Event", "emit", "listen"]
@@ -38,12 +38,17 @@ def emit(event: Event) -> None:
         listener(event)
 
 
-@contextmanager
-def listen(listener: Listener) -> Generator[None, None, None]:
+class listen:  # noqa: N801 - a function to its users; a class because one is made for each call of a model
     """Let `listener` hear every event emitted inside the block, in this thread or task and its children."""
-    token = _LISTENERS.set((*_LISTENERS.get(), listener))
-    try:
-        yield
-    finally:
+
+    __slots__ = ("_listener", "_token")
+
+    def __init__(self, listener: Listener) -> None:
+        self._listener = listener
+
+    def __enter__(self) -> None:
+        self._token = _LISTENERS.set((*_LISTENERS.get(), self._listener))
+
+    def __exit__(self, *error: object) -> None:
         with suppress(ValueError):  # a coroutine that is dropped ends in another context, which heard nothing
-            _LISTENERS.reset(token)
+            _LISTENERS.reset(self._token)

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
 __all__ = [
+    "CARRIED",
     "LLM",
     "ChatMessage",
     "Choice",
@@ -120,10 +121,11 @@ class Chunk:
         return "".join(choice.delta.content for choice in self.choices if choice.index == 0)
 
 
-_UNASKED = frozenset(
-    {"api_key", "azure_ad_token", "azure_ad_token_provider", "extra_headers", "headers", "max_retries"}
-    | {"stream", "stream_options", "timeout"}
+CARRIED = frozenset(
+    {"api_key", "azure_ad_token", "azure_ad_token_provider", "extra_headers", "headers", "max_retries", "timeout"}
 )
+"""Options about the way of a request, never part of what is asked: keys, headers, patience."""
+_UNASKED = CARRIED | {"stream", "stream_options"}
 
 
 def asked(options: Options) -> dict[str, Any]:

@@ -81,7 +81,7 @@ class Budget(Shared):
         self.prices = PriceTable.of(prices)
         self.reply_tokens, self.count = reply_tokens, count
         self.clock: Callable[[], float] = time.monotonic
-        self._spent, self._held = Spending(), Need(0)
+        self._spent, self._held = Spending(), _Held()
         self._lock = threading.Lock()
         self._begin: float | None = None
 
@@ -104,13 +104,13 @@ class Budget(Shared):
     def left(self) -> dict[str, float | None]:
         """What the limits leave to calls that begin now; None without a limit."""
         with self._lock:
-            used, held = replace(self._spent, seconds=self._elapsed()), self._held
-        taken: dict[str, float] = {
-            "calls": used.calls + held.calls,
-            "tokens": used.tokens + held.tokens,
-            "seconds": used.seconds,
-        }
-        taken["money"] = (used.money or 0.0) + held.money
+            used, held = self._spent, self._held
+            taken: dict[str, float] = {
+                "calls": used.calls + held.calls,
+                "tokens": used.tokens + held.tokens,
+                "money": (used.money or 0.0) + held.money,
+                "seconds": self._elapsed(),
+            }
         return {name: None if limit is None else max(0, limit - taken[name]) for name, limit in self.limits.items()}
 
     def forecast(self, times: float = 1, *, dry: Spending | None = None, model: str | None = None) -> Forecast:
@@ -137,12 +137,12 @@ class Budget(Shared):
                 spent, held = getattr(self._spent, name) or 0, getattr(self._held, name)
                 if limit is not None and spent + held + needed > limit + _SLACK:
                     raise BudgetExceeded(name, limit, spent, held, needed)
-            self._held = _plus(self._held, need, 1)
+            self._held.add(need, 1)
 
     def settle(self, need: Need, took: Spending) -> None:
         """Replace what was set aside by what was taken."""
         with self._lock:
-            self._held = _plus(self._held, need, -1)
+            self._held.add(need, -1)
             self._spent = _sum(self._spent, took)
 
     def _elapsed(self) -> float:
@@ -156,7 +156,21 @@ class Budget(Shared):
     def _restore(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
         self.clock = time.monotonic
-        self._held, self._lock, self._begin = Need(0), threading.Lock(), None
+        self._held, self._lock, self._begin = _Held(), threading.Lock(), None
+
+
+class _Held:
+    """What calls under way may take."""
+
+    __slots__ = ("calls", "money", "tokens")
+
+    def __init__(self) -> None:
+        self.calls, self.tokens, self.money = 0, 0, 0.0
+
+    def add(self, need: Need, sign: int) -> None:
+        self.calls += sign * need.calls
+        self.tokens += sign * need.tokens
+        self.money += sign * need.money
 
 
 class Budgeted(Wrapper):
@@ -185,6 +199,8 @@ class Budgeted(Wrapper):
 
 class _Charge:
     """One call's way through the budget: held, then answered or failed; once more for each further attempt."""
+
+    __slots__ = ("budget", "llm", "messages", "need", "open", "price", "prompt", "reply")
 
     def __init__(self, budget: Budget, llm: LLM, messages: Messages, options: Mapping[str, Any]) -> None:
         self.budget, self.llm, self.messages = budget, llm, messages
@@ -251,10 +267,6 @@ class _Charge:
         if self.open:
             self.open = False
             self.budget.settle(self.need, took)
-
-
-def _plus(held: Need, need: Need, sign: int) -> Need:
-    return Need(held.calls + sign * need.calls, held.tokens + sign * need.tokens, held.money + sign * need.money)
 
 
 def _sum(one: Spending, two: Spending) -> Spending:

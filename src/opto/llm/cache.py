@@ -20,6 +20,9 @@ from opto.llm.stream import Stream, when_whole
 __all__ = ["CacheStats", "CachedLLM", "MemoryStore", "Store", "request_key"]
 
 
+_SORTED = json.JSONEncoder(sort_keys=True)
+
+
 def request_key(identity: str, messages: Messages, options: Mapping[str, Any]) -> str | None:
     """Digest of the whole request, equal for equal requests in every process.
 
@@ -32,7 +35,8 @@ def request_key(identity: str, messages: Messages, options: Mapping[str, Any]) -
     given = asked(options)  # and headers, of which a digest tells nothing
     given |= {name: options[name] for name in ("extra_headers", "headers") if options.get(name)}
     try:
-        text = json.dumps([identity, [dict(message) for message in messages], given], sort_keys=True)
+        plain = [message if type(message) is dict else dict(message) for message in messages]
+        text = _SORTED.encode([identity, plain, given])
     except (TypeError, ValueError, RecursionError):
         return None
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
@@ -94,10 +98,12 @@ class CacheStats:
 
 
 class _Flight:
-    """A request under way, that equal ones wait for."""
+    """A request under way; `landed` is made by the first equal one that waits for it."""
+
+    __slots__ = ("landed", "loop")
 
     def __init__(self) -> None:
-        self.landed: Future[Response | None] = Future()
+        self.landed: Future[Response | None] | None = None
         self.loop = running_loop()
 
 
@@ -138,18 +144,14 @@ class CachedLLM(Wrapper):
             response: Response = yield ask(self.llm, messages, options)
             return response
         while True:
-            kept = self.store.get(key)
-            if kept is not None:
-                self._count(hits=1)
-                return kept
-            flight, mine = self._board(key)
-            if mine:
+            flight = self._board(key)
+            if flight is None:
                 return (yield from self._fly(key, messages, options))
-            landed: Response | None = yield _wait(flight)
+            landed: Response | None = yield _wait(*flight)
             if landed is not None:
                 self._count(hits=1)
                 return landed
-            if flight.landed.done():
+            if flight[0].done():
                 continue  # the first one was cancelled: somebody else must ask
             self._count(misses=1)
             response = yield ask(self.llm, messages, options)
@@ -169,19 +171,20 @@ class CachedLLM(Wrapper):
         self._count(misses=1)
         return when_whole(response, partial(self.store.put, key))
 
-    def _board(self, key: str) -> tuple[_Flight, bool]:
-        """Join the flight of `key`, or start it."""
+    def _board(self, key: str) -> tuple[Future[Response | None], object] | None:
+        """Join the flight of `key` (when it lands, and the loop it is in), or start it."""
         with self._lock:
             flight = self._flights.get(key)
-            if flight is not None:
-                return flight, False
-            flight = self._flights[key] = _Flight()
-            return flight, True
+            if flight is None:
+                self._flights[key] = _Flight()
+                return None
+            flight.landed = flight.landed or Future()
+            return flight.landed, flight.loop
 
     def _fly(self, key: str, messages: Messages, options: dict[str, Any]) -> Flow[Response]:
-        """Ask for everybody; whatever happens, the flight lands."""
+        """Look and, if need be, ask for everybody; whatever happens, the flight lands."""
         try:
-            response = self.store.get(key)  # an earlier flight may have landed since the first look
+            response = self.store.get(key)
             if response is not None:
                 self._count(hits=1)
             else:
@@ -199,11 +202,13 @@ class CachedLLM(Wrapper):
 
     def _land(self, key: str, result: Response | Exception | None) -> None:
         with self._lock:
-            flight = self._flights.pop(key)
+            landed = self._flights.pop(key).landed
+        if landed is None:
+            return
         if isinstance(result, Exception):
-            flight.landed.set_exception(result)
+            landed.set_exception(result)
         else:
-            flight.landed.set_result(result)
+            landed.set_result(result)
 
     def _count(self, *, hits: int = 0, misses: int = 0, unkeyed: int = 0) -> None:
         with self._lock:
@@ -218,14 +223,14 @@ class CachedLLM(Wrapper):
         self._lock = threading.Lock()
 
 
-def _wait(flight: _Flight) -> Effect:
+def _wait(landed: Future[Response | None], loop: object) -> Effect:
     def now() -> Response | None:
-        if flight.loop is not None and flight.loop is running_loop():
+        if loop is not None and loop is running_loop():
             return None  # blocking the loop that must land the flight would wait for ever: ask alone
-        return flight.landed.result()
+        return landed.result()
 
     async def later() -> Response | None:
         # A copy of the future: cancelling one that waits must not cancel the flight for the others.
-        return await asyncio.shield(asyncio.wrap_future(flight.landed))
+        return await asyncio.shield(asyncio.wrap_future(landed))
 
     return Effect(now, later)

@@ -52,11 +52,17 @@ def shown_url(url: str) -> str:
 def from_exception(error: Exception, url: str, timeout: float) -> LLMError:
     """Map an error of httpx; the caller raises the result `from` it."""
     where = shown_url(url)
+    if isinstance(error, httpx.ConnectTimeout):
+        away = LLMTimeoutError(
+            f"{where} took no connection in time: check the base URL, the network and the server (`Wire.connect`)."
+        )
+        away.sent = False
+        return away
     if isinstance(error, httpx.TimeoutException):
         late = LLMTimeoutError(
             f"{where} did not answer within {timeout:g} s: raise `timeout`, ask for fewer tokens, or check the server."
         )
-        late.sent = not isinstance(error, (httpx.ConnectTimeout, httpx.PoolTimeout))
+        late.sent = not isinstance(error, httpx.PoolTimeout)
         return late
     if isinstance(error, httpx.ProxyError):
         refused = LLMConnectionError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import time
 from base64 import b64encode
 from collections.abc import Callable, Iterable, Mapping
@@ -14,7 +15,7 @@ from typing import Any, cast
 import httpx
 
 from opto.errors import LLMConfigError, LLMRequestError, LLMResponseError
-from opto.llm.base import Messages, Response, asked
+from opto.llm.base import CARRIED, Messages, Response, asked
 from opto.llm.clients import Clients
 from opto.llm.embedding import text_of
 from opto.llm.faults import from_exception, from_status, quote, shown_url
@@ -23,7 +24,11 @@ from opto.llm.profile import ModelProfile, known_profile
 from opto.llm.replies import parse_completion, parse_embedding, without_secret
 from opto.llm.stream import Stream
 
-_OURS = frozenset({"embedding", "stream", "timeout"})  # options that are not sent with a text to embed
+_HERE = CARRIED | {"api_base", "base_url", "embedding", "extra_body"}  # options that are not sent as they are
+_HEADERS = {"content-type": "application/json", "user-agent": "opto-trace"}
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, 5.6.2
+_FOR_EVER = 1e8  # seconds; more does not fit into a socket's timeout
+_JSON = json.JSONEncoder(allow_nan=False)
 
 __all__ = ["ApiKey", "EnvKey", "OpenAICompatible", "Wire"]
 
@@ -50,13 +55,14 @@ class Wire:
     """How requests travel: the key's header, extra query and headers, limits.
 
     httpx logs addresses, query included, at level INFO: a secret belongs into a header. `max_reply_bytes` bounds
-    memory; `clock` counts seconds for the total time of a call.
+    memory; `clock` counts seconds for the total time of a call, of which `connect` may pass until somebody answers.
     """
 
     key_header: str = "Authorization"
     query: Mapping[str, str] = field(default_factory=dict, repr=False)  # both may hold secrets
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     max_reply_bytes: int = 64 * 2**20
+    connect: float = 20.0
     clock: Callable[[], float] = time.monotonic
 
 
@@ -71,7 +77,8 @@ class OpenAICompatible(FlowLLM):
     """A model behind an OpenAI-compatible server: OpenAI, Azure, vLLM, Ollama, llama.cpp …
 
     `timeout` bounds a whole call in seconds, reply included. `defaults` are completion options used
-    unless a call says otherwise; `stream=True` gives a `Stream` of chunks. Safe to share between threads
+    unless a call says otherwise; `stream=True` gives a `Stream` of chunks. As with OpenAI's client, `api_key`,
+    `base_url`, `extra_headers` and `extra_body` may also be options of a call. Safe to share between threads
     and event loops; copies and pickles drop live connections. Raises the `LLM…Error` classes of `opto.errors`,
     never httpx's.
 
@@ -119,7 +126,8 @@ class OpenAICompatible(FlowLLM):
     def flow(self, messages: Messages, options: dict[str, Any]) -> Flow[Response]:
         if options.get("embedding"):
             return (yield from self._embed(messages, options))
-        call = self._call("chat/completions", self._completion(messages, options), options.get("timeout"))
+        options = {**self.defaults, **options}
+        call = self._call("chat/completions", self._completion(messages, options), options)
         if options.get("stream"):
             return cast(Response, (yield from self._open(call)))
         body = yield from self._exchange(call)
@@ -127,7 +135,7 @@ class OpenAICompatible(FlowLLM):
 
     def post(self, path: str, payload: Mapping[str, Any]) -> Flow[bytes]:
         """A flow that sends JSON to `path` under the base URL and gives the reply's body."""
-        return (yield from self._exchange(self._call(path, payload, None)))
+        return (yield from self._exchange(self._call(path, payload, {})))
 
     def close(self) -> None:
         """Close the idle connections of blocking calls; those of a loop close with it. The next call opens new ones."""
@@ -142,54 +150,49 @@ class OpenAICompatible(FlowLLM):
         return f"{type(self).__name__}({shown_url(self.base_url)!r}, {self.model_name!r})"
 
     def _embed(self, messages: Messages, options: Mapping[str, Any]) -> Flow[Response]:
-        given = {name: value for name, value in options.items() if name not in _OURS and value is not None}
-        payload = {"model": self.model_name, **given, "input": text_of(_plain(messages))}
-        call = self._call("embeddings", payload, options.get("timeout"))
+        payload = {"model": self.model_name, **_sent(options), "input": text_of(_plain(messages))}
+        payload.pop("stream", None)
+        call = self._call("embeddings", payload, {**self.defaults, **options})
         body = yield from self._exchange(call)
         return without_secret(parse_embedding, body, str(call.request.url), call.secret)
 
     def _completion(self, messages: Messages, options: Mapping[str, Any]) -> dict[str, Any]:
-        all_options = {"model": self.model_name, **self.defaults, **options, "messages": _plain(messages)}
-        given = {name: value for name, value in all_options.items() if name not in ("embedding", "timeout")}
-        if given.get("stream"):
-            given.setdefault("stream_options", {"include_usage": True})
-        payload = {name: value for name, value in given.items() if value is not None}
-        if "max_tokens" in payload:
-            payload.setdefault(self.profile.limit_option, payload["max_tokens"])
-            if self.profile.limit_option != "max_tokens":
-                del payload["max_tokens"]
+        payload = {"model": self.model_name, **_sent(options), "messages": _plain(messages)}
+        if payload.get("stream"):
+            payload.setdefault("stream_options", {"include_usage": True})
+        if "max_tokens" in payload and self.profile.limit_option != "max_tokens":
+            payload.setdefault(self.profile.limit_option, payload.pop("max_tokens"))
         return payload
 
-    def _call(self, path: str, payload: Mapping[str, Any], timeout: Any) -> _Call:
-        seconds = float(timeout) if isinstance(timeout, (int, float)) else self.timeout
-        secret = self._secret()
+    def _call(self, path: str, payload: Mapping[str, Any], options: Mapping[str, Any]) -> _Call:
+        seconds = _seconds(options.get("timeout"), self.timeout)
+        secret = _secret(options.get("api_key") or self._api_key)
+        base_url = str(options.get("base_url") or options.get("api_base") or self.base_url)
         try:
-            content = json.dumps(payload, allow_nan=False).encode()
+            content = _JSON.encode(payload).encode()
         except (TypeError, ValueError, RecursionError) as error:
             raise LLMRequestError(f"The request cannot be written as JSON ({error}): pass plain values.") from error
-        headers = {"content-type": "application/json", "user-agent": "opto-trace", **self.wire.headers}
-        if secret is not None:
-            bearer = self.wire.key_header.lower() == "authorization"
-            headers[self.wire.key_header] = f"Bearer {secret}" if bearer else secret
-        limits = httpx.Timeout(seconds).as_dict()
         try:
-            url, login = _address(self.base_url, path, tuple(self.wire.query.items()))
-            if login is not None:
-                headers.setdefault("Authorization", login)
-            request = httpx.Request("POST", url, headers=headers, content=content, extensions={"timeout": limits})
+            url, login = _address(base_url, path, tuple(self.wire.query.items()))
         except (httpx.InvalidURL, ValueError) as error:
             raise LLMConfigError(
-                f"{shown_url(self.base_url)} is no base URL ({quote(str(error), secret)}): give one such as https://host/v1."
+                f"{shown_url(base_url)} is no base URL ({quote(str(error), secret)}): "
+                "give one such as https://host/v1."
             ) from error
+        headers = {"host": url.netloc.decode("ascii"), **_HEADERS, "content-length": str(len(content))}
+        if secret is not None:
+            name = self.wire.key_header.lower()
+            headers[name] = f"Bearer {secret}" if name == "authorization" else secret
+        if login is not None:
+            headers.setdefault("authorization", login)
+        for more in (self.wire.headers, options.get("headers"), options.get("extra_headers")):
+            if more:
+                headers |= _checked(more)
+        wait = None if seconds >= _FOR_EVER else seconds
+        limits = {"connect": min(seconds, self.wire.connect), "read": wait, "write": wait, "pool": wait}
+        body = httpx.ByteStream(content)
+        request = httpx.Request("POST", url, headers=headers, stream=body, extensions={"timeout": limits})
         return _Call(request, seconds, secret)
-
-    def _secret(self) -> str | None:
-        key = self._api_key if isinstance(self._api_key, str) or self._api_key is None else self._api_key()
-        key = (key or "").strip()
-        if not key.isascii() or not key.isprintable():
-            # httpx would quote the header, and with it the key, in its own error.
-            raise LLMConfigError("The API key holds characters that no header can carry: copy it again.")
-        return key or None
 
     def _exchange(self, call: _Call) -> Flow[bytes]:
         """Send one request and read its reply whole, within the time and size limits."""
@@ -227,6 +230,41 @@ class OpenAICompatible(FlowLLM):
             return await client.send(request, stream=True)
 
         return Effect(lambda: self._clients.sync(request.url).send(request, stream=True), later)
+
+
+def _sent(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options that go into the body of a request."""
+    sent = {name: value for name, value in options.items() if value is not None and name not in _HERE}
+    return {**sent, **options["extra_body"]} if options.get("extra_body") else sent
+
+
+def _seconds(given: Any, otherwise: float) -> float:
+    seconds = float(given) if isinstance(given, (int, float)) else otherwise
+    if not seconds > 0:
+        raise LLMConfigError(f"timeout={seconds!r}: give a number of seconds above zero.")
+    return seconds
+
+
+def _secret(key: ApiKey | None) -> str | None:
+    text = (key if isinstance(key, str) or key is None else key()) or ""
+    text = text.strip()
+    if not text.isascii() or not text.isprintable():
+        # httpx would quote the header, and with it the key, in its own error.
+        raise LLMConfigError("The API key holds characters that no header can carry: copy it again.")
+    return text or None
+
+
+def _checked(headers: Mapping[Any, Any]) -> dict[str, str]:
+    """Headers by their names in small letters; what none can carry is refused without quoting it."""
+    checked = dict[str, str]()
+    for name, value in headers.items():
+        if not isinstance(name, str) or not isinstance(value, str) or not _TOKEN.fullmatch(name):
+            raise LLMConfigError("Headers are a dict of names and texts.")
+        if not value.isascii() or not value.isprintable() or value != value.strip():
+            # httpx would quote the value, which may be a key, in its own error.
+            raise LLMConfigError(f"The header '{name}' holds characters that none can carry: copy it again.")
+        checked[name.lower()] = value
+    return checked
 
 
 @lru_cache(maxsize=256)
@@ -304,6 +342,6 @@ def _plain(messages: Messages | Iterable[Mapping[str, Any]]) -> list[dict[str, A
     if isinstance(messages, (str, bytes, Mapping)):
         raise LLMRequestError("`messages` must be a list of {'role': …, 'content': …}: wrap yours in a list.")
     try:
-        return [dict(message) for message in messages]
+        return [message if type(message) is dict else dict(message) for message in messages]
     except (TypeError, ValueError) as error:
         raise LLMRequestError("Each message must be a dict with `role` and `content`.") from error

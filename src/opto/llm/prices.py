@@ -107,6 +107,9 @@ class PriceTable:
 
     def price(self, model: str) -> Price | None:
         """The price of a model by its name, without its maker before it and the date behind it if need be."""
+        known = self.prices.get(model)
+        if known is not None:
+            return known
         maker, _, bare = model.rpartition("/")
         for name in (model, bare) if maker in _MAKERS else (model,):
             price = self.prices.get(name) or self.prices.get(_DATED.sub("", name))

@@ -28,8 +28,7 @@ def append(path: Path, entries: Sequence[Mapping[str, Any]]) -> None:
     A line that a killed process left half written is cut off first.
     """
     text = "".join(_line(entry) + "\n" for entry in entries).encode("utf-8")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with _writing, path.open("ab+", buffering=0) as file:
+    with _writing, _opened(path) as file:
         if sys.platform != "win32":
             fcntl.flock(file, fcntl.LOCK_EX)  # closing the file frees it
         _cut_torn_line(file)
@@ -60,6 +59,14 @@ def lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         yield number, data
 
 
+def _opened(path: Path) -> Any:
+    try:
+        return path.open("ab+", buffering=0)
+    except FileNotFoundError:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path.open("ab+", buffering=0)
+
+
 def _line(entry: Mapping[str, Any]) -> str:
     text = json.dumps(entry, ensure_ascii=False)
     # A lone surrogate has no UTF-8 form: such a line is written in escapes.
@@ -76,10 +83,12 @@ def _encodes(text: str) -> bool:
 
 def _cut_torn_line(file: Any) -> None:
     end = file.seek(0, os.SEEK_END)
+    file.seek(max(0, end - 1))
+    if file.read(1) in (b"", b"\n"):
+        return
     tail, begin = b"", end
     while begin > 0 and b"\n" not in tail:
         begin = max(0, begin - 65536)
         file.seek(begin)
         tail = file.read(end - begin)
-    if tail and not tail.endswith(b"\n"):
-        file.truncate(begin + tail.rfind(b"\n") + 1)
+    file.truncate(begin + tail.rfind(b"\n") + 1)

@@ -22,7 +22,7 @@ OptoError
     ├── LLMTimeoutError       the answer took too long
     ├── LLMAuthError          the key was refused (401, 403)
     ├── LLMRateLimitError     too many requests (429); has `retry_after` in seconds or None
-    ├── LLMServerError        the server failed (5xx)
+    ├── LLMServerError        the server failed (5xx); has `retry_after` too
     ├── LLMRequestError       the server refuses this request (other 4xx)
     ├── LLMResponseError      the answer is not what the protocol promises
     ├── BudgetExceeded        the next call could exceed what the run may spend; it was not sent
@@ -197,7 +197,11 @@ class LLMRateLimitError(LLMError):
 
 
 class LLMServerError(LLMError):
-    """The server failed (status 5xx)."""
+    """The server failed (status 5xx); `retry_after` is its wish in seconds, or None."""
+
+    def __init__(self, message: str, retry_after: float | None = None) -> None:
+        self.retry_after = retry_after
+        super().__init__(message)
 
 
 class LLMRequestError(LLMError):

@@ -38,8 +38,10 @@ def emit(event: Event) -> None:
         listener(event)
 
 
-class listen:  # noqa: N801 - a function to its users; a class because one is made for each call of a model
+class listen:
     """Let `listener` hear every event emitted inside the block, in this thread or task and its children."""
+
+    # A function to its users; a class because one is made for each call of a model, and this is the quicker way.
 
     __slots__ = ("_listener", "_token")
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from opto.errors import LLMError
+from opto.errors import LLMConfigError, LLMError, LLMResponseError, LLMServerError
 from opto.features.flows.compose import ChatHistory, TracedLLM
 from opto.features.flows.types import TraceObject
 from opto.features.predefined_agents import BasicLearner, Learner, call_llm
@@ -111,16 +111,69 @@ def test_a_history_keeps_the_first_question_and_the_latest_messages() -> None:
         history.add("x", "system")
 
 
-def test_a_history_that_should_sum_up_leaves_nothing_out_in_silence() -> None:
-    history = ChatHistory(max_len=2, auto_summary=True)
-    history.add("q", "user")
-    history.add("a", "assistant")
-    with pytest.raises(NotImplementedError, match="max_len"):
-        history.add("q1", "user")
-    assert [m["content"] for m in history.get_messages()] == ["q", "a"]
-    history.auto_summary = False
-    history.add("q1", "user")
-    assert [m["content"] for m in history.get_messages()] == ["q", "q1"]
+def talk(history: ChatHistory, turns: int) -> ChatHistory:
+    for i in range(turns):
+        history.add(f"q{i}", "user")
+        history.add(f"a{i}", "assistant")
+    return history
+
+
+def texts(history: ChatHistory) -> list[str]:
+    return [str(message["content"]).rpartition("\n")[2] for message in history.get_messages()]
+
+
+def test_a_history_sums_up_what_it_would_leave_out() -> None:
+    llm = ScriptedLLM(["minutes", "minutes of minutes"])
+    history = talk(ChatHistory(max_len=6, auto_summary=True, llm=llm), 3)
+    assert texts(history) == ["q0", "a0", "q1", "a1", "q2", "a2"] and not llm.calls
+    talk(history, 1)
+    assert texts(history) == texts(history) == ["q0", "minutes", "q0", "a0"]
+    assert [message["role"] for message in history.get_messages()] == ["user", "assistant"] * 2
+    system, question = llm.calls[0]["messages"]
+    assert "minutes" in system["content"] and len(llm.calls) == 1
+    assert question["content"] == "assistant: a0\n\nuser: q1\n\nassistant: a1\n\nuser: q2\n\nassistant: a2"
+    assert texts(talk(history, 2)) == ["q0", "minutes of minutes", "q1", "a1"]
+    assert "minutes" in llm.calls[1]["messages"][1]["content"]
+
+
+@pytest.mark.parametrize("max_len", range(3, 9))
+@pytest.mark.parametrize("turns", range(1, 12))
+def test_a_summed_up_history_is_short_and_begins_with_the_first_question(max_len: int, turns: int) -> None:
+    history = ChatHistory(max_len, auto_summary=True, llm=DummyLLM(lambda messages: "m"))
+    for i in range(turns):
+        history.add(f"q{i}", "user")
+        history.add(f"a{i}", "assistant")
+        found = texts(history)
+        assert len(found) <= max_len and found[0] == "q0" and found[-1] == f"a{i}"
+
+
+def test_a_summary_that_fails_loses_nothing_and_is_tried_again() -> None:
+    llm = ScriptedLLM([LLMServerError("busy"), "  ", "minutes"])
+    history = talk(ChatHistory(max_len=4, auto_summary=True, llm=llm), 3)
+    for error in (LLMServerError, LLMResponseError):
+        with pytest.raises(error):
+            history.get_messages()
+        assert len(history) == 6
+    assert texts(history) == ["q0", "minutes", "q2", "a2"]
+
+
+def test_a_summary_passes_feedback_to_what_it_sums_up() -> None:
+    agent = TracedLLM("Be brief.", llm=DummyLLM(echo), chat_history_on=True, trainable=True, model_name="me")
+    agent.chat_history = ChatHistory(max_len=3, auto_summary=True, llm=DummyLLM(lambda messages: "minutes"))
+    first = agent("one")
+    agent("two")
+    out = agent("three")
+    summary = agent.chat_history.messages[1]["content"]
+    assert "minutes" in out.data and first in summary.parents and summary in out.parents
+    out.backward("clearer")
+    assert agent.system_prompt.feedback
+
+
+def test_a_history_that_cannot_sum_up_says_so_at_once() -> None:
+    with pytest.raises(LLMConfigError, match="llm="):
+        ChatHistory(auto_summary=True)
+    with pytest.raises(LLMConfigError, match="3 or more"):
+        ChatHistory(2, auto_summary=True, llm=ScriptedLLM([]))
 
 
 def test_a_learner_has_one_parameter_and_asks_with_its_template() -> None:

@@ -32,6 +32,7 @@ _PASSING = (
     *("timeout", "timed out", "connection", "network", "overload", "unavailable", "bad gateway"),
     *("internal server error", "internalservererror", "500", "502", "503", "504", "529"),
 )
+_LONGEST = 600.0  # seconds; a server that wants more is not waited for
 _PASSING_KINDS = (LLMServerError, LLMConnectionError, LLMTimeoutError, LLMResponseError, json.JSONDecodeError)
 
 
@@ -63,8 +64,8 @@ def _wait(error: Exception, attempt: int, base_delay: float) -> float | None:
     """Seconds until the next attempt, or None if trying again is no use."""
     words = f"{type(error).__name__} {error}".lower()
     known = isinstance(error, LLMError)  # our own errors have kinds: words in them are not consulted
-    if isinstance(error, LLMRateLimitError) and error.retry_after is not None:
-        return error.retry_after
+    if isinstance(error, (LLMRateLimitError, LLMServerError)) and error.retry_after is not None:
+        return error.retry_after if error.retry_after <= _LONGEST else None
     if isinstance(error, LLMRateLimitError) or (not known and any(word in words for word in _RATE)):
         return 2.0 * (attempt + 1) ** 2 + attempt
     if isinstance(error, _PASSING_KINDS) or (not known and any(word in words for word in _PASSING)):

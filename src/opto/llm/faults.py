@@ -97,7 +97,9 @@ def from_status(status: int, headers: Mapping[str, str], body: bytes, url: str, 
     if status == 408:
         return LLMTimeoutError(f"{where} gave up waiting (status 408{said}): try again.")
     if status >= 500:
-        return LLMServerError(f"{where} failed (status {status}{said}): try again later, and read the server's log.")
+        wait = parse_retry_after(headers)
+        hint = "try again later" if wait is None else f"try again in {wait:g} s"
+        return LLMServerError(f"{where} failed (status {status}{said}): {hint}, and read the server's log.", wait)
     if 300 <= status < 400:
         target = quote(shown_url(headers.get("location", "?")), secret)
         return LLMRequestError(f"{where} redirects to {target} (status {status}): use the final base URL.")
@@ -117,8 +119,10 @@ def from_client(error: Exception, who: str) -> LLMError | None:
         return LLMRateLimitError(said, retry_after=parse_retry_after(headers))
     if status >= 500 and not headers:
         return LLMConnectionError(said)  # clients call a broken connection 500 too: it may have been worked on
+    if status >= 500:
+        return LLMServerError(said, parse_retry_after(headers))
     kinds: dict[int, type[LLMError]] = {401: LLMAuthError, 403: LLMAuthError, 408: LLMTimeoutError}
-    return kinds.get(status, LLMServerError if status >= 500 else LLMRequestError)(said)
+    return kinds.get(status, LLMRequestError)(said)
 
 
 def parse_retry_after(headers: Mapping[str, str], now: datetime | None = None) -> float | None:

@@ -176,8 +176,7 @@ class OpenAICompatible(FlowLLM):
             url, login = _address(base_url, path, tuple(self.wire.query.items()))
         except (httpx.InvalidURL, ValueError) as error:
             raise LLMConfigError(
-                f"{shown_url(base_url)} is no base URL ({quote(str(error), secret)}): "
-                "give one such as https://host/v1."
+                f"{shown_url(base_url)} is no base URL ({quote(str(error), secret)}): give one such as https://host/v1."
             ) from error
         headers = {"host": url.netloc.decode("ascii"), **_HEADERS, "content-length": str(len(content))}
         if secret is not None:

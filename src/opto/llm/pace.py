@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from opto.errors import LLMConfigError, LLMError, LLMRateLimitError
+from opto.errors import LLMConfigError, LLMError, LLMRateLimitError, LLMServerError
 from opto.llm.base import LLM, Messages, Response
 from opto.llm.flow import Flow, Wrapper, ask, sleep
 from opto.llm.shared import Shared
@@ -43,7 +43,8 @@ class Pace(Shared):
     """At most `requests` calls and `tokens` tokens in any `period` seconds; several models may share it.
 
     Tokens are those of prompt and `max_tokens` as a guess before the call, and as told after it. A call larger than
-    `tokens` goes when nothing else does. When a server says "too many" and how long to wait, all calls wait.
+    `tokens` goes when nothing else does. When a server says how long to wait, all calls wait, but no longer than a
+    `period`: a wish for hours is the caller's to know, who gets the error.
     """
 
     _last: float
@@ -87,9 +88,9 @@ class Pace(Shared):
             turn.tokens = prompt + completion
 
     def pause(self, seconds: float) -> None:
-        """Let nobody go for so long."""
+        """Let nobody go for so long, a period at most."""
         with self._lock:
-            self._not_before = max(self._not_before, self.clock.read() + seconds)
+            self._not_before = max(self._not_before, self.clock.read() + min(seconds, self.period))
 
     def _fits(self, tokens: int) -> bool:
         if self.requests is not None and len(self._recent) >= self.requests:
@@ -142,7 +143,7 @@ class Paced(Wrapper):
         try:
             response: Response = yield ask(self.llm, messages, options)
         except LLMError as error:
-            if isinstance(error, LLMRateLimitError) and error.retry_after is not None:
+            if isinstance(error, (LLMRateLimitError, LLMServerError)) and error.retry_after is not None:
                 pace.pause(error.retry_after)
             raise
         return when_whole(response, lambda whole: pace.learn(turn, *told(whole)))

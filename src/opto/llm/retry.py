@@ -56,7 +56,7 @@ class RetryPolicy:
         """Seconds to wait after failed call number `attempt` (from 1), or None to give up."""
         if attempt >= self.attempts or not isinstance(error, self.kinds):
             return None
-        wish = error.retry_after if isinstance(error, LLMRateLimitError) else None
+        wish = error.retry_after if isinstance(error, (LLMRateLimitError, LLMServerError)) else None
         if wish is not None:
             return wish if wish <= self.longest else None
         return min(self.longest, self.base * 2.0 ** (attempt - 1)) * (0.5 + 0.5 * self.draw())

@@ -10,6 +10,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+from opto.errors import BudgetExceeded
 from opto.optimizers.asking import ask_all, send_first
 from opto.optimizers.drawing import answers_text
 from opto.optimizers.llm_optimizer import LLMOptimizer
@@ -65,7 +66,7 @@ class CandidateOptimizer(LLMOptimizer):
         temperature: float = 0.0,
         llm: Any = None,
     ) -> list[str]:
-        """The replies of one call; [] if it fails."""
+        """The replies of one call; [] if it fails. A budget that is used up is raised."""
         messages = [{"role": "system", "content": system_prompt}, {"role": "user", "content": user_prompt}]
         if verbose not in (False, "output"):
             print_color(f"Prompt\n{system_prompt}\n{user_prompt}", "green")
@@ -74,6 +75,8 @@ class CandidateOptimizer(LLMOptimizer):
         try:
             model = self.llm if llm is None else llm
             replies = ask_all(model, messages, self.spent, send=send_first, **options)
+        except BudgetExceeded:
+            raise
         except Exception as error:  # noqa: BLE001 - one candidate less, whatever went wrong with its call
             _log.warning("A call for a candidate failed: %s: %s", type(error).__name__, error)
             return []

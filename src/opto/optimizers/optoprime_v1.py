@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
+from opto.errors import BudgetExceeded
 from opto.optimizers.collect import FunctionFeedback
 from opto.optimizers.formats import read_json_reply
 from opto.optimizers.llm_optimizer import LLMOptimizer
@@ -138,6 +139,8 @@ class OptoPrimeV1(LLMOptimizer):
         form = {"type": "json_object"} if self.use_json_object_format else None
         try:
             return self._ask(messages, verbose, max_tokens=max_tokens, response_format=form)
+        except BudgetExceeded:
+            raise
         except Exception:  # noqa: BLE001 - it may be the server's dislike of response_format
             return self._ask(messages, False, max_tokens=max_tokens)
 

@@ -14,7 +14,7 @@ from types import CoroutineType
 from typing import TYPE_CHECKING, Any
 
 from opto.deferred import Deferred
-from opto.errors import ExecutionError, TraceMissingInputsError
+from opto.errors import BudgetExceeded, ExecutionError, TraceMissingInputsError
 from opto.trace.about import About, FailureFacts, Options
 from opto.trace.binding import Plan
 from opto.trace.body import INSIDE, Bodies, Body, code_parameter, guard, plain, run, unwatched
@@ -39,6 +39,7 @@ __all__ = ["FunModule"]
 
 _SELF_NODE = f"{RESERVED}self_node"
 _UNUSUAL = (Node, Exception)
+_PASSING = (TraceMissingInputsError, BudgetExceeded)  # no feedback to the call could mend these
 
 
 class FunModule(Module):
@@ -162,7 +163,7 @@ class FunModule(Module):
         return inputs, [*plain(given[:own]), *values]
 
     def _catches(self, error: Exception) -> bool:
-        return self.catch_execution_error and not isinstance(error, TraceMissingInputsError)
+        return self.catch_execution_error and not isinstance(error, _PASSING)
 
     async def _awaited(self, start: Callable[[Any], Any], body: Body, plan: Plan, inputs: Any, values: Any) -> Any:
         """The call of a coroutine function, once it is awaited."""

@@ -18,7 +18,7 @@ from types import BuiltinFunctionType, MethodDescriptorType, MethodWrapperType, 
 from typing import TYPE_CHECKING, Any
 
 from opto.deferred import Deferred
-from opto.errors import ExecutionError
+from opto.errors import BudgetExceeded, ExecutionError
 from opto.trace.context import TRACING
 from opto.trace.nodes import ExceptionNode, Node, Operation, get_op_name, link, root_operation, wrap
 from opto.trace.records import exception_text
@@ -132,7 +132,9 @@ class Operator:
         return link(shape, value._data if isinstance(value, Node) else value, inputs)
 
     def failed(self, shape: Operation, inputs: tuple[Any, ...], error: Exception) -> ExecutionError:
-        """The ExecutionError that stands for `error` in this operator."""
+        """The ExecutionError that stands for `error` in this operator; a used-up budget ends the run as itself."""
+        if isinstance(error, BudgetExceeded):
+            raise error
         call = f"{self.name}({', '.join(f'{k}={n.py_name}' for k, n in zip(shape.keys, inputs, strict=False))})"
         info = {
             "fun_name": self.name,

@@ -38,10 +38,12 @@ Options = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """What the model said."""
+    """What the model said: words, calls of the tools that it was given (as the protocol's plain dicts), or why not."""
 
     content: str
     role: str = "assistant"
+    tool_calls: tuple[Mapping[str, Any], ...] = ()
+    refusal: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +98,7 @@ class Delta:
 
     content: str
     role: str | None = None
+    tool_calls: tuple[Mapping[str, Any], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

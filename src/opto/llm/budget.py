@@ -24,9 +24,17 @@ from opto.llm.base import LLM, Messages, Response
 from opto.llm.flow import Flow, Wrapper, ask
 from opto.llm.prices import Price, PriceSource, PriceTable, price_of
 from opto.llm.profile import profile_of
-from opto.llm.retry import CalledAgain
+from opto.llm.retry import CalledAgain, Waits
 from opto.llm.shared import Shared
-from opto.llm.spending import Forecast, Need, Spending, likely_tokens, longest_reply, most_prompt_tokens
+from opto.llm.spending import (
+    Forecast,
+    Need,
+    Spending,
+    choices_wanted,
+    likely_tokens,
+    longest_reply,
+    most_prompt_tokens,
+)
 from opto.llm.stream import Stream
 from opto.llm.usage import told
 
@@ -38,7 +46,10 @@ _SLACK = 1e-9  # dollars are added as floats
 
 
 class Budget(Shared):
-    """Limits over all models that are wrapped with it; a copy of it is it.
+    """Limits over all models of this process that are wrapped with it; a copy of it is it.
+
+    It does not span processes: a pickle that is read in another process, and what a fork holds, is a budget of its own
+    that begins with what was spent until then. Give each worker its share.
 
     Before a call its upper bound is set aside (one call; a token for every byte of the prompt and
     `max_tokens` for the reply; what these cost) and settled when the reply is there. A call whose bound does not fit
@@ -46,8 +57,10 @@ class Budget(Shared):
     was paid for is always given. A repeated or redirected call (`Retry`, `Fallback` inside) is a call.
 
     A call without `max_tokens` is taken to fill the model's window; `reply_tokens` is sent as `max_tokens` with
-    such calls instead. `count(messages, options)` replaces the byte count of prompts by that of a tokenizer. `seconds`
-    run from the first call on. With `money`, each model needs a known price (`prices`, see `PriceTable`).
+    such calls instead. `count(messages, options)` replaces the byte count of prompts by that of a tokenizer; pictures
+    and sound need it, as no bytes tell what they cost. `seconds` run from the first call on; a call that would have
+    to wait until they are over is not sent, one under way is not cut off. With `money`, each model needs a known
+    price (`prices`, see `PriceTable`).
     What a cache outside of the wrapped model answers costs nothing.
 
     >>> from opto.llm.fakes import ScriptedLLM
@@ -139,6 +152,16 @@ class Budget(Shared):
                     raise BudgetExceeded(name, limit, spent, held, needed)
             self._held.add(need, 1)
 
+    def check_wait(self, wait: float) -> None:
+        """Raise `BudgetExceeded` if a call that is sent after so many seconds would be too late."""
+        seconds = self.limits["seconds"]
+        if seconds is None:
+            return
+        with self._lock:
+            elapsed = self._elapsed()
+        if elapsed + wait >= seconds:
+            raise BudgetExceeded("seconds", seconds, elapsed, 0, wait)
+
     def settle(self, need: Need, took: Spending) -> None:
         """Replace what was set aside by what was taken."""
         with self._lock:
@@ -192,7 +215,7 @@ class Budgeted(Wrapper):
             charge.failed(error)
             raise
         if isinstance(response, Stream):
-            return response.when_done(charge.answered, charge.failed)
+            return response.when_done(charge.answered, charge.broken)
         charge.answered(response)
         return response
 
@@ -200,21 +223,24 @@ class Budgeted(Wrapper):
 class _Charge:
     """One call's way through the budget: held, then answered or failed; once more for each further attempt."""
 
-    __slots__ = ("budget", "llm", "messages", "need", "open", "price", "prompt", "reply")
+    __slots__ = ("budget", "llm", "messages", "model", "need", "open", "price", "prompt", "reply")
 
     def __init__(self, budget: Budget, llm: LLM, messages: Messages, options: Mapping[str, Any]) -> None:
         self.budget, self.llm, self.messages = budget, llm, messages
-        self.price: Price | None = price_of(llm, budget.prices)
+        self.model: str | None = options.get("model")
+        self.price: Price | None = price_of(llm, budget.prices, self.model)
         self.prompt, self.reply = self._most(options)
         self.need = self._need()
         self.open = False
         self._hold()
 
     def heard(self, event: Event) -> None:
-        """A wrapper inside is about to call again: that is another call to pay."""
+        """A wrapper inside is about to wait, or to call again: that is another call to pay."""
         if isinstance(event, CalledAgain) and self.open:
             self.failed(event.error)
             self._hold()
+        if isinstance(event, Waits):
+            self.budget.check_wait(event.wait)
 
     def answered(self, response: object) -> None:
         prompt, completion = told(response)
@@ -237,21 +263,25 @@ class _Charge:
         elif isinstance(error, _REFUSED):
             self._settle(Spending(1))
         else:
-            self._settle(Spending(1, self.prompt + self.reply, self.prompt, self.reply, 1, self._cost(None, None)))
+            self.broken(error)
+
+    def broken(self, error: BaseException) -> None:
+        """What was being answered, as a stream that breaks off, may have cost all."""
+        self._settle(Spending(1, self.prompt + self.reply, self.prompt, self.reply, 1, self._cost(None, None)))
 
     def _most(self, options: Mapping[str, Any]) -> tuple[int, int]:
         if not self.budget.counts_tokens:
             return 0, 0
         reply = longest_reply(options)
-        return self.budget.count(self.messages, options), profile_of(
-            self.llm
-        ).context_tokens if reply is None else reply
+        if reply is None:
+            reply = profile_of(self.llm).context_tokens * choices_wanted(options)
+        return self.budget.count(self.messages, options), reply
 
     def _need(self) -> Need:
         if self.budget.limits["money"] is None:
             return Need(1, self.prompt + self.reply)
         if self.price is None:
-            raise _no_price(profile_of(self.llm).name)
+            raise _no_price(self.model or profile_of(self.llm).name)
         return Need(1, self.prompt + self.reply, self.price.of(self.prompt, self.reply) or 0.0)
 
     def _cost(self, prompt: int | None, completion: int | None) -> float | None:

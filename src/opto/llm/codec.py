@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 from opto.llm.base import Choice, Message, Response, Usage
 
@@ -27,10 +27,7 @@ def to_plain(response: Any) -> dict[str, Any]:
 
 def from_plain(data: Mapping[str, Any]) -> Response:
     """The response that `to_plain` wrote; KeyError, TypeError or ValueError if the data is something else."""
-    choices = tuple(
-        Choice(Message(_text(choice["content"]), _text(choice["role"])), choice.get("finish_reason"))
-        for choice in data["choices"]
-    )
+    choices = tuple(Choice(_message(choice), choice.get("finish_reason")) for choice in data["choices"])
     if not choices:
         raise ValueError("no choices")
     usage = data["usage"]
@@ -48,12 +45,34 @@ def load(data: bytes) -> Response:
 
 
 def _choice(choice: Any) -> dict[str, Any]:
-    role, reason = getattr(choice.message, "role", None), getattr(choice, "finish_reason", None)
-    return {
-        "content": _text("" if choice.message.content is None else choice.message.content),
+    message, reason = choice.message, getattr(choice, "finish_reason", None)
+    role, refusal = getattr(message, "role", None), getattr(message, "refusal", None)
+    plain: dict[str, Any] = {
+        "content": _text("" if message.content is None else message.content),
         "role": role if isinstance(role, str) else "assistant",
         "finish_reason": reason if isinstance(reason, str) else None,
     }
+    calls = getattr(message, "tool_calls", None)
+    if isinstance(calls, (list, tuple)) and calls:
+        plain["tool_calls"] = [_tool_call(call) for call in calls]
+    if isinstance(refusal, str):
+        plain["refusal"] = refusal
+    return plain
+
+
+def _tool_call(call: Any) -> dict[str, Any]:
+    """A call of a tool: ours is plain already, that of another library knows how to become so."""
+    if isinstance(call, Mapping):
+        return dict(cast("Mapping[str, Any]", call))
+    become: Any = getattr(call, "model_dump", None)
+    if not callable(become):
+        raise TypeError(f"a call of a tool is a {type(call).__name__}")
+    return dict(become())
+
+
+def _message(plain: Mapping[str, Any]) -> Message:
+    calls = tuple(dict(call) for call in plain.get("tool_calls", ()))
+    return Message(_text(plain["content"]), _text(plain["role"]), calls, plain.get("refusal"))
 
 
 def _usage(usage: Any) -> dict[str, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -120,8 +121,17 @@ class OpenAICompatible(FlowLLM):
 
     @property
     def identity(self) -> str:
-        defaults = json.dumps(asked(self.defaults), sort_keys=True, default=repr)
-        return f"{shown_url(self.base_url)}|{self.model_name}|{defaults}"
+        defaults = json.dumps(asked(self.defaults), sort_keys=True, default=repr) if self.defaults else "{}"
+        return f"{shown_url(self.base_url)}|{self.model_name}|{defaults}{self._way()}"
+
+    def _way(self) -> str:
+        """A digest of what else decides where a request ends, and may hold secrets: queries and headers."""
+        _, _, query = self.base_url.partition("?")
+        more = [query, dict(self.wire.query), dict(self.wire.headers)]
+        more += [self.defaults.get(name) for name in ("headers", "extra_headers")]
+        if not any(more):
+            return ""
+        return "|" + hashlib.sha256(json.dumps(more, sort_keys=True, default=repr).encode()).hexdigest()[:16]
 
     def flow(self, messages: Messages, options: dict[str, Any]) -> Flow[Response]:
         if options.get("embedding"):
@@ -166,12 +176,12 @@ class OpenAICompatible(FlowLLM):
 
     def _call(self, path: str, payload: Mapping[str, Any], options: Mapping[str, Any]) -> _Call:
         seconds = _seconds(options.get("timeout"), self.timeout)
-        secret = _secret(options.get("api_key") or self._api_key)
         base_url = str(options.get("base_url") or options.get("api_base") or self.base_url)
         try:
             content = _JSON.encode(payload).encode()
         except (TypeError, ValueError, RecursionError) as error:
             raise LLMRequestError(f"The request cannot be written as JSON ({error}): pass plain values.") from error
+        secret = _secret(options.get("api_key") or self._api_key)
         try:
             url, login = _address(base_url, path, tuple(self.wire.query.items()))
         except (httpx.InvalidURL, ValueError) as error:

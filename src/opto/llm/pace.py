@@ -11,8 +11,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from opto.errors import LLMConfigError, LLMError, LLMRateLimitError, LLMServerError
+from opto.events import emit
 from opto.llm.base import LLM, Messages, Response
 from opto.llm.flow import Flow, Wrapper, ask, sleep
+from opto.llm.retry import Waits
 from opto.llm.shared import Shared
 from opto.llm.spending import likely_tokens, longest_reply, most_prompt_tokens
 from opto.llm.stream import when_whole
@@ -139,6 +141,7 @@ class Paced(Wrapper):
         pace = self.pace
         turn, wait = pace.turn(0 if pace.tokens is None else _guess(messages, options))
         if wait > 0:
+            emit(Waits(wait))
             yield sleep(wait, pace.clock.now, pace.clock.later)
         try:
             response: Response = yield ask(self.llm, messages, options)

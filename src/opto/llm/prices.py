@@ -118,11 +118,16 @@ class PriceTable:
         return None
 
 
-def price_of(llm: object, table: PriceTable) -> Price | None:
-    """The price of a model: its own `price` if it has one (a local model is free), else by its name."""
+def price_of(llm: object, table: PriceTable, model: str | None = None) -> Price | None:
+    """The price of a model: its own `price` if it has one (a local model is free), else by its name.
+
+    `model` is the one that a call names instead, if it does.
+    """
     own = getattr(llm, "price", None)
     if isinstance(own, Price):
         return own
+    if model is not None:
+        return table.price(model)
     name = getattr(llm, "model_name", None)
     found = table.price(profile_of(llm).name)
     return table.price(name) if found is None and isinstance(name, str) else found

@@ -53,7 +53,12 @@ class RecordLLM(Wrapper):
         return when_whole(response, partial(self._write, request))
 
     def _write(self, request: Mapping[str, Any], response: Response) -> None:
-        entry = {"model": self.identity, **request, "response": codec.to_plain(response)}
+        try:
+            plain = codec.to_plain(response)
+        except (AttributeError, TypeError, ValueError) as error:
+            _log.warning("a reply is not recorded: it has not the shape of a Response (%s)", error)
+            return
+        entry = {"model": self.identity, **request, "response": plain}
         try:
             append(self.path, [*self._introduction(), entry])
         except OSError as error:
@@ -168,6 +173,11 @@ class Tape(Shared):
         try:
             if self.model not in (None, data["model"]):
                 return
+            if data.get("format", 1) != _FORMAT:
+                raise LoadError(
+                    f"{self.path}, line {line}, has format {data['format']!r}, this release reads {_FORMAT}: "
+                    "upgrade opto-trace."
+                )
             if not self.identity or ("profile" in data and self.identity == data["model"]):
                 self.identity = data["model"]
                 self.profile = ModelProfile(**data["profile"]) if "profile" in data else self.profile

@@ -88,10 +88,14 @@ def _choice(choice: Any, index: int, url: str) -> Choice:
     if content is None:
         kind = type(message["content"]).__name__
         raise _bad(url, f"`choices[{index}].message.content` is a {kind}, not text")
-    role, reason = message.get("role"), choice.get("finish_reason")
-    return Choice(
-        Message(content, role if isinstance(role, str) else "assistant"), reason if isinstance(reason, str) else None
+    role, reason, refusal = message.get("role"), choice.get("finish_reason"), message.get("refusal")
+    said = Message(
+        content,
+        role if isinstance(role, str) else "assistant",
+        _tool_calls(message.get("tool_calls")),
+        refusal if isinstance(refusal, str) else None,
     )
+    return Choice(said, reason if isinstance(reason, str) else None)
 
 
 def _chunk_choice(choice: Any, place: int, url: str) -> ChunkChoice:
@@ -103,7 +107,7 @@ def _chunk_choice(choice: Any, place: int, url: str) -> ChunkChoice:
         raise _bad(url, f"`choices[{place}].delta.content` is a {type(delta['content']).__name__}, not text")
     index, role, reason = choice.get("index"), delta.get("role"), choice.get("finish_reason")
     return ChunkChoice(
-        Delta(content, role if isinstance(role, str) else None),
+        Delta(content, role if isinstance(role, str) else None, _tool_calls(delta.get("tool_calls"))),
         index if isinstance(index, int) else place,
         reason if isinstance(reason, str) else None,
     )
@@ -119,6 +123,10 @@ def _content(content: Any) -> str | None:
         parts = [part.get("text", "") if isinstance(part, dict) else part for part in content]
         return "".join(parts) if all(isinstance(part, str) for part in parts) else None
     return None
+
+
+def _tool_calls(calls: Any) -> tuple[dict[str, Any], ...]:
+    return tuple(call for call in calls if isinstance(call, dict)) if isinstance(calls, list) else ()
 
 
 def _usage(usage: Any) -> Usage:

@@ -15,7 +15,7 @@ from opto.events import Event, emit
 from opto.llm.base import LLM, Messages, Response
 from opto.llm.flow import Flow, Wrapper, ask, sleep
 
-__all__ = ["CalledAgain", "Retried", "Retry", "RetryPolicy"]
+__all__ = ["CalledAgain", "Retried", "Retry", "RetryPolicy", "Waits"]
 
 _log = logging.getLogger(__name__)
 
@@ -24,6 +24,13 @@ class CalledAgain(Event):
     """A call failed with `error` and another will be made in its place: a budget around both pays both."""
 
     error: Exception
+
+
+@dataclass(frozen=True)
+class Waits(Event):
+    """A call will be sent, or sent again, after `wait` seconds; whoever knows that this is too late raises."""
+
+    wait: float
 
 
 @dataclass(frozen=True)
@@ -87,6 +94,7 @@ class Retry(Wrapper):
                     raise
                 _log.info("call %d of %d failed, next in %.1f s: %s", attempt, self.policy.attempts, wait, error)
                 emit(Retried(attempt, wait, error))
+                emit(Waits(wait))
             else:
                 return response
             yield sleep(wait, self.policy.now, self.policy.later)

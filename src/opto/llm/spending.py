@@ -10,7 +10,7 @@ from typing import Any
 from opto.llm.base import Messages
 from opto.llm.prices import Price
 
-__all__ = ["Forecast", "Need", "Spending", "likely_tokens", "longest_reply", "most_prompt_tokens"]
+__all__ = ["Forecast", "Need", "Spending", "choices_wanted", "likely_tokens", "longest_reply", "most_prompt_tokens"]
 
 _TEMPLATE, _PER_MESSAGE = 64, 16  # what a server's chat template may add, in tokens
 _BYTES_PER_TOKEN = 4  # of English text and code, roughly
@@ -80,7 +80,7 @@ def most_prompt_tokens(messages: Messages, options: Mapping[str, Any]) -> int:
     84
     """
     extra = {name: options[name] for name in ("tools", "functions", "response_format") if options.get(name)}
-    size = sum(_size(message.get("content")) for message in messages)
+    size = sum(map(_message_size, messages))
     return _TEMPLATE + _PER_MESSAGE * len(messages) + size + (_size(extra) if extra else 0)
 
 
@@ -95,12 +95,20 @@ def longest_reply(options: Mapping[str, Any]) -> int | None:
         return 0
     limits = (options.get(name) for name in ("max_tokens", "max_completion_tokens"))
     given = [limit for limit in limits if isinstance(limit, int)]
-    return min(given) * _choices(options) if given else None
+    return min(given) * choices_wanted(options) if given else None
 
 
-def _choices(options: Mapping[str, Any]) -> int:
+def choices_wanted(options: Mapping[str, Any]) -> int:
+    """How many answers the request asks for."""
     wanted = options.get("n")
     return wanted if isinstance(wanted, int) and wanted > 0 else 1
+
+
+def _message_size(message: Mapping[str, Any]) -> int:
+    size = _size(message.get("content"))
+    if len(message) > 2:  # a name, calls of tools, what these said
+        size += _size({name: value for name, value in message.items() if name not in ("role", "content")})
+    return size
 
 
 def _size(content: Any) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any, cast
 
@@ -74,7 +74,11 @@ class Stream:
         """A response that is there already, as one chunk."""
         stream = cls(_nothing, Effect(lambda: None, _no_wait))
         choices = (
-            ChunkChoice(Delta(choice.message.content, choice.message.role), k, choice.finish_reason or "stop")
+            ChunkChoice(
+                Delta(choice.message.content, choice.message.role, getattr(choice.message, "tool_calls", None) or ()),
+                k,
+                choice.finish_reason or "stop",
+            )
             for k, choice in enumerate(response.choices)
         )
         stream._ready.append(Chunk(tuple(choices), response.usage, response.model))
@@ -91,10 +95,12 @@ class Stream:
         """All chunks given so far as one response."""
         texts: dict[int, list[str]] = {}
         reasons: dict[int, str | None] = {}
+        calls: dict[int, list[Mapping[str, Any]]] = {}
         for choice in (choice for chunk in self._told for choice in chunk.choices):
             texts.setdefault(choice.index, []).append(choice.delta.content)
             reasons[choice.index] = choice.finish_reason or reasons.get(choice.index)
-        choices = (Choice(Message("".join(texts[k])), reasons[k]) for k in sorted(texts))
+            calls.setdefault(choice.index, []).extend(choice.delta.tool_calls)
+        choices = (Choice(Message("".join(texts[k]), tool_calls=_joined(calls[k])), reasons[k]) for k in sorted(texts))
         usage = next((chunk.usage for chunk in reversed(self._told) if chunk.usage), Usage())
         model = next((chunk.model for chunk in self._told if chunk.model), None)
         return Response(tuple(choices), usage, model)
@@ -211,6 +217,22 @@ def when_whole(response: Response, keep: Callable[[Response], None]) -> Response
         return cast(Response, response.when_done(keep))
     keep(response)
     return response
+
+
+def _joined(pieces: list[Mapping[str, Any]]) -> tuple[Mapping[str, Any], ...]:
+    """Calls of tools out of the pieces that a stream brings: texts grow, whatever else comes last counts."""
+    calls: dict[int, dict[str, Any]] = {}
+    for piece in pieces:
+        index, more = piece.get("index"), piece.get("function")
+        call = calls.setdefault(index if isinstance(index, int) else len(calls), {})
+        function: dict[str, Any] = dict(call.get("function", {}))
+        for name, value in more.items() if isinstance(more, Mapping) else ():
+            grown = function.get(name)
+            function[name] = grown + value if isinstance(grown, str) and isinstance(value, str) else value
+        call.update({name: value for name, value in piece.items() if name not in ("index", "function") and value})
+        if function:
+            call["function"] = function
+    return tuple(calls.values())
 
 
 def _left() -> LLMResponseError:

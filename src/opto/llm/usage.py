@@ -96,21 +96,21 @@ class Metered(Wrapper):
         self._lock = threading.Lock()
 
     def flow(self, messages: Messages, options: dict[str, Any]) -> Flow[Response]:
-        start = self._clock()
+        start, model = self._clock(), options.get("model")
         response: Response = yield ask(self.llm, messages, options)
         if isinstance(response, Stream):
-            return response.when_done(lambda whole: self._count(whole, start))
-        self._count(response, start)
+            return response.when_done(lambda whole: self._count(whole, start, model))
+        self._count(response, start, model)
         return response
 
-    def _count(self, response: object, start: float) -> None:
+    def _count(self, response: object, start: float, model: str | None) -> None:
         seconds = self._clock() - start
-        price = price_of(self.llm, self.prices)
+        price = price_of(self.llm, self.prices, model)
         prompt, completion = told(response)
         cost = None if price is None else price.of(prompt, completion)
         with self._lock:
             self.spent = self.spent.plus(response, seconds, cost)
-        emit(Answered(self.profile.name, prompt, completion, seconds, cost))
+        emit(Answered(model or self.profile.name, prompt, completion, seconds, cost))
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_lock": None}

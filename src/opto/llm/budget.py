@@ -24,7 +24,7 @@ from opto.llm.base import LLM, Messages, Response
 from opto.llm.flow import Flow, Wrapper, ask
 from opto.llm.prices import Price, PriceSource, PriceTable, price_of
 from opto.llm.profile import profile_of
-from opto.llm.retry import CalledAgain, Waits
+from opto.llm.retry import CalledAgain, Retried, Waits
 from opto.llm.shared import Shared
 from opto.llm.spending import (
     Forecast,
@@ -239,7 +239,7 @@ class _Charge:
         if isinstance(event, CalledAgain) and self.open:
             self.failed(event.error)
             self._hold()
-        if isinstance(event, Waits):
+        if isinstance(event, (Retried, Waits)):
             self.budget.check_wait(event.wait)
 
     def answered(self, response: object) -> None:

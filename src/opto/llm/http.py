@@ -127,7 +127,7 @@ class OpenAICompatible(FlowLLM):
     def _way(self) -> str:
         """A digest of what else decides where a request ends, and may hold secrets: queries and headers."""
         _, _, query = self.base_url.partition("?")
-        more = [query, dict(self.wire.query), dict(self.wire.headers)]
+        more: list[Any] = [query, dict(self.wire.query), dict(self.wire.headers)]
         more += [self.defaults.get(name) for name in ("headers", "extra_headers")]
         if not any(more):
             return ""

@@ -28,7 +28,7 @@ class CalledAgain(Event):
 
 @dataclass(frozen=True)
 class Waits(Event):
-    """A call will be sent, or sent again, after `wait` seconds; whoever knows that this is too late raises."""
+    """A call will be sent after `wait` seconds; whoever knows that this is too late raises."""
 
     wait: float
 
@@ -94,7 +94,6 @@ class Retry(Wrapper):
                     raise
                 _log.info("call %d of %d failed, next in %.1f s: %s", attempt, self.policy.attempts, wait, error)
                 emit(Retried(attempt, wait, error))
-                emit(Waits(wait))
             else:
                 return response
             yield sleep(wait, self.policy.now, self.policy.later)

@@ -67,7 +67,8 @@ def _tool_call(call: Any) -> dict[str, Any]:
     become: Any = getattr(call, "model_dump", None)
     if not callable(become):
         raise TypeError(f"a call of a tool is a {type(call).__name__}")
-    return dict(become())
+    plain: dict[str, Any] = become()
+    return plain
 
 
 def _message(plain: Mapping[str, Any]) -> Message:

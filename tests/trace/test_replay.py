@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from opto.errors import ExecutionError
-from opto.trace import GRAPH, bundle, model, node
+from opto.trace import GRAPH, bundle, model, node, operators
 from opto.trace.replay import CannotReplay, Recorded, replay
 
 NUMBER = st.integers(-5, 5)
@@ -93,6 +94,17 @@ def test_a_replay_leaves_no_trace_and_no_changed_values() -> None:
     assert items.data == kept and len(items.children) == count
     assert (node(1) + 1).parents, "tracing goes on"
     assert GRAPH.TRACE
+
+
+def test_operators_with_any_arguments_are_run_again() -> None:
+    x = node("b")
+    assert replay(node("{} {x} {args_0}").format(x, x=1, args_0=x), {x: "c"}) == "c 1 c"
+    assert replay(operators.make_dict(args_0=x, kwargs=2), {x: "c"}) == {"args_0": "c", "kwargs": 2}
+    assert replay(node("abc").split(x), {x: "a"}) == ["", "bc"]
+    y = node(np.array([1.0, 2.0]))
+    assert replay(np.sum(y, axis=0), {y: np.array([4.0, 5.0])}) == 9
+    assert replay(node([1, 2, 3])[node(1) :], {}) == [2, 3]
+    assert replay(node("abc")[: x.len()], {x: "cc"}) == "ab"
 
 
 def test_errors_are_those_of_the_call() -> None:

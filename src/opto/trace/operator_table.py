@@ -19,16 +19,15 @@ from typing import TYPE_CHECKING, Any
 
 from opto.deferred import Deferred
 from opto.errors import BudgetExceeded, ExecutionError
+from opto.trace.comments import Failure
 from opto.trace.context import TRACING
 from opto.trace.nodes import ExceptionNode, Node, Operation, get_op_name, link, root_operation, wrap
 from opto.trace.records import exception_text
 
 if TYPE_CHECKING:
     import inspect
-    import traceback
 else:
     inspect = Deferred("inspect")
-    traceback = Deferred("traceback")
 
 __all__ = ["TABLE", "Operator"]
 
@@ -116,7 +115,8 @@ class Operator:
                 inputs[name] = _named(value, name)
         first: list[Any] = list(inputs.values())
         rest: dict[str, Any] = {key: _named(x, key) for key, x in bound.kwargs.items()}
-        inputs.update({f"kwargs_{key}" if key in inputs else key: x for key, x in rest.items()})
+        star = ("args_", "kwargs_") if self._star else ()
+        inputs.update({f"kwargs_{k}" if k in inputs or k.startswith(star) else k: x for k, x in rest.items()})
         if self.raw:
             first, rest = [x._data for x in first], {key: x._data for key, x in rest.items()}
         return self.run(self.shape_for(tuple(inputs)), tuple(inputs.values()), first, rest)
@@ -139,7 +139,7 @@ class Operator:
         info = {
             "fun_name": self.name,
             "error_comment": f"{call} <--- {exception_text(error)}\n",
-            "traceback": "".join(traceback.format_exception(error)),
+            "traceback": Failure(error).traceback(),
         }
         return _failure(shape, error, inputs, info)
 

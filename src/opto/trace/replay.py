@@ -105,9 +105,13 @@ def _again(node: MessageNode[Any], given: list[Any], known: Mapping[int, FunModu
 
 
 def _operator_again(operator: Operator, keys: tuple[str, ...], given: list[Any]) -> Any:
-    named = dict(zip(keys, given, strict=True))
-    try:
-        operator._signature.bind(**named)
-    except TypeError:
-        return operator.fun(*given)
-    return operator.fun(**named)
+    """The result from other values of the inputs: those of the signature and of `*args` by position, others by name."""
+    fixed = set(operator.shape.keys) - {operator._star, operator._stars}
+    first: list[Any] = []
+    rest: dict[str, Any] = {}
+    for key, value in zip(keys, given, strict=True):
+        if key in fixed or (operator._star and key.startswith("args_")):
+            first.append(value)
+        else:
+            rest[key.removeprefix("kwargs_") if operator._star else key] = value
+    return operator.fun(*first, **rest)

@@ -125,7 +125,7 @@ class TraceGraph(AbstractFeedback):
             "Neither of two graphs to be added has feedback."
         )
         if self.user_feedback is not None and other.user_feedback is not None:
-            assert self.user_feedback == other.user_feedback, (
+            assert _same(self.user_feedback, other.user_feedback), (
                 f"Two graphs with different feedback are not added: {self.user_feedback!r}, {other.user_feedback!r}. "
                 "Call zero_feedback() between backward passes, or use accumulate()."
             )
@@ -219,7 +219,7 @@ def sum_feedback(nodes: Iterable[Node[Any]]) -> Any:
         return sum(items)
     first = next((g.user_feedback for g in items if g.user_feedback is not None), None)
     for graph in items:
-        assert graph.user_feedback is None or graph.user_feedback == first, (
+        assert graph.user_feedback is None or _same(graph.user_feedback, first), (
             f"The nodes hold different feedback: {first!r} and {graph.user_feedback!r}. "
             "Call zero_feedback() between backward passes, or use accumulate()."
         )

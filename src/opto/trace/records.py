@@ -8,7 +8,6 @@ from __future__ import annotations
 import copy
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from functools import lru_cache
 from typing import Any
 from weakref import ref
 
@@ -58,7 +57,6 @@ def get_op_name(description: str) -> str:
     return description[1 : length - 1]
 
 
-@lru_cache(maxsize=1_024)
 def without_prefix(description: str) -> str | None:
     """A description without its `[op]` prefix; None when nothing remains."""
     return description[_prefix_length(description) :].strip() or None

@@ -17,11 +17,6 @@ from opto.sandbox.process import ProcessExecutor
 ENTRIES = load_corpus()
 LANES = 4
 
-KNOWN: dict[str, str] = {
-    "thread_bomb_on_small_stacks": "the kernel does not count threads where the program is root",
-}
-"""Not contained yet, and why."""
-
 
 class Result(NamedTuple):
     verdicts: dict[str, Verdict]
@@ -43,8 +38,6 @@ def campaign() -> Result:
 @pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: entry.name)
 def test_hostile_function_is_contained(entry: Hostile, campaign: Result) -> None:
     verdict = campaign.verdicts[entry.name]
-    if entry.name in KNOWN and not verdict.contained:
-        pytest.xfail(KNOWN[entry.name])
     assert verdict.contained, f"{entry.purpose}\n{verdict.kind}: {verdict.note}\n" + "\n".join(verdict.complaints)
 
 

@@ -8,7 +8,9 @@ from __future__ import annotations
 import os
 import resource
 import signal
+from _thread import start_new_thread
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import Any
 
 from opto.sandbox import landlock, namespaces, seccomp
@@ -31,6 +33,7 @@ LAYERS: dict[str, str] = {
 """The layers from outermost to innermost, and what each is for."""
 
 _DEATH_SIGNAL = 1
+_UNCOUNTED = "they hold, but for the number of threads, which is not counted here"
 
 
 class Confinement:
@@ -62,6 +65,8 @@ class Confinement:
 
     def enter(self) -> None:
         """Leaves the namespaces of the system."""
+        with suppress(OSError):  # without the right to, or where there are no such numbers; `_find_out` looks
+            namespaces.be_counted()
         self._try("users", namespaces.new_users)
         self._try("network", lambda: namespaces.separate(namespaces.NETWORK))
         self._try("ipc", lambda: namespaces.separate(namespaces.OTHERS))
@@ -91,7 +96,7 @@ class Confinement:
         child = self.fork()
         if child == 0:
             try:
-                missing = self.hold_worker(keep=writing)
+                missing = {**self.hold_worker(keep=writing), **self._uncounted()}
                 os.write(writing, "\n".join(f"{k}\t{v}" for k, v in missing.items()).encode())
             finally:
                 os._exit(0)
@@ -99,6 +104,17 @@ class Confinement:
         with open(reading) as told:
             self.report.update({k: v for k, _, v in (line.partition("\t") for line in told.read().splitlines())})
         os.waitpid(child, 0)
+
+    def _uncounted(self) -> dict[str, str]:
+        """In the first child: what to report if it may start threads without end."""
+        if self.report["limits"] is not None or not hasattr(resource, "RLIMIT_NPROC"):
+            return {}
+        resource.setrlimit(resource.RLIMIT_NPROC, (1, 1))
+        try:
+            start_new_thread(lambda: None, ())
+        except RuntimeError:
+            return {}
+        return {"limits": _UNCOUNTED}
 
     # --- each worker ---
 
@@ -122,12 +138,23 @@ class Confinement:
         if not inner._try("temporary", lambda: namespaces.own_temporary(self.settings["temporary"], size)):
             _plain_temporary(self.settings["root"])
         writable = [os.getcwd(), "/dev/null"]
-        alone = self.report.get("users", "") is None  # else the user's other processes would count too
-        inner._try("limits", lambda: _limit(limits, alone))
+        inner._try("limits", lambda: _limit(limits, self._countable()))
         inner._try("rights", namespaces.drop_rights)
         inner._try("landlock", lambda: landlock.restrict([*self.settings["readable"], *namespaces.DEVICES], writable))
         inner._try("seccomp", seccomp.install)
         return {layer: reason for layer, reason in inner.report.items() if reason is not None}
+
+    def _countable(self) -> int | None:
+        """How many threads there may be where this worker's are counted; None where those of the user count too."""
+        each = int(self.settings["limits"]["processes"]) + 1
+        together = each * int(self.settings["limits"]["workers"]) + 2  # the first process, and one that is to take over
+        if self.report.get("users", "") is not None:
+            return together if os.getuid() != os.geteuid() else None
+        try:
+            namespaces.own_users()
+        except OSError:  # there are no more: all workers have one
+            return together
+        return each
 
 
 def _plain_temporary(root: str) -> None:
@@ -149,21 +176,23 @@ def _close_all_but(keep: int) -> None:
     os.closerange(keep + 1, top if top < 1 << 20 else 1 << 20)
 
 
-def _limit(limits: dict[str, Any], alone: bool) -> None:
+def _limit(limits: dict[str, Any], threads: int | None) -> None:
     seconds = int(limits["cpu_seconds"] * 2) + 2
-    wanted: Iterable[tuple[str, int]] = (
+    wanted: Iterable[tuple[str, int | None]] = (
         ("RLIMIT_AS", limits["memory_bytes"]),
         ("RLIMIT_CPU", seconds),
         ("RLIMIT_FSIZE", limits["memory_bytes"] // 4),
         ("RLIMIT_NOFILE", limits["open_files"]),
-        ("RLIMIT_NPROC", limits["processes"] + limits["workers"] + 2),  # the workers of one executor count together
+        ("RLIMIT_NPROC", threads),
         ("RLIMIT_CORE", 0),
         ("RLIMIT_MEMLOCK", 0),
         ("RLIMIT_MSGQUEUE", 0),
     )
     for name, value in wanted:
         number = getattr(resource, name, None)
-        if number is not None and (alone or name != "RLIMIT_NPROC"):
+        if number is not None and value is not None:
             hard = resource.getrlimit(number)[1]
             value = value if hard == resource.RLIM_INFINITY else min(value, hard)
             resource.setrlimit(number, (value, value))
+    if threads is None:
+        raise OSError(_UNCOUNTED)

@@ -135,6 +135,7 @@ def with_traceback(error: Exception, places: Any, text: str, shown: Collection[t
     except Exception as caught:  # noqa: BLE001 - it is the one we raise
         step = caught.__traceback__
         caught.__traceback__ = None if step is None else step.tb_next
+    error.__context__ = None  # what this program was doing meanwhile
     return error
 
 

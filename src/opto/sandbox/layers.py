@@ -6,17 +6,20 @@ Imports the modules of the single layers.
 from __future__ import annotations
 
 import os
-import resource
 import signal
 from _thread import start_new_thread
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
+from importlib import import_module
+from itertools import pairwise
 from typing import Any
 
 from opto.sandbox import landlock, namespaces, seccomp
 from opto.sandbox.kernel import IS_LINUX, prctl
 
-__all__ = ["LAYERS", "Confinement"]
+__all__ = ["LAYERS", "Confinement", "removed"]
+
+resource: Any = import_module("resource") if os.name == "posix" else None  # the names below are read everywhere
 
 LAYERS: dict[str, str] = {
     "users": "a user namespace: rights over nothing outside",
@@ -33,6 +36,7 @@ LAYERS: dict[str, str] = {
 """The layers from outermost to innermost, and what each is for."""
 
 _DEATH_SIGNAL = 1
+_LONG = 1 << 30
 _UNCOUNTED = "they hold, but for the number of threads, which is not counted here"
 
 
@@ -96,7 +100,7 @@ class Confinement:
         child = self.fork()
         if child == 0:
             try:
-                missing = {**self.hold_worker(keep=writing), **self._uncounted()}
+                missing = {**self.hold_worker(0, keep=[writing]), **self._uncounted()}
                 os.write(writing, "\n".join(f"{k}\t{v}" for k, v in missing.items()).encode())
             finally:
                 os._exit(0)
@@ -128,21 +132,31 @@ class Confinement:
             namespaces.usual_processes(self._own_namespace)
         return child
 
-    def hold_worker(self, keep: int) -> dict[str, str]:
-        """Puts the inner layers on this process; says which are missing. Only the descriptor `keep` stays open."""
+    def hold_worker(self, number: int, keep: Sequence[int]) -> dict[str, str]:
+        """Puts the inner layers on this process; says which are missing. Only the descriptors `keep` stay open."""
         if IS_LINUX:
             prctl(_DEATH_SIGNAL, signal.SIGKILL)
         _close_all_but(keep)
         limits, inner = self.settings["limits"], Confinement(self.settings)
         size = limits["memory_bytes"] // 4
         if not inner._try("temporary", lambda: namespaces.own_temporary(self.settings["temporary"], size)):
-            _plain_temporary(self.settings["root"])
-        writable = [os.getcwd(), "/dev/null"]
+            _plain_temporary(self._place(number))
+        here = os.getcwd()
+        writable = ["/dev/null"] if here == "/" else ["/dev/null", here]
         inner._try("limits", lambda: _limit(limits, self._countable()))
         inner._try("rights", namespaces.drop_rights)
         inner._try("landlock", lambda: landlock.restrict([*self.settings["readable"], *namespaces.DEVICES], writable))
         inner._try("seccomp", seccomp.install)
         return {layer: reason for layer, reason in inner.report.items() if reason is not None}
+
+    def _place(self, number: int) -> str:
+        """Where a worker without a mount of its own has its temporary directory: below that of its executor."""
+        return os.path.join(self.settings["root"], f"worker-{number}")
+
+    def clear(self, number: int) -> None:
+        """Removes what a worker that has ended left."""
+        if self.report["temporary"] is not None:
+            removed(self._place(number))
 
     def _countable(self) -> int | None:
         """How many threads there may be where this worker's are counted; None where those of the user count too."""
@@ -157,30 +171,37 @@ class Confinement:
         return each
 
 
-def _plain_temporary(root: str) -> None:
-    """Without a mount of its own a worker gets a directory below that of its executor."""
-    place = os.path.join(root, f"worker-{os.getpid()}")
+def removed(folder: str) -> None:
+    """Removes a folder, as far as it can be."""
+    from shutil import rmtree  # here: most of what it loads is for archives, and few need it
+
+    with suppress(RecursionError):  # folders in folders, thousands deep
+        rmtree(folder, ignore_errors=True)
+
+
+def _plain_temporary(place: str) -> None:
     try:
         os.mkdir(place, 0o700)
         os.chdir(place)
-    except OSError:
+        os.environ["HOME"] = os.environ["TMPDIR"] = place
+    except OSError:  # then it has none
         os.chdir("/")
 
 
-def _close_all_but(keep: int) -> None:
+def _close_all_but(keep: Sequence[int]) -> None:
     nothing = os.open(os.devnull, os.O_RDWR)
     for standard in (0, 1, 2):
         os.dup2(nothing, standard)
     top = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-    os.closerange(3, keep)
-    os.closerange(keep + 1, top if top < 1 << 20 else 1 << 20)
+    ends = [2, *sorted(keep), min(top, 1 << 20)]
+    for before, after in pairwise(ends):
+        os.closerange(before + 1, after)
 
 
 def _limit(limits: dict[str, Any], threads: int | None) -> None:
-    seconds = int(limits["cpu_seconds"] * 2) + 2
     wanted: Iterable[tuple[str, int | None]] = (
         ("RLIMIT_AS", limits["memory_bytes"]),
-        ("RLIMIT_CPU", seconds),
+        ("RLIMIT_CPU", _LONG),  # each worker lowers it
         ("RLIMIT_FSIZE", limits["memory_bytes"] // 4),
         ("RLIMIT_NOFILE", limits["open_files"]),
         ("RLIMIT_NPROC", threads),

@@ -1,6 +1,6 @@
 """The workers of an executor: started when first needed, each for one text all its life, replaced when they die.
 
-Imports `zygote`'s orders, `wire`, `installation`, `surroundings`.
+Imports `wire`, `installation`, `surroundings`.
 """
 
 from __future__ import annotations
@@ -8,19 +8,21 @@ from __future__ import annotations
 import json
 import logging
 import os
-import shutil
+import select
 import socket
 import subprocess
 import sys
 import tempfile
 import threading
 from dataclasses import dataclass
+from io import FileIO
 from typing import Any
 
 from opto.errors import SandboxError
 from opto.execution import PRELOAD, Job
-from opto.sandbox import zygote
+from opto.sandbox import wire
 from opto.sandbox.installation import import_path, package_root, readable_paths
+from opto.sandbox.layers import removed
 from opto.sandbox.surroundings import Surroundings
 from opto.sandbox.travel import Traveller
 
@@ -43,33 +45,47 @@ _ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
 }
+_MOST_TOLD, _MOST_WAIT = 1 << 16, 1.0
 _PRELOAD = ("collections", "functools", "itertools", "math", "random", "re")
 
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """How a worker ended: its exit code, or the signal that killed it; what it used."""
+    """How a worker ended: its exit code, or the signal that killed it; what it used; its last words (`last_words`)."""
 
     code: int
     signal: int
     seconds: float
     memory: int
+    told: bytes = b""
 
 
 class Worker:
     """The program's side of a worker."""
 
-    __slots__ = ("connection", "cpu_seconds", "defined", "key", "number", "scope", "surroundings", "traveller")
+    __slots__ = ("connection", "cpu_seconds", "defined", "key", "number", "pipe", "scope", "surroundings", "traveller")
 
-    def __init__(self, number: int, connection: socket.socket, key: Any, traveller: Traveller) -> None:
+    def __init__(self, number: int, connection: socket.socket, pipe: FileIO, key: Any, traveller: Traveller) -> None:
         self.number = number
         self.connection = connection
+        self.pipe = pipe
         self.key = key
         self.traveller = traveller
         self.scope: Any = None
         self.surroundings: Surroundings | None = None
         self.defined = False
         self.cpu_seconds = 0.0
+
+    def wait_for_words(self) -> None:
+        """Waits a moment for its last words: on a busy machine the clock that makes it speak may be late."""
+        listening = select.poll()
+        listening.register(self.pipe, select.POLLIN)
+        listening.poll(_MOST_WAIT * 1000)
+
+    def close(self) -> None:
+        """Closes what leads to it."""
+        self.connection.close()
+        self.pipe.close()
 
 
 class Pool:
@@ -137,16 +153,19 @@ class Pool:
 
     def _new(self, number: int, key: Any, job: Job) -> Worker:
         ours, theirs = socket.socketpair()
+        reading, writing = os.pipe()
+        os.set_blocking(reading, False)
+        worker = Worker(number, ours, FileIO(reading), key, Traveller(self._allow))
+        worker.scope = job.scope
         try:
             with self._control:
-                socket.send_fds(self._started(), [zygote.ORDER.pack(zygote.SPAWN, number)], [theirs.fileno()])
+                socket.send_fds(self._started(), [wire.ORDER.pack(wire.SPAWN, number)], [theirs.fileno(), writing])
         except BaseException:
-            ours.close()
+            worker.close()
             raise
         finally:
             theirs.close()
-        worker = Worker(number, ours, key, Traveller(self._allow))
-        worker.scope = job.scope
+            os.close(writing)
         with self._change:
             self._living[number] = worker
         return worker
@@ -156,14 +175,16 @@ class Pool:
         worker.connection.close()
         try:
             with self._control:
-                answer = self._asked(zygote.ORDER.pack(zygote.END, worker.number))
+                answer = self._asked(wire.ORDER.pack(wire.END, worker.number))
+            told = worker.pipe.read(_MOST_TOLD) or b""
         finally:
+            worker.close()
             with self._change:
                 self._living.pop(worker.number, None)
                 self._change.notify_all()
         status, user, system, memory = answer
         code = os.WEXITSTATUS(status) if os.WIFEXITED(status) else -1
-        return End(code, os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0, user + system, memory)
+        return End(code, os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0, user + system, memory, told)
 
     def _asked(self, order: bytes) -> tuple[int, float, float, int]:
         orders = self._orders
@@ -171,12 +192,12 @@ class Pool:
             return 0, 0.0, 0.0, 0
         orders.sendall(order)
         answer = b""
-        while len(answer) < zygote.ANSWER.size:
-            part = orders.recv(zygote.ANSWER.size - len(answer))
+        while len(answer) < wire.ANSWER.size:
+            part = orders.recv(wire.ANSWER.size - len(answer))
             if not part:
                 raise SandboxError("The process that starts the sandbox's workers ended: the next call starts another.")
             answer += part
-        status, user, system, memory = zygote.ANSWER.unpack(answer)
+        status, user, system, memory = wire.ANSWER.unpack(answer)
         return status, user, system, memory
 
     # --- the first process ---
@@ -191,6 +212,7 @@ class Pool:
     def _started(self) -> socket.socket:
         if self._orders is not None and self._process is not None and self._process.poll() is None:
             return self._orders
+        self._remove_folder()  # of one that died
         self._folder = tempfile.mkdtemp(prefix="opto-sandbox-")
         temporary = "/scratch" if any(p.startswith("/tmp/") for p in readable_paths()) else "/tmp"
         ours, theirs = socket.socketpair()
@@ -216,7 +238,14 @@ class Pool:
             ours.close()
             raise SandboxError(f"The sandbox's first process did not start: {report['failed']}")
         self.report, self._orders = report, ours
+        if report["files"] is None:  # its root is in memory, and nothing leads there from here
+            self._remove_folder()
         return ours
+
+    def _remove_folder(self) -> None:
+        folder, self._folder = self._folder, ""
+        if folder:
+            removed(folder)
 
     def close(self) -> None:
         """Ends all workers; in a fork of the program, which has none, nothing."""
@@ -224,7 +253,7 @@ class Pool:
             return self._forget()
         with self._control, self._change:
             for worker in [*self._idle, *(w for w in self._living.values() if w is not None)]:
-                worker.connection.close()
+                worker.close()
             self._idle.clear()
             self._living.clear()
             orders, process, self._orders, self._process = self._orders, self._process, None, None
@@ -233,9 +262,7 @@ class Pool:
             orders.close()
         if process is not None:
             process.wait()
-        if self._folder:
-            shutil.rmtree(self._folder, ignore_errors=True)
-            self._folder = ""
+        self._remove_folder()
 
     def _forget(self) -> None:
         """In a fork of the program: the workers are the parent's."""

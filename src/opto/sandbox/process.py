@@ -21,7 +21,7 @@ from typing import Any
 
 from opto.errors import SandboxCrashError, SandboxError, SandboxMemoryError, SandboxTimeoutError, SandboxValueError
 from opto.execution import Job, Limits, Outcome, Shape, Usage
-from opto.sandbox import faults
+from opto.sandbox import faults, last_words
 from opto.sandbox.codec import decode
 from opto.sandbox.conversation import exchange
 from opto.sandbox.layers import LAYERS
@@ -148,7 +148,8 @@ class ProcessExecutor:
             raise SandboxValueError(f"The code has {len(job.text)} characters: at most {_LONGEST_TEXT} may it have.")
         pool = self._pool(limits)
         scope = job.scope
-        key = (job.text, job.name, id(scope) if scope.names or scope.owner else (scope.module, scope.flags))
+        seen = id(scope) if scope.names or scope.owner else (scope.module, scope.flags)
+        key = (job.text, job.name, seen, limits.cpu_seconds)  # a worker's last limit of CPU time never rises again
         worker = pool.lease(key, job)
         if worker.surroundings is None:
             try:
@@ -183,13 +184,15 @@ class ProcessExecutor:
         try:
             report, errors = exchange(worker, message, limits, self._allow)
         except TimeoutError:
-            pool.end(worker)
-            return _failed(SandboxTimeoutError(f"The code took longer than {limits.wall_seconds:g} seconds."), began)
+            worker.wait_for_words()
+            late = SandboxTimeoutError(f"The code took longer than {limits.wall_seconds:g} seconds.")
+            return _lost(late, pool.end(worker), worker, job, began)
         except MessageTooLongError as error:
             pool.end(worker)
             return _failed(SandboxValueError(f"The code's process sent {error}, more than a result may be."), began)
         except (EOFError, ConnectionError):
-            return _failed(_crash(pool.end(worker), limits), began)
+            end = pool.end(worker)
+            return _lost(_crash(end, limits), end, worker, job, began)
         except (ValueError, RecursionError, MemoryError):
             pool.end(worker)
             return _failed(SandboxCrashError("The code's process sent something that is no result."), began)
@@ -292,6 +295,12 @@ async def _ready(value: Any) -> Any:
 
 def _failed(error: Exception, began: float) -> Outcome:
     return Outcome(error=error, usage=Usage(wall_seconds=time.monotonic() - began))
+
+
+def _lost(error: SandboxError, end: End, worker: Worker, job: Job, began: float) -> Outcome:
+    """The worker told nothing, but C code in it may have written where it was."""
+    shown = worker.surroundings.shown if worker.surroundings is not None else ()
+    return _failed(faults.with_traceback(error, last_words.places(end.told, shown), job.text, shown), began)
 
 
 def _crash(end: End, limits: Limits) -> SandboxError:

@@ -6,9 +6,15 @@ import socket
 import struct
 import time
 
-__all__ = ["MessageTooLongError", "receive", "send"]
+__all__ = ["ANSWER", "END", "ORDER", "SPAWN", "MessageTooLongError", "receive", "send"]
 
 _LENGTH = struct.Struct("!Q")
+
+ORDER = struct.Struct("!cQ")
+"""What the program sends the first process: SPAWN or END, and the number of the worker."""
+ANSWER = struct.Struct("!iddQ")
+"""What END is answered with: the wait status, user and system CPU seconds, the most memory held in bytes."""
+SPAWN, END = b"S", b"E"
 
 
 class MessageTooLongError(Exception):

@@ -21,7 +21,7 @@ from typing import Any
 
 from opto import program
 from opto.errors import SandboxTimeoutError, SandboxValueError
-from opto.sandbox import arrivals, faults, wire
+from opto.sandbox import arrivals, faults, last_words, wire
 from opto.sandbox.codec import encode
 from opto.sandbox.differences import differences
 from opto.sandbox.runner import Running, shape_of
@@ -57,7 +57,7 @@ class _Printed(io.TextIOBase):
 class _Worker:
     """One text's worker."""
 
-    def __init__(self, connection: socket.socket, memory: int) -> None:
+    def __init__(self, connection: socket.socket, pipe: int, memory: int) -> None:
         self.connection = connection
         self.memory = memory
         self.running: Running | None = None
@@ -72,11 +72,14 @@ class _Worker:
         sys.stdout, sys.stderr = self.out, self.err
         signal.signal(signal.SIGALRM, self._too_long)
         signal.signal(signal.SIGXCPU, self._too_much)
+        last_words.leave(pipe, (signal.SIGALRM, signal.SIGXCPU))
 
     def _too_long(self, number: int, frame: Any) -> None:
+        last_words.interruptible(number)
         raise SandboxTimeoutError(f"The code took longer than {self.wall:g} seconds.")
 
     def _too_much(self, number: int, frame: Any) -> None:
+        last_words.interruptible(number)
         raise SandboxTimeoutError("The code used more CPU time than it may.")
 
     def answer(self, message: bytes) -> bytes:
@@ -224,14 +227,15 @@ def _threads() -> int:
 def _bound_cpu(seconds: float) -> None:
     hard = resource.getrlimit(resource.RLIMIT_CPU)[1]
     if hard != resource.RLIM_INFINITY:
+        hard = min(hard, int(seconds * 2) + 2)  # the program ends a worker that used more than `seconds` in all
         resource.setrlimit(resource.RLIMIT_CPU, (min(hard, int(time.process_time() + seconds) + 1), hard))
 
 
-def serve(connection: socket.socket, memory: int) -> None:
-    """Answers messages until the program closes the connection."""
+def serve(connection: socket.socket, pipe: int, memory: int) -> None:
+    """Answers messages until the program closes the connection; `pipe` is for the last words."""
     arrivals.install_sources({})
     program.compiled.cache_clear()
-    state = _Worker(connection, memory)
+    state = _Worker(connection, pipe, memory)
     while True:
         try:
             message = wire.receive(connection)

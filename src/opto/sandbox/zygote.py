@@ -1,8 +1,9 @@
 """The first process of the sandbox: it starts clean, builds what holds its children, and makes a worker when asked.
 
 Workers are forks of it, so that one is ready within milliseconds and no secret of the program is in its memory. It runs
-no code but its own. Orders come over a socket: one byte, a number, and for a new worker the socket it is to talk on.
-Imports: `worker`, `layers`.
+no code but its own. Orders come over a socket: one byte, a number, and for a new worker the socket it is to talk on and
+the pipe for its last words.
+Imports `worker`, `layers`, `wire`.
 """
 
 from __future__ import annotations
@@ -12,20 +13,14 @@ import json
 import os
 import signal
 import socket
-import struct
 import sys
 from importlib import import_module
 from typing import Any
 
 from opto.sandbox import layers, worker
+from opto.sandbox.wire import ANSWER, ORDER, SPAWN
 
-__all__ = ["ANSWER", "END", "ORDER", "SPAWN", "main"]
-
-ORDER = struct.Struct("!cQ")
-"""What the program sends: SPAWN or END, and the number of the worker."""
-ANSWER = struct.Struct("!iddQ")
-"""What END is answered with: the wait status, user and system CPU seconds, the most memory held in bytes."""
-SPAWN, END = b"S", b"E"
+__all__ = ["main"]
 
 
 def main(control: int) -> None:
@@ -48,7 +43,7 @@ def _prepared(orders: socket.socket) -> layers.Confinement:
     confined.enter()
     if confined.first_of_namespace() != 0:  # what stays outside waits for the end of what went in
         orders.close()
-        _outlive()
+        _outlive(settings["root"])
     confined.build()
     gc.collect()
     gc.freeze()
@@ -65,9 +60,17 @@ def _line(connection: socket.socket) -> bytes:
     return text
 
 
-def _outlive() -> None:
+def _outlive(root: str) -> None:
     try:
         os.wait()
+    finally:
+        _leave(root)
+
+
+def _leave(root: str) -> None:
+    """Ends this process, and the folder that a program which was killed cannot remove."""
+    try:
+        layers.removed(root)
     finally:
         os._exit(0)
 
@@ -75,29 +78,32 @@ def _outlive() -> None:
 def _serve(orders: socket.socket, confined: layers.Confinement) -> None:
     children: dict[int, int] = {}
     while True:
-        message, handles, _, _ = socket.recv_fds(orders, ORDER.size, 1)
+        message, handles, _, _ = socket.recv_fds(orders, ORDER.size, 2)
         if len(message) < ORDER.size:
             for child in children.values():
                 os.kill(child, signal.SIGKILL)
-            os._exit(0)
+            _leave(confined.settings["root"])
         order, number = ORDER.unpack(message)
         if order == SPAWN:
-            children[number] = _spawn(orders, handles[0], confined)
-            os.close(handles[0])
+            children[number] = _spawn(orders, number, handles, confined)
+            for handle in handles:
+                os.close(handle)
         else:
             orders.sendall(_ended(children.pop(number, 0)))
+            confined.clear(number)
 
 
-def _spawn(orders: socket.socket, handle: int, confined: layers.Confinement) -> int:
+def _spawn(orders: socket.socket, number: int, handles: list[int], confined: layers.Confinement) -> int:
     child = confined.fork()
     if child:
         return child
     status = 1
     try:
         orders.close()
+        handle, pipe = handles
         connection = socket.socket(fileno=handle)
-        confined.hold_worker(keep=handle)
-        worker.serve(connection, int(confined.settings["limits"]["memory_bytes"]))
+        confined.hold_worker(number, keep=handles)
+        worker.serve(connection, pipe, int(confined.settings["limits"]["memory_bytes"]))
         status = 0
     finally:
         os._exit(status)

@@ -1,0 +1,48 @@
+"""Where a worker was when it cannot answer: its stack, which C code writes into a pipe as the signal arrives. A leaf.
+
+So an endless match of a pattern, or a crash of a library, has a line too, though no Python code runs any more.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import os
+import re
+import signal
+from collections.abc import Iterable
+
+from opto.program import RUNNING
+
+__all__ = ["interruptible", "leave", "places"]
+
+_FRAME = r'  File "([^"\n]*)", line (\d{1,6}) in ([^\n]*)\n'
+_STACK = re.compile(f"(?:{_FRAME})+")
+
+
+def leave(pipe: int, numbers: Iterable[int]) -> None:
+    """In a worker: from now on crashes and the signals of these `numbers` write the stack; their handlers run too."""
+    os.set_blocking(pipe, False)  # a full pipe must not hold anybody up
+    faulthandler.enable(pipe, all_threads=False)
+    for number in numbers:
+        faulthandler.register(number, pipe, all_threads=False, chain=True)
+        interruptible(number)
+
+
+def interruptible(number: int) -> None:
+    """A wait of the system ends when this signal comes; `faulthandler` takes that back each time that one came."""
+    signal.siginterrupt(number, True)
+
+
+def places(told: bytes, shown: Iterable[tuple[str, int, str]]) -> list[list[str | int]]:
+    """In the program: the lines that ran last, outermost first. Whoever wrote what was `told` may be hostile."""
+    stacks = [found.group() for found in _STACK.finditer(told.decode("utf-8", "replace"))]
+    last = next((stack for stack in reversed(stacks) if f'"{RUNNING}"' in stack), "")
+    frames = [(file, int(line), name) for file, line, name in re.findall(_FRAME, last)]
+    return [[file, _first_line(file, line, name, shown), name, line] for file, line, name in reversed(frames)]
+
+
+def _first_line(file: str, line: int, name: str, shown: Iterable[tuple[str, int, str]]) -> int:
+    """Where the function that this line is of begins; the line itself where nobody asks."""
+    if file == RUNNING:
+        return line
+    return max((first for f, first, n in shown if f == file and n == name and first <= line), default=line)

@@ -91,7 +91,8 @@ def test_feedback_marks_the_line() -> None:
 
 
 def test_code_that_swallows_its_end_is_told_where_it_was(executor: ProcessExecutor) -> None:
-    text = "def f():\n    while True:\n        try:\n            sum(range(10**12))\n        except BaseException:\n            pass"
+    body = "try:\n            sum(range(10**12))\n        except BaseException:\n            pass"
+    text = f"def f():\n    while True:\n        {body}"
     error = executor.run(Job(text, "f")).error
     assert isinstance(error, SandboxTimeoutError) and ("f", 4) in lines(error)
 

@@ -31,6 +31,7 @@ __all__ = [
     "Program",
     "compiled",
     "compiled_inside",
+    "imports_of",
     "parsed",
     "straight",
     "text_behind",
@@ -48,6 +49,7 @@ TEXT = "__trace_code_text__"
 DEFINE = "__define__"
 """The function that `compiled_inside` wraps a text in; called with the class, it returns the names defined."""
 
+_LONGEST_LINE = 300
 _STORES = {"STORE_NAME", "STORE_GLOBAL", "DELETE_NAME", "DELETE_GLOBAL"}
 _LOADS = {"LOAD_NAME", "LOAD_GLOBAL", "LOAD_FROM_DICT_OR_GLOBALS"}
 _LOOKS_AROUND = {"eval", "exec", "globals", "vars", "locals"}
@@ -55,7 +57,7 @@ _INDENTED_DEF = r"(?m)^([ \t]+)(?:def\b|async\b|@)"
 
 
 class Program(NamedTuple):
-    """A compiled text, the global names that it reads and writes, and whether it may read others.
+    """A compiled text, the global names that it reads and writes, whether it may read others, the modules it imports.
 
     `lasting`: it only imports and defines, so that running it again would change nothing. Any other text is run for
     each call, as a list that it makes must be empty when the next call begins.
@@ -66,6 +68,7 @@ class Program(NamedTuple):
     writes: frozenset[str]
     dynamic: bool
     lasting: bool
+    imports: frozenset[str]
 
 
 @lru_cache(maxsize=512)
@@ -80,14 +83,39 @@ def compiled(text: str, flags: int = 0) -> Program:
                 reads.add(step.argval)
             elif step.opname in _STORES and (part is code or step.opname.endswith("GLOBAL")):
                 writes.add(step.argval)
-    return Program(code, frozenset(reads), frozenset(writes), bool(reads & _LOOKS_AROUND), _is_lasting(text))
+    tree = _tree(text)
+    lasting = tree is not None and all(map(_only_defines, tree.body))
+    return Program(code, frozenset(reads), frozenset(writes), bool(reads & _LOOKS_AROUND), lasting, _imports(tree))
 
 
-def _is_lasting(text: str) -> bool:
+def _tree(text: str) -> ast.Module | None:
     try:
-        return all(_only_defines(statement) for statement in parsed(text).body)
-    except SyntaxError:  # only what `_straightened` cannot read after all: it may do anything
-        return False
+        return parsed(text)
+    except SyntaxError:  # what `_straightened` cannot read after all: it may do anything
+        return None
+
+
+@lru_cache(maxsize=256)
+def imports_of(text: str) -> frozenset[str]:
+    """The modules that a text imports, their packages included; none if it is not Python."""
+    return _imports(_tree(text))
+
+
+def _imports(tree: ast.Module | None) -> frozenset[str]:
+    found: set[str] = set()
+    for item in () if tree is None else ast.walk(tree):
+        if isinstance(item, ast.Import):
+            found.update(alias.name for alias in item.names)
+        elif isinstance(item, ast.ImportFrom) and item.module and not item.level:
+            found.add(item.module)
+            found.update(f"{item.module}.{alias.name}" for alias in item.names)
+    return frozenset(part for name in found for part in _above(name))
+
+
+def _above(name: str) -> Iterator[str]:
+    while name:
+        yield name
+        name = name.rpartition(".")[0]
 
 
 def _only_defines(statement: ast.stmt) -> bool:
@@ -124,6 +152,9 @@ def _compile_exactly(tree: str | ast.Module, flags: int) -> CodeType:
         code: CodeType = compile(tree, RUNNING, "exec", flags=flags, dont_inherit=True)
     except SyntaxError as error:
         error.filename = CODE_FILE
+        if len(error.args) == 2:  # so that it is the same when it is made anew elsewhere
+            message, (_, *place) = error.args
+            error.args = message, (CODE_FILE, *(p[:_LONGEST_LINE] if isinstance(p, str) else p for p in place))
         raise
     return code
 

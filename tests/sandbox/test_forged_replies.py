@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import traceback
 from collections.abc import Iterator
 from typing import Any
@@ -33,6 +34,8 @@ def forge(text, times, size):
     os._exit(0)
 '''
 
+ENDLESS = {"$range": [0, 10**12, 1]}
+LONG = {"$int": "0x" + "7" * 500_000}
 ERROR = {"kinds": [["builtins", "ValueError"]], "args": ["x"], "places": []}
 FORGED: dict[str, Any] = {
     "no object": [1],
@@ -56,6 +59,20 @@ FORGED: dict[str, Any] = {
     "endless number": {"value": {"$fraction": [1, 0]}},
     "bad factory": {"value": {"$defaultdict": ["exec", {}]}},
     "bad limit": {"value": {"$deque": [[], "x"]}},
+    "endless tuple": {"value": {"$tuple": ENDLESS}},
+    "endless set": {"value": {"$set": ENDLESS}},
+    "endless keys": {"value": {"$dict": [ENDLESS]}},
+    "endless pairs": {"value": {"$ordered": [ENDLESS, ENDLESS]}},
+    "endless count": {"value": {"$counter": ENDLESS}},
+    "endless queue": {"value": {"$deque": [ENDLESS, None]}},
+    "endless arguments": {"value": {"$timedelta": ENDLESS}},
+    "endless shape": {"value": {"$array": ["|u1", ENDLESS, "AA=="]}},
+    "fraction to be shortened for hours": {"value": {"$fraction": [LONG, {"$int": "0x" + "3" * 499_999}]}},
+    "range to be divided for hours": {"value": {"$range": [0, LONG, {"$int": "0x" + "3" * 250_000}]}},
+    "decimal to be converted for hours": {"value": {"$decimal": LONG}},
+    "keys of one hash": {"value": {"$set": [k * (2**61 - 1) for k in range(100_000)]}},
+    "pairs of one hash": {"value": {"$dict": [[k * (2**61 - 1), 0] for k in range(100_000)]}},
+    "letters that do not exist": {"value": {"$array": ["<U1", [1], "////fw=="]}},
     "attributes that are none": {"value": {"$namespace": [1]}},
     "generator that is none": {"kind": "generator", "value": {"x": []}},
     "kind that is none": {"kind": [], "value": 1},
@@ -127,6 +144,36 @@ def test_reply_that_is_no_json(text: str, executor: ProcessExecutor) -> None:
 @pytest.mark.parametrize("text", ["[", '{"value":', '{"value":[[[[', '{"value":{"$tuple":['])
 def test_deep_reply(text: str, executor: ProcessExecutor) -> None:
     check(executor, text, size=50_000)
+
+
+@pytest.mark.parametrize("text", ["[", '{"value":[', '{"error":{"x":'])
+def test_deep_reply_where_the_program_has_lifted_the_limit_of_recursion(text: str, executor: ProcessExecutor) -> None:
+    before = sys.getrecursionlimit()
+    sys.setrecursionlimit(10**6)
+    try:
+        check(executor, text, size=200_000)
+    finally:
+        sys.setrecursionlimit(before)
+
+
+@pytest.mark.skipif(not hasattr(sys, "set_int_max_str_digits"), reason="this Python has no limit of digits")
+def test_long_number_where_the_program_has_lifted_the_limit_of_digits(executor: ProcessExecutor) -> None:
+    before = sys.get_int_max_str_digits()
+    sys.set_int_max_str_digits(0)
+    try:
+        check(executor, "9", size=3_000_000)
+    finally:
+        sys.set_int_max_str_digits(before)
+
+
+def test_truth_values_of_an_array_are_zero_or_one(executor: ProcessExecutor) -> None:
+    outcome = executor.run(Job(FORGER, "forge", (json.dumps({"value": {"$array": ["|b1", [3], "AgAB"]}}), 1, None)))
+    assert outcome.result().tobytes() == b"\x01\x00\x01"
+
+
+def test_words_of_an_error_can_be_written_to_a_file(executor: ProcessExecutor) -> None:
+    error = executor.run(Job("def f():\n    raise ValueError('\\ud800', 1)", "f")).error
+    assert isinstance(error, ValueError) and error.args == ("\\ud800", 1)
 
 
 def test_many_replies_at_once(executor: ProcessExecutor) -> None:

@@ -28,6 +28,8 @@ __all__ = ["blank_instance", "decode", "encode", "state_of"]
 
 _BIG = 10**4000  # Python refuses to write or read longer numbers in decimal
 _DEEPEST = 200
+_LONGEST_NUMBER = 1 << 14  # bits
+_MOST_ALIKE = 64
 _PLAIN: tuple[Any, ...] = (str, int, float, bytes)
 _FACTORIES: dict[str, Any] = {t.__name__: t for t in (list, dict, set, int, float, str, tuple, bool)}
 _ARRAY = re.compile(r"[<>|=]?([biufcSUV?]\d*|[mM]8(\[\d*\w+\])?)\Z")
@@ -181,7 +183,7 @@ def blank_instance(cls: Any, state: dict[str, Any]) -> Any:
     """An instance made without its constructor, with these attributes."""
     if hasattr(cls, "__del__") or cls.__reduce_ex__ is not object.__reduce_ex__:
         raise SandboxValueError(f"An object of {cls.__qualname__} cannot leave the sandbox: making one runs code.")
-    made, slots = object.__new__(cls), _slots(cls)
+    made, slots, state = object.__new__(cls), _slots(cls), _table(state)
     for name in slots:
         if name in state:
             object.__setattr__(made, name, state[name])
@@ -191,7 +193,7 @@ def blank_instance(cls: Any, state: dict[str, Any]) -> Any:
 
 
 def _named(content: Any, known: Known) -> Any:
-    cls, items = _class(content, known, tuple), _read(content[2], known)
+    cls, items = _class(content, known, tuple), _items(_read(content[2], known))
     if len(items) != len(cls._fields):
         raise SandboxValueError(f"The sandbox sent a {cls.__qualname__} of {len(items)} fields.")
     return tuple.__new__(cls, items)
@@ -202,55 +204,95 @@ def _member(content: Any, known: Known) -> Any:
 
 
 def _array(content: Any) -> Any:
-    kind, shape, data = content
+    kind, shape, data = _items(content)
     if not _ARRAY.match(kind):
         raise SandboxValueError(f"The sandbox sent an array of the unknown kind {kind!r}.")
     numpy = import_module("numpy")
-    flat = numpy.frombuffer(bytearray(a2b_base64(data)), dtype=numpy.dtype(kind))
-    return flat[0] if shape is None else flat.reshape(shape)
+    wanted = numpy.dtype(kind)
+    stored = numpy.dtype("u1") if wanted.kind == "b" else wanted
+    flat = numpy.frombuffer(bytearray(a2b_base64(data)), dtype=stored)
+    if wanted.kind == "b":
+        flat = flat != 0  # any other byte is no truth value, and what numpy then does is not defined
+    elif wanted.kind == "U" and flat.size and flat.view(wanted.byteorder + "u4").max() > sys.maxunicode:
+        raise SandboxValueError("The sandbox sent an array of letters that do not exist.")
+    return flat[0] if shape is None else flat.reshape(_items(shape))
 
 
-def _integer(text: str) -> int:
-    return int(text, 16)
+def _items(content: Any) -> list[Any]:
+    """Nothing but a list: a range, which is short, would unfold."""
+    if type(content) is not list:
+        raise TypeError(f"a {type(content).__name__} in place of a list")
+    return content
 
 
-def _decimal(text: str) -> Decimal:
-    return Decimal(text)
+def _numbers(content: Any) -> list[Any]:
+    """A list of numbers with which can be reckoned soon."""
+    if any(isinstance(n, int) and n.bit_length() > _LONGEST_NUMBER for n in _items(content)):
+        raise SandboxValueError(
+            f"The result holds a fraction or a range with numbers of more than {_LONGEST_NUMBER} bits: return integers."
+        )
+    return _items(content)
+
+
+def _keys(content: Any) -> list[Any]:
+    """A list of keys that a table can hold: with one place for all of them it would take hours to build."""
+    keys = _items(content)
+    if len(keys) > _MOST_ALIKE and max(Counter(map(hash, keys)).values()) > _MOST_ALIKE:
+        raise SandboxValueError("The result holds a set or a dict with many keys of one hash: return a list of them.")
+    return keys
+
+
+def _pairs(content: Any) -> list[Any]:
+    pairs = [_items(pair) for pair in _items(content)]
+    _keys([key for key, _ in pairs])
+    return pairs
+
+
+def _table(content: Any) -> dict[Any, Any]:
+    if type(content) is not dict:
+        raise TypeError(f"a {type(content).__name__} in place of a dict")
+    return content
+
+
+def _text(content: Any) -> str:
+    if type(content) is not str:
+        raise TypeError(f"a {type(content).__name__} in place of a text")
+    return content
 
 
 def _defaultdict(content: Any) -> Any:
-    name, items = content
-    return defaultdict(None if name is None else _FACTORIES[name], items)
+    name, items = _items(content)
+    return defaultdict(None if name is None else _FACTORIES[name], _table(items))
 
 
 def _deque(content: Any) -> Any:
-    items, longest = content
-    return deque(items, longest)
+    items, longest = _items(content)
+    return deque(_items(items), longest)
 
 
 _READERS: dict[str, Callable[[Any], Any]] = {
-    "$int": _integer,
-    "$dict": dict,
-    "$tuple": tuple,
-    "$set": set,
-    "$frozenset": frozenset,
-    "$bytes": a2b_base64,
-    "$bytearray": lambda text: bytearray(a2b_base64(text)),
-    "$complex": lambda parts: complex(*parts),
-    "$range": lambda parts: range(*parts),
-    "$decimal": _decimal,
-    "$fraction": lambda parts: Fraction(*parts),
+    "$int": lambda text: int(_text(text), 16),
+    "$dict": lambda pairs: dict(_pairs(pairs)),
+    "$tuple": lambda items: tuple(_items(items)),
+    "$set": lambda items: set(_keys(items)),
+    "$frozenset": lambda items: frozenset(_keys(items)),
+    "$bytes": lambda text: a2b_base64(_text(text)),
+    "$bytearray": lambda text: bytearray(a2b_base64(_text(text))),
+    "$complex": lambda parts: complex(*_numbers(parts)),
+    "$range": lambda parts: range(*_numbers(parts)),
+    "$decimal": lambda text: Decimal(_text(text)),
+    "$fraction": lambda parts: Fraction(*_numbers(parts)),
     "$date": datetime.date.fromisoformat,
     "$time": datetime.time.fromisoformat,
     "$datetime": datetime.datetime.fromisoformat,
-    "$timedelta": lambda parts: datetime.timedelta(*parts),
-    "$uuid": UUID,
-    "$path": Path,
-    "$ordered": OrderedDict,
-    "$counter": Counter,
+    "$timedelta": lambda parts: datetime.timedelta(*_numbers(parts)),
+    "$uuid": lambda text: UUID(_text(text)),
+    "$path": lambda text: Path(_text(text)),
+    "$ordered": lambda pairs: OrderedDict(_pairs(pairs)),
+    "$counter": lambda table: Counter(_table(table)),
     "$defaultdict": _defaultdict,
     "$deque": _deque,
-    "$namespace": lambda state: SimpleNamespace(**state),
+    "$namespace": lambda state: SimpleNamespace(**_table(state)),
     "$array": _array,
     "$untold": lambda _: UNTOLD,
 }

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import json
 import pickle
+import re
+import sys
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -16,14 +18,16 @@ from opto.errors import SandboxForbiddenError, SandboxValueError
 from opto.execution import Limits
 from opto.sandbox import faults, wire
 from opto.sandbox.codec import decode
-from opto.sandbox.pool import Worker
+from opto.sandbox.pool import ANSWERING, Worker
 
 __all__ = ["exchange"]
 
 _GRACE = 0.25
 """Seconds that a worker has to stop by itself, and to tell where, before it is killed."""
 _MOST_CALLS = 10_000
-_MOST_PARTS = 1_000_000
+_MOST_PARTS, _DEEPEST = 1_000_000, 2_000
+_MOST_DIGITS = 4_300
+_STRING = re.compile(r'"(?:[^"\\]|\\.)*"')
 
 
 def exchange(
@@ -41,11 +45,7 @@ def exchange(
     wire.send(worker.connection, message)
     for _ in range(_MOST_CALLS):
         message = wire.receive(worker.connection, most, until)
-        if message.count(b"[") + message.count(b"{") > _MOST_PARTS:
-            raise wire.MessageTooLongError(f"more than {_MOST_PARTS} lists and dicts")  # each is many times larger here
-        report = json.loads(message)
-        if not isinstance(report, dict):
-            raise ValueError("not a report")
+        report = _parsed(message)
         if "ask" not in report:
             return report, errors
         began = time.monotonic()
@@ -56,8 +56,40 @@ def exchange(
     raise TimeoutError
 
 
+def _parsed(message: bytes) -> dict[str, Any]:
+    """A report. ValueError or RecursionError for what is none, MessageTooLongError for one that is far larger here."""
+    parts, text = message.count(b"[") + message.count(b"{"), message.decode("ascii")
+    if parts > _MOST_PARTS:
+        raise wire.MessageTooLongError(f"more than {_MOST_PARTS} lists and dicts")
+    if parts > _DEEPEST < sys.getrecursionlimit() and _depth(text) > _DEEPEST:  # Python's own limit is no help then
+        raise RecursionError
+    report = _READ(text)
+    if not isinstance(report, dict):
+        raise ValueError("not a report")
+    return report
+
+
+def _depth(text: str) -> int:
+    """How deeply lists and dicts stand in each other."""
+    deepest = level = 0
+    for sign in re.sub(r"[^][{}]+", "", _STRING.sub("", text)):
+        level += 1 if sign in "[{" else -1
+        deepest = max(deepest, level)
+    return deepest
+
+
+def _integer(digits: str) -> int:
+    if len(digits) > _MOST_DIGITS:  # Python says so too, unless the program has lifted that limit
+        raise ValueError("an integer of too many digits")
+    return int(digits)
+
+
+_READ = json.JSONDecoder(parse_int=_integer).decode
+
+
 def _answered(worker: Worker, asked: Any, allow: Sequence[Any], errors: dict[int, Exception]) -> bytes:
     """Calls the object as asked; what it raises is raised in the worker."""
+    token = ANSWERING.set((*ANSWERING.get(), worker))
     try:
         value = _called(worker, asked, allow)
         return pickle.dumps(("value", worker.traveller.dumps(value)))
@@ -65,6 +97,8 @@ def _answered(worker: Worker, asked: Any, allow: Sequence[Any], errors: dict[int
         number = len(errors)
         errors[number] = error
         return pickle.dumps(("error", (number, faults.told(error, 0))))
+    finally:
+        ANSWERING.reset(token)
 
 
 def _called(worker: Worker, asked: Any, allow: Sequence[Any]) -> Any:

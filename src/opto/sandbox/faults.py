@@ -87,9 +87,11 @@ def error_of(data: Any, known: Mapping[tuple[str, str], type]) -> Exception:
 
 
 def _cut(tree: Any) -> Any:
-    """The tree, or the beginning of its text if it is long."""
+    """The tree, or the beginning of its text if it is long; a text can be written to a file or a socket."""
     text = tree if isinstance(tree, str) else repr(tree)
-    return tree if len(text) <= _MOST_TEXT else text[:_MOST_TEXT]
+    if len(text) <= _MOST_TEXT and not isinstance(tree, str):
+        return tree
+    return text[:_MOST_TEXT].encode("utf-8", "backslashreplace").decode()
 
 
 def _made(cls: type[Exception], arguments: list[Any]) -> Exception:

@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+from contextvars import ContextVar
 from dataclasses import dataclass
 from io import FileIO
 from typing import Any
@@ -26,7 +27,7 @@ from opto.sandbox.layers import removed
 from opto.sandbox.surroundings import Surroundings
 from opto.sandbox.travel import Traveller
 
-__all__ = ["End", "Pool", "Worker"]
+__all__ = ["ANSWERING", "End", "Pool", "Worker"]
 
 _log = logging.getLogger(__name__)
 
@@ -45,6 +46,7 @@ _ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
 }
+_DEEPEST_CALLS = 16
 _MOST_TOLD, _MOST_WAIT = 1 << 16, 1.0
 _PRELOAD = ("collections", "functools", "itertools", "math", "random", "re")
 
@@ -88,8 +90,12 @@ class Worker:
         self.pipe.close()
 
 
+ANSWERING: ContextVar[tuple[Worker, ...]] = ContextVar("opto_sandbox_answering", default=())
+"""The workers whose calls of the program are being answered in this context: they wait for it."""
+
+
 class Pool:
-    """Leases workers. At most `most` live at once; who wants one more waits."""
+    """Leases workers. At most `most` live at once; who wants one more waits, unless a worker waits for it."""
 
     def __init__(self, settings: dict[str, Any], most: int, allow: tuple[Any, ...]) -> None:
         self._settings, self._most, self._allow = settings, most, allow
@@ -110,6 +116,9 @@ class Pool:
     def lease(self, key: Any, job: Job) -> Worker:
         """A worker for this text, one that knows it already if there is one."""
         old: Worker | None = None
+        waiting = len(ANSWERING.get())
+        if waiting > _DEEPEST_CALLS:
+            raise SandboxError(f"Code in the sandbox and the program called each other {waiting} times over.")
         with self._change:
             while True:
                 for place in range(len(self._idle) - 1, -1, -1):
@@ -119,6 +128,8 @@ class Pool:
                     break
                 if self._idle:
                     old = self._idle.pop(0)
+                    break
+                if waiting:
                     break
                 self._change.wait()
             self._numbers += 1
@@ -136,6 +147,8 @@ class Pool:
 
     def lease_same(self, worker: Worker) -> bool:
         """Leases this worker, waiting until it is idle; False if it is no more."""
+        if worker in ANSWERING.get():
+            raise SandboxError("The generator is already running: it waits for the call that wants its next value.")
         with self._change:
             while True:
                 if worker in self._idle:
@@ -187,16 +200,20 @@ class Pool:
         return End(code, os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0, user + system, memory, told)
 
     def _asked(self, order: bytes) -> tuple[int, float, float, int]:
-        orders = self._orders
-        if orders is None:
+        """The answer; that of a worker that nobody knows if the first process has ended, and the workers with it."""
+        orders, answer = self._orders, b""
+        try:
+            if orders is not None:
+                orders.sendall(order)
+            while orders is not None and len(answer) < wire.ANSWER.size:
+                part = orders.recv(wire.ANSWER.size - len(answer))
+                if not part:
+                    break
+                answer += part
+        except OSError as error:
+            _log.debug("The sandbox's first process does not answer: %s", error)
+        if len(answer) < wire.ANSWER.size:
             return 0, 0.0, 0.0, 0
-        orders.sendall(order)
-        answer = b""
-        while len(answer) < wire.ANSWER.size:
-            part = orders.recv(wire.ANSWER.size - len(answer))
-            if not part:
-                raise SandboxError("The process that starts the sandbox's workers ended: the next call starts another.")
-            answer += part
         status, user, system, memory = wire.ANSWER.unpack(answer)
         return status, user, system, memory
 
@@ -212,7 +229,7 @@ class Pool:
     def _started(self) -> socket.socket:
         if self._orders is not None and self._process is not None and self._process.poll() is None:
             return self._orders
-        self._remove_folder()  # of one that died
+        self._bury()
         self._folder = tempfile.mkdtemp(prefix="opto-sandbox-")
         temporary = "/scratch" if any(p.startswith("/tmp/") for p in readable_paths()) else "/tmp"
         ours, theirs = socket.socketpair()
@@ -241,6 +258,19 @@ class Pool:
         if report["files"] is None:  # its root is in memory, and nothing leads there from here
             self._remove_folder()
         return ours
+
+    def _bury(self) -> None:
+        """Lets go of what is left of a first process that has died, and of the workers that died with it."""
+        if self._orders is None:
+            return
+        self._orders.close()
+        self._orders = None
+        self._remove_folder()
+        with self._change:
+            for worker in self._idle:
+                worker.close()
+                self._living.pop(worker.number, None)
+            self._idle.clear()
 
     def _remove_folder(self) -> None:
         folder, self._folder = self._folder, ""

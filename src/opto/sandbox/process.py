@@ -26,6 +26,7 @@ from opto.sandbox.codec import decode
 from opto.sandbox.conversation import exchange
 from opto.sandbox.layers import LAYERS
 from opto.sandbox.pool import End, Pool, Worker
+from opto.sandbox.runner import Reading
 from opto.sandbox.surroundings import Surroundings
 from opto.sandbox.travel import can_travel, needs_no_pickle
 from opto.sandbox.wire import MessageTooLongError
@@ -34,7 +35,7 @@ __all__ = ["ProcessExecutor"]
 
 _log = logging.getLogger(__name__)
 _THREADS = 64
-_LONGEST_TEXT = 1 << 16  # the compiler's time, in this program, grows with the square
+_LONGEST_TEXT = 1 << 16
 _told_missing: set[str] = set()
 
 
@@ -79,10 +80,14 @@ class ProcessExecutor:
         limits = limits or self.limits
         try:
             worker, pool = self._lease(job, limits)
-        except (SyntaxError, ValueError, RecursionError, SandboxError) as error:
+        except SandboxError as error:
             return Outcome(error=error)
-        except MemoryError:  # what Python says of a text that is nested too deeply
-            return Outcome(error=SandboxValueError("The code is nested too deeply for Python's compiler."))
+        except OSError as error:  # no descriptors, no room, no processes left
+            return Outcome(error=SandboxError(f"No process could be started for the code: {error}"))
+        if worker.surroundings is None:
+            failed = self._learnt(pool, worker, job, limits, began)
+            if failed is not None:
+                return failed
         try:
             message = self._message(worker, job, limits)
         except SandboxError as error:
@@ -150,14 +155,27 @@ class ProcessExecutor:
         scope = job.scope
         seen = id(scope) if scope.names or scope.owner else (scope.module, scope.flags)
         key = (job.text, job.name, seen, limits.cpu_seconds)  # a worker's last limit of CPU time never rises again
-        worker = pool.lease(key, job)
-        if worker.surroundings is None:
-            try:
-                worker.surroundings = Surroundings(job, worker.traveller)
-            except BaseException:
-                pool.end(worker)
-                raise
-        return worker, pool
+        return pool.lease(key, job), pool
+
+    def _learnt(self, pool: Pool, worker: Worker, job: Job, limits: Limits, began: float) -> Outcome | None:
+        """Lets a new worker read its text and tell what that wants; the outcome if that failed."""
+        message = _written(worker, None, "read", pickle.dumps((job.text, job.scope.flags)), limits)
+        got = self._reported(pool, worker, job, message, limits, began)
+        if isinstance(got, Outcome):
+            return got
+        error = _error(*got, worker, job)
+        try:
+            if error is None:
+                worker.surroundings = Surroundings(job, _reading(got[0].get("value")), worker.traveller)
+        except SandboxError as fault:
+            error = fault
+        except BaseException:
+            pool.end(worker)
+            raise
+        if error is None:
+            return None
+        pool.end(worker)
+        return _failed(error, began)
 
     def _message(self, worker: Worker, job: Job, limits: Limits) -> bytes:
         around, traveller, scope = worker.surroundings, worker.traveller, job.scope
@@ -180,9 +198,12 @@ class ProcessExecutor:
         action = "describe" if job.describe else "call"
         return _written(worker, definition, action, payload, limits)
 
-    def _exchanged(self, pool: Pool, worker: Worker, job: Job, message: bytes, limits: Limits, began: float) -> Outcome:
+    def _reported(
+        self, pool: Pool, worker: Worker, job: Job, message: bytes, limits: Limits, began: float
+    ) -> tuple[dict[str, Any], dict[int, Exception]] | Outcome:
+        """What the worker tells (see `exchange`); if it is lost, the outcome."""
         try:
-            report, errors = exchange(worker, message, limits, self._allow)
+            return exchange(worker, message, limits, self._allow)
         except TimeoutError:
             worker.wait_for_words()
             late = SandboxTimeoutError(f"The code took longer than {limits.wall_seconds:g} seconds.")
@@ -199,6 +220,12 @@ class ProcessExecutor:
         except BaseException:
             pool.end(worker)
             raise
+
+    def _exchanged(self, pool: Pool, worker: Worker, job: Job, message: bytes, limits: Limits, began: float) -> Outcome:
+        got = self._reported(pool, worker, job, message, limits, began)
+        if isinstance(got, Outcome):
+            return got
+        report, errors = got
         worker.defined = True
         before, (after, memory) = worker.cpu_seconds, _numbers(report.get("used"))
         worker.cpu_seconds = after
@@ -234,7 +261,7 @@ class ProcessExecutor:
 
     def _next(self, pool: Pool, worker: Worker, job: Job, payload: bytes, limits: Limits) -> tuple[bool, Any]:
         began = time.monotonic()
-        if not pool.lease_same(worker):
+        if not pool.lease_same(worker):  # or raises, if it waits for who asks
             raise SandboxCrashError(
                 "The process of this generator has ended: take its values before other code needs it."
             )
@@ -281,9 +308,8 @@ def _tell_missing(report: dict[str, str | None]) -> None:
 
 def _written(worker: Worker, definition: Any, action: str, payload: bytes, limits: Limits) -> bytes:
     around, traveller = worker.surroundings, worker.traveller
-    assert around is not None
-    updates = around.updates() if action != "go on" else []
-    sources = around.sources()
+    updates = around.updates() if around is not None and action != "go on" else []
+    sources = around.sources() if around is not None else {}
     classes, traveller.classes = traveller.classes, []
     bounds = (limits.wall_seconds, limits.cpu_seconds, limits.output_bytes, limits.value_bytes)
     return pickle.dumps((classes, sources, updates, definition, action, payload, bounds))
@@ -338,6 +364,15 @@ def _numbers(used: Any) -> tuple[float, int]:
 
 def _text(told: Any, most: int) -> str:
     return told[:most] if isinstance(told, str) else ""
+
+
+def _reading(tree: Any) -> Reading:
+    """What a worker found in its text, before any of it ran."""
+    try:
+        reads, writes, dynamic, imports = tree
+        return Reading(frozenset(reads), frozenset(writes), bool(dynamic), frozenset(imports))
+    except (TypeError, ValueError):
+        raise SandboxCrashError("The code's process could not read the code.") from None
 
 
 def _shape(tree: Any) -> Shape:

@@ -8,13 +8,13 @@ from __future__ import annotations
 import builtins
 import inspect
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from opto.execution import UNTOLD, Scope, Shape
 from opto.program import DEFINE, TEXT, Program, compiled, compiled_inside
 from opto.sandbox.codec import encode
 
-__all__ = ["Running", "shape_of", "wanted_names"]
+__all__ = ["Reading", "Running", "shape_of", "wanted_names"]
 
 
 class Running:
@@ -71,7 +71,16 @@ class Running:
         return function
 
 
-def wanted_names(program: Program, scope: Scope) -> set[str]:
+class Reading(NamedTuple):
+    """What there is to know of a text before it runs, as plain data: the parts of `Program` of these names."""
+
+    reads: frozenset[str]
+    writes: frozenset[str]
+    dynamic: bool
+    imports: frozenset[str]
+
+
+def wanted_names(program: Program | Reading, scope: Scope) -> set[str]:
     """The globals that a text may read from its scope."""
     names: Mapping[str, Any] = scope.names
     reads = set(program.reads | set(names)) if program.dynamic else set(program.reads)

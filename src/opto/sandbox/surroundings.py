@@ -5,7 +5,6 @@ Imports leaves and `travel`.
 
 from __future__ import annotations
 
-import ast
 import builtins
 import dis
 import sys
@@ -16,9 +15,9 @@ from typing import Any
 
 from opto.errors import SandboxValueError
 from opto.execution import TRAVELS, Job
-from opto.program import compiled
+from opto.program import imports_of
 from opto.sandbox import arrivals
-from opto.sandbox.runner import wanted_names
+from opto.sandbox.runner import Reading, wanted_names
 from opto.sandbox.travel import Traveller, by_reference, is_installed, needs_no_pickle
 
 __all__ = ["Surroundings"]
@@ -40,22 +39,22 @@ class _Watched:
 
 
 class Surroundings:
-    """The globals that one job's text can reach, as one worker knows them.
+    """The globals that one job's text can reach, as one worker knows them; `read` is what the worker found in it.
 
     `shown` are the functions of the program whose lines may appear in an error.
     """
 
-    def __init__(self, job: Job, traveller: Traveller) -> None:
+    def __init__(self, job: Job, read: Reading, traveller: Traveller) -> None:
         self._traveller = traveller
         self._watched: dict[tuple[str, str], _Watched] = {}
         self._visited: dict[int, Any] = {}
         self._sources: dict[str, tuple[str, bool]] = {}
         self._sent: set[str] = set()
         self.shown: set[tuple[str, int, str]] = set()
-        for name in wanted_names(compiled(job.text, job.scope.flags), job.scope):
+        for name in wanted_names(read, job.scope):
             if name in job.scope.names or not hasattr(builtins, name):
                 self._watch("", name, job.scope.names)
-        for module in _imports(job.text) & _imports_of_module(job.scope.module):
+        for module in read.imports & _imports_of_module(job.scope.module):
             self._add_module(module)
 
     def sources(self) -> dict[str, tuple[str, bool]]:
@@ -144,7 +143,7 @@ class Surroundings:
             text = _source(at)
             if text is not None:
                 self._sources[at] = (text, hasattr(sys.modules[at], "__path__"))
-                ahead += [*_imports(text), at.rpartition(".")[0]]
+                ahead += [*imports_of(text), at.rpartition(".")[0]]
 
 
 def _functions_of(value: Any) -> list[Any]:
@@ -174,32 +173,9 @@ def _global_reads(code: CodeType) -> frozenset[str]:
     return frozenset(step.argval for step in steps if step.opname in ("LOAD_GLOBAL", "LOAD_NAME"))
 
 
-@lru_cache(maxsize=256)
-def _imports(text: str) -> frozenset[str]:
-    """The modules that a text imports, their packages included."""
-    found: set[str] = set()
-    try:
-        tree = ast.parse(text)
-    except SyntaxError:
-        return frozenset()
-    for item in ast.walk(tree):
-        if isinstance(item, ast.Import):
-            found.update(alias.name for alias in item.names)
-        elif isinstance(item, ast.ImportFrom) and item.module and not item.level:
-            found.add(item.module)
-            found.update(f"{item.module}.{alias.name}" for alias in item.names)
-    return frozenset(part for name in found for part in _above(name))
-
-
-def _above(name: str) -> Iterator[str]:
-    while name:
-        yield name
-        name = name.rpartition(".")[0]
-
-
 def _imports_of_module(name: str) -> frozenset[str]:
     text = None if is_installed(name) else _source(name)
-    return frozenset() if text is None else _imports(text)
+    return frozenset() if text is None else imports_of(text)
 
 
 def _source(name: str) -> str | None:

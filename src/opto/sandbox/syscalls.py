@@ -99,7 +99,6 @@ ALLOWED: dict[str, tuple[int | None, int | None]] = {
     "recvfrom": (45, 207),
     "shutdown": (48, 210),
     "getsockopt": (55, 209),
-    "setsockopt": (54, 208),
     # time
     "alarm": (37, None),
     "clock_getres": (229, 114),

@@ -14,6 +14,7 @@ import signal
 import socket
 import sys
 import time
+from _thread import allocate_lock
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from types import CoroutineType, GeneratorType
@@ -63,6 +64,7 @@ class _Worker:
         self.running: Running | None = None
         self.out, self.err = _Printed(), _Printed()
         self.streams = Streams()
+        self.turn = allocate_lock()
         self.threads = _threads()
         self.names: tuple[str, ...] = ()
         self.most = 0
@@ -183,6 +185,15 @@ class _Worker:
         shape = shape_of(self.running.function())
         return {"value": [shape.kind, encode(list(shape.parameters)), shape.doc]}
 
+    def _read(self, payload: bytes) -> dict[str, Any]:
+        """What the program wants to know of a text: to compile one that a model wrote is not for it to do."""
+        text, flags = pickle.loads(payload)
+        try:
+            found = program.compiled(text, flags)
+        except (MemoryError, RecursionError):
+            raise SandboxValueError("The code is nested too deeply for Python's compiler.") from None
+        return {"value": [sorted(found.reads), sorted(found.writes), found.dynamic, sorted(found.imports)]}
+
     def _go_on(self, payload: bytes) -> dict[str, Any]:
         number, value = pickle.loads(payload)
         ended, result = self.streams.go_on(number, value)
@@ -192,6 +203,7 @@ class _Worker:
         "call": _call,
         "describe": _describe,
         "go on": _go_on,
+        "read": _read,
     }
 
     # --- calls of objects of the program ---
@@ -199,10 +211,11 @@ class _Worker:
     def ask(self, number: int, method: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Calls an allowed object of the program; the time that takes does not count."""
         tree = [number, method, [encode(a) for a in args], {k: encode(v) for k, v in kwargs.items()}]
-        left, _ = signal.setitimer(signal.ITIMER_REAL, 0)
-        wire.send(self.connection, json.dumps({"ask": tree}).encode())
-        kind, content = pickle.loads(wire.receive(self.connection))
-        signal.setitimer(signal.ITIMER_REAL, max(left, 0.001), 0.05)
+        with self.turn:  # one thread at a time: the answers have no names
+            left, _ = signal.setitimer(signal.ITIMER_REAL, 0)
+            wire.send(self.connection, json.dumps({"ask": tree}).encode())
+            kind, content = pickle.loads(wire.receive(self.connection))
+            signal.setitimer(signal.ITIMER_REAL, max(left, 0.001), 0.05)
         if kind == "value":
             return pickle.loads(content)
         place, told = content

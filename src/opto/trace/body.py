@@ -32,6 +32,7 @@ else:
 __all__ = ["INSIDE", "Bodies", "Body", "Caller", "code_parameter", "guard", "plain", "run", "unwatched"]
 
 _BODIES_KEPT = 64
+_LONGEST_UNRUN = 1 << 14  # nobody has run it yet, and the compiler's time, in this process, grows with the square
 
 INSIDE: ContextVar[frozenset[About]] = ContextVar("opto_inside", default=frozenset())
 """Functions with overwritten recursion whose bodies are running: calls of them reach the plain function."""
@@ -121,6 +122,10 @@ class Bodies:
 def _unrun(text: str, environment: Environment) -> tuple[FunctionType, frozenset[str]]:
     """A function that runs the text (which is not run here), and the names that it reads."""
     try:
+        if len(text) > _LONGEST_UNRUN:
+            raise ValueError(
+                f"{environment.name} is too long to be called from other rewritten code: {len(text)} letters"
+            )
         program = compiled(text, environment.flags)
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         program = compiled(f"raise SyntaxError({str(error)!r})")

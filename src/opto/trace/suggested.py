@@ -13,11 +13,15 @@ from opto.trace.code import Environment
 if TYPE_CHECKING:
     import inspect
     import logging
+    import re
 else:
     inspect = Deferred("inspect")
     logging = Deferred("logging")
+    re = Deferred("re")
 
 __all__ = ["suggested_function"]
+
+_UNSHOWN = r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]"
 
 
 class _Names(Mapping[str, Any]):
@@ -70,9 +74,9 @@ def suggested_function(text: str, environment: Environment, executor: Executor) 
 
     def finished(outcome: Outcome) -> Any:
         if outcome.stdout:
-            sys.stdout.write(outcome.stdout)
+            sys.stdout.write(_shown(outcome.stdout))
         if outcome.stderr:
-            sys.stderr.write(outcome.stderr)
+            sys.stderr.write(_shown(outcome.stderr))
         if outcome.changed and not told.issuperset(outcome.changed):
             told.update(outcome.changed)
             _warn(environment.name, outcome.changed)
@@ -92,11 +96,16 @@ def suggested_function(text: str, environment: Environment, executor: Executor) 
     return function  # type: ignore[no-any-return]
 
 
+def _shown(text: str) -> str:
+    """What code printed, without commands to the terminal and what no file can hold: these are written out."""
+    return re.sub(_UNSHOWN, lambda found: found[0].encode("unicode_escape").decode(), text)
+
+
 def _warn(name: str, changed: tuple[str, ...]) -> None:
     logging.getLogger(__name__).warning(
         "%s wrote to %s: it got copies, so that the originals are as they were. Let it return what is new.",
         name,
-        ", ".join(changed),
+        _shown(", ".join(changed)),
     )
 
 

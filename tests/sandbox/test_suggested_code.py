@@ -299,3 +299,38 @@ def test_the_methods_of_an_agent_see_what_it_holds() -> None:
     optimizer_for(agent.greet, "def greet(self, name):\n    return self.lock.acquire()").step()
     with pytest.raises(ExecutionError, match="stays in the program"):
         agent.greet("Ann")
+
+
+class Base(Module):
+    def add(self, x):
+        return x + self.step()
+
+    def step(self):
+        return 1
+
+
+class Derived(Base):
+    @bundle(trainable=True)
+    def add(self, x):
+        return super().add(x)
+
+    @bundle(trainable=True)
+    def run(self, x):
+        return x
+
+
+def test_rewritten_methods_that_others_call_reach_their_base_class() -> None:
+    agent = Derived()
+    optimizer_for(agent.run, "def run(self, x):\n    return self.add(x) + 0.5").step()
+    assert agent.run(1).data == 2.5
+    optimizer_for(
+        agent.add, "def add(self, x):\n    more = lambda: super(Derived, self).step()\n    return x + more()"
+    ).step()
+    assert agent.run(1).data == 2.5
+    helper = "import math\ndef helper(x):\n    return math.floor(x)\n"
+    text = f"{helper}def add(self, x):\n    return helper(super().add(x)) * 10"
+    optimizer_for(agent.add, text).step()
+    assert agent.run(1).data == 20.5 and agent.add(1).data == 20
+    optimizer_for(agent.add, "def add(self, x):\n    y = x\n    return super().nothing(y)").step()
+    with pytest.raises(ExecutionError, match="'super' object has no attribute 'nothing'"):
+        agent.run(1)

@@ -81,5 +81,5 @@ def test_other_code_calls_no_text_that_is_too_long_to_compile_here(executor: Pro
 
     assert outer.parameter is not None
     outer.parameter._data = SuggestedText("def outer(x):\n    return inner(x)")
-    with using(executor), pytest.raises(Exception, match="too long for other rewritten code"):
+    with using(executor), pytest.raises(Exception, match="too long to be called from other"):
         outer(1)

@@ -55,14 +55,29 @@ def outcome(body):
 print(outcome("f'{self.word}, {customer.name}'"))
 print(outcome("customer.name.lower()"))
 print(outcome("self.shout(customer.name)"))
+print(outcome("(customer, type(customer).__name__)"))
+for body in REFUSED:
+    print(outcome(body))
 '''
+
+REFUSED = {
+    "printed": "f'{customer}'",
+    "compared": "customer == customer",
+    "asked for its class": "isinstance(customer, Customer)",
+    "made": "Customer('Ann')",
+    "a key": "{customer: 1}",
+}
 
 
 def test_methods_read_attributes_of_self_and_of_arguments_without_the_extra(tmp_path: Path) -> None:
     program = tmp_path / "program.py"
-    program.write_text(SCRIPT, encoding="utf-8")
+    program.write_text(SCRIPT.replace("REFUSED", str([*REFUSED.values()])), encoding="utf-8")
     done = subprocess.run([sys.executable, str(program)], capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 0, done.stderr
-    whole, plain, method = done.stdout.splitlines()
+    whole, plain, method, returned, *refused = done.stdout.splitlines()
     assert (whole, plain) == ("Hola, Eva", "eva")
-    assert "no attribute 'shout'" in method and "opto-trace[sandbox]" in method and "Agent" in method
+    assert "Agent.shout did not come along" in method and "opto-trace[sandbox]" in method and "Agent" in method
+    assert returned == "(Customer(name='Eva'), 'Customer')", "as it went"
+    assert len(refused) == len(REFUSED)
+    for name, told in zip(REFUSED, refused, strict=True):
+        assert "Your class Customer travels" in told and "pip install 'opto-trace[sandbox]'" in told, (name, told)

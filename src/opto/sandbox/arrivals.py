@@ -106,7 +106,7 @@ class Absent:
         raise SandboxValueError(self._why)
 
     __call__ = __iter__ = __len__ = __getitem__ = __contains__ = __add__ = __enter__ = __exit__ = _refuse
-    __str__ = __int__ = __float__ = __bool__ = _refuse
+    __str__ = __int__ = __float__ = __bool__ = __instancecheck__ = __subclasscheck__ = _refuse
 
     def __repr__(self) -> str:
         return "<an object that stayed outside of the sandbox>"
@@ -118,26 +118,39 @@ def absent(why: str) -> Absent:
 
 
 class Bare:
-    """Stands for an object of one of the program's classes, which did not come: its attributes, without its methods."""
+    """Stands for an object of one of the program's classes, which did not come: its attributes, without its methods.
 
-    def __init__(self, why: str) -> None:
-        self.__dict__[_WHY] = why
+    Each class has a stand-in of its own, under its name; what the class does in its own way, as comparing or printing,
+    is refused.
+    """
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__") and name.endswith("__"):
             raise AttributeError(name)
-        raise SandboxValueError(f"It has no attribute {name!r} here. {self.__dict__[_WHY]}")
-
-    def __repr__(self) -> str:
-        return "<an object without its class>"
+        raise SandboxValueError(f"{type(self).__qualname__}.{name} did not come along. {_WHY[type(self)]}")
 
 
-_WHY = "(why)"
+_WHY: dict[type, str] = {}
+_STANDINS: dict[tuple[str, str], type] = {}
 
 
-def bare(why: str) -> Bare:
-    """An object whose class did not come; its attributes are filled in afterwards."""
-    return Bare(why)
+def bare(module: str, name: str, why: str, own: Sequence[str]) -> Bare:
+    """An object whose class did not come; its attributes are filled in afterwards. `own` are what the class defines."""
+    cls = _STANDINS.get((module, name))
+    if cls is None:
+        refused = {special: _refusal(why) for special in own}
+        names = {**refused, "__module__": module, "__qualname__": name}
+        cls = _STANDINS[module, name] = type(name.rpartition(".")[2], (Bare,), names)
+        _WHY[cls] = why
+    made: Bare = object.__new__(cls)
+    return made
+
+
+def _refusal(why: str) -> Callable[..., Any]:
+    def refuse(*args: Any, **kwargs: Any) -> Any:
+        raise SandboxValueError(why)
+
+    return refuse
 
 
 _CHANNEL: list[Callable[[int, str, tuple[Any, ...], dict[str, Any]], Any]] = []

@@ -261,10 +261,9 @@ class Pool:
 
     def _bury(self) -> None:
         """Lets go of what is left of a first process that has died, and of the workers that died with it."""
-        if self._orders is None:
-            return
-        self._orders.close()
-        self._orders = None
+        orders, self._orders = self._orders, None
+        if orders is not None:
+            orders.close()
         self._remove_folder()
         with self._change:
             for worker in self._idle:

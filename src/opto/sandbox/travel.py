@@ -41,6 +41,16 @@ _PROTOCOL = 4
 _ATOMS = (int, float, str, bool, type(None), bytes, complex, range, type(Ellipsis), type(NotImplemented))
 
 
+_OF_MAKING = frozenset(
+    f"__{name}__"
+    for name in (
+        *("init", "new", "del", "post_init", "init_subclass", "subclasshook", "class_getitem", "dir", "sizeof"),
+        *("getattribute", "getattr", "setattr", "delattr"),
+        *("reduce", "reduce_ex", "getstate", "setstate", "getnewargs", "getnewargs_ex"),
+    )
+)
+"""Special methods that no operator and no printing calls."""
+
 _HARMLESS = frozenset(
     (date, datetime, timedelta, Decimal, Fraction, UUID, PosixPath, OrderedDict, Counter, deque, bytearray)
 )
@@ -148,6 +158,8 @@ class _Writer(_Base):  # type: ignore[misc]
         place = self._traveller.place_of(obj)
         if place is not None:
             return arrivals.host_object, (place,)
+        if kind is arrivals.Absent:
+            return arrivals.absent, (obj._why,)
         if kind is FunctionType:
             return NotImplemented if by_reference(obj) else _function(obj)
         if kind is ModuleType:
@@ -192,7 +204,9 @@ class _Writer(_Base):  # type: ignore[misc]
         """The same, or where the class cannot travel the bare attributes."""
         if can_travel(kind):
             return reduced
-        return arrivals.bare, (_without_cloudpickle(kind),), reduced[2] if len(reduced) > 2 else {}
+        self._traveller.note(kind)  # it may come back as it went
+        about = (kind.__module__, kind.__qualname__, _without_cloudpickle(kind), _own_specials(kind))
+        return arrivals.bare, about, reduced[2] if len(reduced) > 2 else {}
 
     def _whole(self, obj: Any) -> bool:
         """Can an object of an installed class travel whole? A client without its lock still has its key."""
@@ -219,6 +233,12 @@ def _without_cloudpickle(cls: type) -> str:
         f"Your class {cls.__qualname__} travels into the sandbox with the package 'cloudpickle', which is not "
         "installed: run  pip install 'opto-trace[sandbox]'"
     )
+
+
+def _own_specials(cls: type) -> list[str]:
+    """The operations that a class, or one that it is derived from, does in its own way."""
+    found = {name for base in cls.__mro__[:-1] for name, thing in vars(base).items() if callable(thing)}
+    return sorted(name for name in found if name.startswith("__") and name.endswith("__") and name not in _OF_MAKING)
 
 
 def _attributes(obj: Any) -> dict[str, Any]:

@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 from opto.deferred import Deferred
 from opto.errors import ExecutionError
 from opto.execution import Executor, SuggestedText, current_executor
+from opto.program import compiled, compiled_inside
 from opto.trace.about import About
 from opto.trace.binding import Binder, Plan
-from opto.trace.code import Definition, Environment, compiled, define
+from opto.trace.code import Definition, Environment, define
 from opto.trace.context import USED_NODES
 from opto.trace.describe import CODE_NAME
 from opto.trace.nodes import Node, ParameterNode
@@ -91,10 +92,11 @@ class Bodies:
         self._known[text, executor] = body
         return body
 
-    def travelling(self, text: str) -> tuple[FunctionType, str, dict[str, Any]] | None:
+    def travelling(self, text: str) -> tuple[FunctionType, str, dict[str, Any], type | None] | None:
         """A text other than the original as a function that runs it there, its name, and the locals that it reads.
 
-        None for the original. Nothing of the text runs here.
+        Last the class to call that function's `DEFINE` with, if it asks for one. None for the original. Nothing of the
+        text runs here.
         """
         if text == self._original:
             return None
@@ -106,7 +108,8 @@ class Bodies:
                 self._travelling.pop(next(iter(self._travelling)), None)
             self._travelling[text] = known
         function, reads = known
-        return function, environment.name, {n: environment.captured[n] for n in reads & environment.captured.keys()}
+        names = {n: environment.captured[n] for n in reads & environment.captured.keys()}
+        return function, environment.name, names, environment.owner if "super" in reads else None
 
     def texts(self) -> list[str]:
         """The texts whose bodies are kept, the newest last."""
@@ -127,9 +130,12 @@ def _unrun(text: str, environment: Environment) -> tuple[FunctionType, frozenset
                 f"{environment.name} is too long to be called from other rewritten code: {len(text)} letters"
             )
         program = compiled(text, environment.flags)
+        inside = environment.owner is not None and "super" in program.reads
+        code = compiled_inside(text, environment.flags) if inside else program.code
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         program = compiled(f"raise SyntaxError({str(error)!r})")
-    function = FunctionType(_in_file(program.code, f"<code of {environment.name}>"), environment.globals)
+        code = program.code
+    function = FunctionType(_in_file(code, f"<code of {environment.name}>"), environment.globals)
     function.__module__ = str(environment.globals.get("__name__", "__main__"))
     return function, program.reads
 

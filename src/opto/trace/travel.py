@@ -10,6 +10,7 @@ from types import FunctionType, MethodType
 from typing import Any
 
 from opto.execution import TRAVELS
+from opto.program import DEFINE
 from opto.trace.abstract_node import AbstractNode
 from opto.trace.containers import RESERVED, ParameterContainer, own_attributes, put_attribute
 from opto.trace.fun_module import FunModule
@@ -72,19 +73,24 @@ def _bundled(bundled: FunModule) -> tuple[Any, ...]:
     return (_same, (bundled.fun,)) if present is None else (_rewritten, present)
 
 
-def _rewritten(code: FunctionType, name: str, names: dict[str, Any]) -> Callable[..., Any]:
-    """In a worker: the function `name` that the text `code` defines, defined anew for each call, as globals change."""
+def _rewritten(code: FunctionType, name: str, names: dict[str, Any], owner: type | None) -> Callable[..., Any]:
+    """In a worker: the function `name` that the text `code` defines, defined anew for each call, as globals change.
+
+    `owner` is the class that its super() starts from.
+    """
 
     def call(*args: Any, **kwargs: Any) -> Any:
         around = {**code.__globals__, **names}
         exec(code.__code__, around)
+        if owner is not None:
+            around.update(around.pop(DEFINE)(owner))
         return around[name](*args, **kwargs)
 
     return call
 
 
-def _rewritten_method(code: FunctionType, name: str, names: dict[str, Any], instance: Any) -> Any:
-    return MethodType(_rewritten(code, name, names), instance)
+def _rewritten_method(code: FunctionType, name: str, names: dict[str, Any], owner: type | None, instance: Any) -> Any:
+    return MethodType(_rewritten(code, name, names, owner), instance)
 
 
 def _same(value: Any) -> Any:

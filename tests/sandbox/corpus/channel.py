@@ -85,11 +85,13 @@ def answer_twice(target):
 #: Writes a stack of the host's files wherever it can, as its last words.
 def lie_about_the_line(target):
     import os
+    import stat
 
     lines = f'  File "{target["secret"]}", line 1 in secret\n  File "<trainable code>", line 1 in secret\n'
     for number in range(3, 64):
         try:
-            os.write(number, ("Stack (most recent call first):\n" + lines * 50).encode())
+            if stat.S_ISFIFO(os.fstat(number).st_mode):
+                os.write(number, ("Stack (most recent call first):\n" + lines * 50).encode())
         except OSError:
             continue
     os._exit(1)
@@ -99,12 +101,14 @@ def lie_about_the_line(target):
 #: Fills every pipe, and makes writing to them wait, so that what is written when time runs out would wait for ever.
 def choke_on_its_last_words(target):
     import os
+    import stat
 
     for number in range(3, 64):
         try:
-            os.set_blocking(number, False)
-            while os.write(number, b"\n" * 65536):
-                pass
+            if stat.S_ISFIFO(os.fstat(number).st_mode):
+                os.set_blocking(number, False)
+                while os.write(number, b"\n" * 4096):
+                    pass
         except BlockingIOError:
             os.set_blocking(number, True)
         except OSError:
@@ -132,7 +136,7 @@ def swell_the_pipes(target):
     return "swollen"
 
 
-#: crash_into_the_channel -> crash
+#: crash_into_the_channel -> crash | value
 #: Lets the C code that reports crashes write into the channel, and crashes.
 def crash_into_the_channel(target):
     import ctypes

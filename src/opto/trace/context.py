@@ -97,7 +97,7 @@ def _quiet_steps(fun: Callable[..., Any]) -> Callable[..., Any]:
         while True:
             try:
                 with stop_tracing():
-                    made = step(given)
+                    made, given = step(given), None  # an error given to it must not stay here: it knows this frame
             except StopIteration as end:
                 return end.value
             try:
@@ -122,7 +122,7 @@ def _quiet_steps_async(fun: Callable[..., Any]) -> Callable[..., Any]:
         while True:
             try:
                 with stop_tracing():
-                    made = await step(given)
+                    made, given = await step(given), None
             except StopAsyncIteration:
                 return
             try:

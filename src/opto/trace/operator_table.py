@@ -251,7 +251,7 @@ def _call(fun: Any, /, *args: Any, **kwargs: Any) -> Any:
     return function(*args, **kwargs)
 
 
-def _call_llm(llm: Any, system_prompt: Any, /, *user_prompts: Any, **kwargs: Any) -> Any:
+def _call_llm(llm: Any, system_prompt: Any, *user_prompts: Any, **kwargs: Any) -> Any:
     if not callable(llm):  # the older form: call_llm(system_prompt, *user_prompts)
         user_prompts = user_prompts if system_prompt is None else (system_prompt, *user_prompts)
         system_prompt = llm

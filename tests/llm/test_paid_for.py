@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from opto.errors import BudgetExceeded, LLMError, LLMRateLimitError, LLMServerError, LoadError
+from opto.errors import BudgetExceeded, LLMError, LLMRateLimitError, LLMRequestError, LLMServerError, LoadError
 from opto.llm import (
     Budget,
     CachedLLM,
@@ -171,6 +171,33 @@ def test_calls_of_tools_of_other_libraries_are_kept_or_the_reply_is_not(
         RecordLLM(strange, tmp_path / "r.jsonl")(ASK)
     assert store.get("strange") is None and caplog.text.count("not the shape") == 2
     store.close()
+
+
+# --- what a server says ---
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "words"),
+    [
+        ({"code": 429, "message": "slow down"}, LLMRateLimitError, "slow down"),
+        ({"code": 502, "message": "upstream"}, LLMServerError, "upstream"),
+        ({"code": 400, "message": "too long sk-secret"}, LLMRequestError, "too long"),
+        ({"code": "odd", "message": "broken"}, LLMServerError, "broken"),
+        ("plain words", LLMServerError, "plain words"),
+    ],
+)
+def test_an_error_under_status_200_has_its_kind(server: Any, wire: Any, error: Any, kind: Any, words: str) -> None:
+    server.script = [wire.send(json.dumps({"error": error}).encode())]
+    with pytest.raises(kind, match=words) as caught:
+        OpenAICompatible(server.url, "m", api_key="sk-secret")(ASK)
+    assert "sk-secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("detail", ["too long", [{"loc": ["body"], "msg": "too long"}]])
+def test_a_refusal_is_shown_wherever_the_server_puts_it(server: Any, wire: Any, detail: Any) -> None:
+    server.script = [wire.send(json.dumps({"detail": detail}).encode(), 422)]
+    with pytest.raises(LLMRequestError, match="too long"):
+        OpenAICompatible(server.url, "m")(ASK)
 
 
 # --- which request is the same ---

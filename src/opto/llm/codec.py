@@ -67,8 +67,7 @@ def _tool_call(call: Any) -> dict[str, Any]:
     become: Any = getattr(call, "model_dump", None)
     if not callable(become):
         raise TypeError(f"a call of a tool is a {type(call).__name__}")
-    plain: dict[str, Any] = become()
-    return plain
+    return cast("dict[str, Any]", become())
 
 
 def _message(plain: Mapping[str, Any]) -> Message:

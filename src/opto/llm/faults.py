@@ -176,7 +176,10 @@ def _error_code(body: bytes) -> object:
 
 def _said(body: bytes, secret: str | None) -> str:
     """The server's own words as `, it says: …`; pages of HTML say nothing to a person."""
-    message = _error_fields(body).get("message")
+    fields = _error_fields(body)
+    message = fields.get("message") or fields.get("detail")  # the latter by servers made with FastAPI
+    if isinstance(message, (dict, list)):
+        message = json.dumps(message, ensure_ascii=False)
     if not isinstance(message, str):
         text = body[:2000].decode("utf-8", "replace").strip()
         message = "" if text.startswith(("<", "{", "[")) else text

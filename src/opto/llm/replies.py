@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from opto.errors import LLMError, LLMResponseError, LLMServerError
 from opto.llm.base import Choice, Chunk, ChunkChoice, Delta, Message, Response, Usage
-from opto.llm.faults import quote, shown_url
+from opto.llm.faults import from_status, quote, shown_url
 
 __all__ = ["parse_chunk", "parse_completion", "parse_embedding", "parse_json", "without_secret"]
 
@@ -40,6 +40,9 @@ def parse_completion(body: bytes, url: str) -> Response:
     """Read a chat completion; raise LLMResponseError naming the first thing that is wrong."""
     data = parse_json(body, url)
     choices = data.get("choices")
+    told = data.get("error")
+    if not choices and (isinstance(told, str) or (isinstance(told, dict) and isinstance(told.get("message"), str))):
+        raise _told_error(told, body, url)
     if not isinstance(choices, list) or not choices:
         what = "has no `choices`" if "choices" not in data else "has empty or malformed `choices`"
         raise _bad(url, f"the reply {what} ({_glimpse(body)})")
@@ -78,6 +81,15 @@ def parse_embedding(body: bytes, url: str) -> Response:
     text = json.dumps([float(x) for x in vector])
     usage = Usage(_usage(data.get("usage")).prompt_tokens, 0)
     return Response.of(text, usage=usage, model=model if isinstance(model, str) else None)
+
+
+def _told_error(error: Any, body: bytes, url: str) -> LLMError:
+    """The error that some gateways send under status 200."""
+    code = error.get("code") if isinstance(error, dict) else None
+    if isinstance(code, int) and 400 <= code < 600:
+        return from_status(code, {}, body, url, None)
+    said = error["message"] if isinstance(error, dict) else error
+    return LLMServerError(f'{shown_url(url)} sent an error in place of an answer, it says: "{quote(said)}"')
 
 
 def _choice(choice: Any, index: int, url: str) -> Choice:

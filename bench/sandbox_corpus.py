@@ -1,9 +1,12 @@
 """How much of the corpus of hostile functions each executor contains, and which layer alone stops which.
 
 Run: python bench/sandbox_corpus.py [--only THEME] [--layers] [--alone] [--why]. Each executor is tried in a process of
-its own, which is replaced when an entry kills or hangs it. For each layer switched off in turn, the table names the
-entries that were contained before and are not any more: what this layer alone stops. `--alone` shows the reverse, a
-worker with one layer only. `inprocess` and `unsafe` run in the program by design: that is what their figures say.
+its own, which is replaced when an entry kills, hangs or changes it. `process` must end each call as the corpus says;
+the others may refuse or lack what an entry needs, so that any end counts which leaves the canary silent and lets no
+secret out. No entry touches anything but its prey, whatever holds it, so that `unsafe` can be tried as root, too. For
+each layer switched off in turn, the table names the entries that were contained before and are not any more: what this
+layer alone stops. `--alone` shows the reverse, a worker with one layer only. `inprocess` and `unsafe` run in the
+program by design: that is what their figures say.
 """
 
 from __future__ import annotations
@@ -20,7 +23,6 @@ import tempfile
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, nullcontext
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +33,6 @@ from hostile import Hostile, load_corpus
 from trial import HONEST, MODEST, attempt, honest_answer
 
 from opto.execution import executor_named
-from opto.sandbox.shown import MODULES
 
 PATIENCE_SECONDS = 12.0
 CEILING_BYTES = 3 << 30
@@ -47,8 +48,6 @@ def serve_trials(name: str, without: list[str]) -> None:
     os.chdir(tempfile.mkdtemp(prefix=f"{MARK}{os.getpid()}-"))
     resource.setrlimit(resource.RLIMIT_AS, (CEILING_BYTES, CEILING_BYTES))
     watch_process()
-    for module in MODULES:  # what code may import in the program is no change of it
-        import_module(module)
     corpus = {entry.name: entry for entry in load_corpus()}
     with ExitStack() as stack:
         canary = stack.enter_context(Canary())
@@ -58,7 +57,7 @@ def serve_trials(name: str, without: list[str]) -> None:
             raise SystemExit(f"{name} does not run honest code: {honest_answer(executor, MODEST)}")
         honest = honest_answer(executor, text)
         for line in sys.stdin:
-            verdict = attempt(executor, corpus[line.strip()], canary, honest, text)
+            verdict = attempt(executor, corpus[line.strip()], canary, honest, text, any_end=name != "process")
             print(json.dumps([verdict.kind, verdict.complaints, verdict.note]), file=answers, flush=True)
             if not verdict.contained:
                 break  # what was changed here would be held against the next one
@@ -159,7 +158,7 @@ def campaign(
 def show(title: str, entries: list[Hostile], found: dict[str, list[str]]) -> None:
     """One line an executor, and a line a theme."""
     good = [entry for entry in entries if not found[entry.name]]
-    print(f"{title}: {len(good)} of {len(entries)} contained")
+    print(f"{title}: {len(good)} of {len(entries)} contained", flush=True)
     for theme in dict.fromkeys(entry.theme for entry in entries):
         of_theme = [entry for entry in entries if entry.theme == theme]
         print(f"    {theme:10} {sum(not found[entry.name] for entry in of_theme):3} / {len(of_theme)}")
@@ -169,7 +168,7 @@ def main() -> None:
     """Prints the tables."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", action="append", help="a theme or a name; may be repeated")
-    parser.add_argument("--executors", default="process,inprocess,unsafe")
+    parser.add_argument("--executors", default="process,monty,inprocess,unsafe")
     parser.add_argument("--lanes", type=int, default=2, help="how many processes are attacked at once")
     parser.add_argument("--layers", action="store_true", help="also switch each layer off in turn")
     parser.add_argument("--alone", action="store_true", help="also try with no layer, and with each layer alone")
@@ -202,7 +201,7 @@ def show_alone(entries: list[Hostile], lanes: int) -> None:
     print(f"\nOf {len(entries)} entries, a worker process with one layer only contains:")
     for layer in ("", *LAYERS):
         found = campaign(entries, "process", tuple(other for other in LAYERS if other != layer), lanes=lanes)
-        print(f"{layer or 'none':10} {sum(not complaints for complaints in found.values()):3}")
+        print(f"{layer or 'none':10} {sum(not complaints for complaints in found.values()):3}", flush=True)
 
 
 def show_layers(entries: list[Hostile], full: dict[str, list[str]], lanes: int) -> None:
@@ -214,7 +213,7 @@ def show_layers(entries: list[Hostile], full: dict[str, list[str]], lanes: int) 
     for layer in LAYERS:
         found = campaign(held, "process", (layer,), lanes=lanes)
         loose = [f"{name} ({complaints[0]})" for name, complaints in found.items() if complaints]
-        print(f"without {layer:10} {len(held) - len(loose)} / {len(held)}; it alone stops {len(loose)}")
+        print(f"without {layer:10} {len(held) - len(loose)} / {len(held)}; it alone stops {len(loose)}", flush=True)
         print(*(f"    - {name}" for name in loose), sep="\n")
 
 

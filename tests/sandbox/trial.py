@@ -125,7 +125,8 @@ def attempt(
 ) -> Verdict:
     """Runs one entry; `honest` is what the honest `text` answered in an executor that nobody had attacked.
 
-    With `any_end` it does not matter how the call ends, as an executor that refuses or lacks something ends it early.
+    With `any_end` it does not matter how the call ends, as an executor that refuses or lacks something ends it early,
+    nor what it imported.
     """
     before, target, limits = state_of_process(), canary.target(), limits_for(entry)
     began = time.monotonic()
@@ -148,6 +149,8 @@ def attempt(
         complaints.append(f"the next honest call: {_first_difference(after, honest)}")
     complaints += canary.songs()
     now = state_of_process()
+    if any_end:  # code in the program may import
+        now["modules"] = before["modules"] & now["modules"]
     complaints += [f"host's {k} changed: {difference(before[k], now[k])}" for k in before if before[k] != now[k]]
     return Verdict(kind, tuple(complaints), note)
 

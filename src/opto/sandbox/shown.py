@@ -52,7 +52,7 @@ class Shown(ModuleType):
     def __init__(self, module: ModuleType, replaced: Mapping[str, Any], shows: Shows) -> None:
         super().__init__(f"{module.__name__} (its public names)")  # no name of a module: `import` would look it up
         for name in _public(module):
-            value = replaced.get(name, getattr(module, name, None))
+            value = replaced.get(name, vars(module)[name])
             self.__dict__[name] = value.copy() if type(value) in (dict, list, set) else value
         self.__dict__["__all__"] = [name for name in self.__dict__ if not name.startswith("_")]
         self.__dict__["__getattr__"] = _finder(module, shows)
@@ -61,8 +61,9 @@ class Shown(ModuleType):
 def _public(module: ModuleType) -> list[str]:
     hidden = _HIDDEN.get(module.__name__, ())
     names = getattr(module, "__all__", None) or vars(module)
-    shown = (name for name in names if not name.startswith("_") and name not in hidden)
-    return [name for name in shown if not isinstance(getattr(module, name, None), ModuleType)]
+    there = vars(module)  # what is loaded when it is asked for is a module
+    shown = (name for name in names if not name.startswith("_") and name not in hidden and name in there)
+    return [name for name in shown if not isinstance(there[name], ModuleType)]
 
 
 def _finder(module: ModuleType, shows: Shows) -> Any:
@@ -70,7 +71,7 @@ def _finder(module: ModuleType, shows: Shows) -> Any:
         inner = f"{module.__name__}.{name}"
         if inner in shows.modules:
             return shows.module(inner)
-        if name.startswith("__") or not hasattr(module, name):
+        if name.startswith("__") or name not in (*vars(module), *getattr(module, "__all__", ())):
             raise AttributeError(f"module {module.__name__!r} has no attribute {name!r}")
         raise SandboxForbiddenError(f"the code may not use {inner}")
 

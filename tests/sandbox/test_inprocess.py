@@ -17,6 +17,7 @@ import sys
 import traceback
 import types
 from collections.abc import Callable, Iterator
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -95,6 +96,14 @@ FORBIDDEN = {
     "setattr": "import math\ndef f(x): setattr(math, 'pi', 3)",
     "delattr": "import json\ndef f(x): delattr(json.JSONEncoder, 'encode')",
     "loop variable": "import math\ndef f(x):\n    for math.pi in [3]: pass",
+    "private of an object": "from enum import property\ndef f(x):\n    p = property(f)\n    p._cls_type = x",
+    "field of its own kind": "import dataclasses\nclass F(type(dataclasses.field())): pass\nx = F(*[None] * 8)\n"
+    "@dataclasses.dataclass\nclass A:\n    a: int = x\ndef f(x): pass",
+    "field renamed later": "from dataclasses import dataclass, fields\n@dataclass\nclass A:\n    a: int = 0\n"
+    "fields(A)[0].name = 'a if 0 else 1'\n@dataclass(init=False)\nclass B(A): pass\ndef f(x): pass",
+    "shared stand-in": "def f(x): type.mro = 1",
+    "ordering of a class": "import functools, json\ndef f(x): functools.total_ordering(json.JSONEncoder)",
+    "wrapper of a function": "import functools, json\ndef f(x): functools.update_wrapper(json.loads, f)",
     "clock": "import time\ndef f(x): return time.clock_settime",
     "processes": "import uuid\ndef f(x): return uuid.uuid1()",
     "bit generator": "import numpy as np\ndef f(x): return np.random.default_rng().bit_generator.ctypes",
@@ -115,6 +124,11 @@ def test_what_leads_out_is_refused(name: str) -> None:
 def test_the_library_keeps_what_the_code_writes() -> None:
     run("import html.entities\ndef f():\n    html.entities.name2codepoint['opto'] = 1")
     assert "opto" not in importlib.import_module("html.entities").name2codepoint
+
+
+def test_the_programs_precision_is_its_own() -> None:
+    text = "from decimal import Decimal, getcontext\ndef f():\n    getcontext().prec = 3\n    return Decimal(1) / 3"
+    assert run(text).result() == Decimal("0.333") and len(str(Decimal(1) / 3)) > 20
 
 
 # --- time and ends --------------------------------------------------------------------------------

@@ -34,7 +34,7 @@ class Guards:
     """The builtins of one text, which may import `modules`."""
 
     def __init__(self, modules: Collection[str]) -> None:
-        self._shows = Shows(modules, _REPLACED)
+        self._shows = Shows(modules, {**_REPLACED, **self._changers()})
         self._libraries = {name.partition(".")[0] for name in modules} | sys.stdlib_module_names
         kinds = {n: v for n, v in vars(builtins).items() if isinstance(v, type) and n not in policy.TURNED_AWAY}
         self.builtins: dict[str, Any] = {
@@ -71,12 +71,39 @@ class Guards:
 
     def store(self, value: Any, name: str) -> Any:
         """`value`, if its attributes may be written to."""
-        if isinstance(value, ModuleType) or (isinstance(value, _MADE) and self._is_library(value)):
-            _refuse(f"a write to {name!r} of {_article(value)}, which other code uses, too")
+        inner = policy.doubtful(name) and self._is_foreign(value, name)
+        if inner or isinstance(value, ModuleType) or (isinstance(value, _MADE) and self._is_library(value)):
+            _refuse(f"a write to {name!r} of {_article(value)}, which is not its own")
         return value
 
+    def _changers(self) -> dict[str, dict[str, Any]]:
+        """What writes to the classes and functions that it is given."""
+
+        def update_wrapper(wrapper: Any, wrapped: Any) -> Any:
+            if not isinstance(wrapper, FunctionType):
+                _refuse("update_wrapper with anything but a function")
+            return functools.update_wrapper(self.store(wrapper, "__name__"), wrapped)
+
+        def wraps(wrapped: Any) -> Any:
+            return functools.partial(update_wrapper, wrapped=wrapped)
+
+        def dataclass(cls: Any = None, /, **options: Any) -> Any:
+            if cls is None:
+                return functools.partial(dataclass, **options)
+            _check_fields(self.store(cls, "__init__"))
+            return dataclasses.dataclass(cls, **options)
+
+        def total_ordering(cls: Any) -> Any:
+            return functools.total_ordering(self.store(cls, "__lt__"))
+
+        return {
+            "dataclasses": {"dataclass": dataclass},
+            "functools": {"update_wrapper": update_wrapper, "wraps": wraps, "total_ordering": total_ordering},
+        }
+
     def _is_library(self, thing: Any) -> bool:
-        return str(getattr(thing, "__module__", None)).partition(".")[0] in self._libraries
+        module = str(getattr(thing, "__module__", None))
+        return module.partition(".")[0] in self._libraries or module == __name__
 
     def _is_foreign(self, value: Any, name: str) -> bool:
         """Whether a class of a library is where the attribute is from."""
@@ -186,39 +213,31 @@ _FORMATS: dict[str, Callable[..., str]] = {"format": _format, "format_map": _for
 
 def _attrgetter(*names: str) -> Any:
     for name in names:
-        for part in name.split("."):
-            if policy.refused(part) or policy.doubtful(part):
-                _refuse(f"{part!r} in attrgetter")
+        _check_name(name, "attrgetter")
     return operator.attrgetter(*names)
 
 
 def _methodcaller(name: str, /, *args: Any, **kwargs: Any) -> Any:
-    if policy.refused(name) or policy.doubtful(name):
-        _refuse(f"{name!r} in methodcaller")
+    _check_name(name, "methodcaller")
     return operator.methodcaller(name, *args, **kwargs)
 
 
-def _update_wrapper(wrapper: Any, wrapped: Any) -> Any:
-    if not isinstance(wrapper, FunctionType):
-        _refuse("update_wrapper with anything but a function")
-    return functools.update_wrapper(wrapper, wrapped)
+def _check_name(name: Any, where: str) -> None:
+    _permitted(name)
+    if any(policy.refused(part) or policy.doubtful(part) for part in name.split(".")):
+        _refuse(f"{name!r} in {where}")
 
 
-def _wraps(wrapped: Any) -> Any:
-    return functools.partial(_update_wrapper, wrapped=wrapped)
-
-
-def _dataclass(cls: Any = None, /, **options: Any) -> Any:
-    if cls is None:
-        return functools.partial(_dataclass, **options)
-    for name in inspect.get_annotations(cls):
-        if type(name) is not str or not name.isidentifier():  # they become program text
+def _check_fields(cls: Any) -> None:
+    """The names of fields become program text: those of a class, of its bases, and of fields made by hand."""
+    names: list[Any] = list(inspect.get_annotations(cls))
+    for kind in cls.__mro__:
+        for field in (*vars(kind).values(), *vars(kind).get("__dataclass_fields__", {}).values()):
+            if isinstance(field, dataclasses.Field):
+                names.append(field.name if type(field) is dataclasses.Field else field)
+    for name in names:
+        if name is not None and (type(name) is not str or not name.isidentifier()):
             _refuse(f"the field {name!r}")
-    return dataclasses.dataclass(cls, **options)
 
 
-_REPLACED: dict[str, dict[str, Any]] = {
-    "dataclasses": {"dataclass": _dataclass},
-    "functools": {"update_wrapper": _update_wrapper, "wraps": _wraps},
-    "operator": {"attrgetter": _attrgetter, "methodcaller": _methodcaller},
-}
+_REPLACED: dict[str, dict[str, Any]] = {"operator": {"attrgetter": _attrgetter, "methodcaller": _methodcaller}}

@@ -7,6 +7,7 @@ where that is possible; `unsafe` does nothing. Imports `runner`, `policy`, `guar
 from __future__ import annotations
 
 import asyncio
+import decimal
 import functools
 import inspect
 import time
@@ -108,7 +109,8 @@ class InProcessExecutor(UnsafeExecutor):
         return _Guarded(job, Guards(self._modules))
 
     def _value(self, job: Job, limits: Limits) -> Any:
-        value = within(limits.wall_seconds, functools.partial(super()._value, job, limits))
+        with decimal.localcontext():  # honest code sets its precision
+            value = within(limits.wall_seconds, functools.partial(super()._value, job, limits))
         return watched(value, limits.wall_seconds) if inspect.isgenerator(value) else value
 
     async def _awaited(self, coroutine: Any, limits: Limits) -> Outcome:

@@ -26,6 +26,7 @@ _ATOMS = {
     *(datetime.date, datetime.time, datetime.datetime, datetime.timedelta),
 }
 _SIZED = (str, bytes)
+_CONTAINERS = (list, tuple, set, frozenset, dict)
 _BIG = 10**4000  # Python refuses to write longer numbers in decimal
 _DEEPEST = 200
 _LONGEST_TEXT = 1 << 16  # the compiler's time, in this program, grows with the square
@@ -38,21 +39,26 @@ def check_length(text: str) -> None:
 
 
 def check_plain(value: Any, most: int, what: str) -> None:
-    """SandboxValueError unless `value` is a tree of plain data of at most about `most` bytes."""
-    size = 0
-    ahead: list[tuple[Any, int]] = [(value, 0)]
-    while ahead:
-        part, depth = ahead.pop()
+    """SandboxValueError unless `value` is plain data of at most about `most` bytes, what is shared written out."""
+    sizes: dict[int, int] = {}
+
+    def size_of(part: Any, depth: int) -> int:
         kind = type(part)
-        size += 1 + (len(part) if kind in _SIZED else 0)
-        if size + len(ahead) > most or depth > _DEEPEST:
-            raise SandboxValueError(f"{what} is nested too deeply or has more than {most} bytes (Limits.value_bytes).")
-        if kind in (list, tuple, set, frozenset):
-            ahead += [(item, depth + 1) for item in part]
-        elif kind is dict:
-            ahead += [(item, depth + 1) for pair in part.items() for item in pair]
-        elif kind not in _ATOMS or (kind is int and abs(part) >= _BIG):
+        if kind in _ATOMS and not (kind is int and abs(part) >= _BIG):
+            return 1 + (len(part) if kind in _SIZED else 0)
+        if kind not in _CONTAINERS:
             raise SandboxValueError(f"{what} is or holds a {kind.__name__}, which is not plain data: {WAYS_OUT}")
+        size = sizes.get(id(part))
+        if size is None:
+            items = (item for pair in part.items() for item in pair) if kind is dict else iter(part)
+            size = sizes[id(part)] = (
+                1 + sum(size_of(item, depth + 1) for item in items) if depth < _DEEPEST else most + 1
+            )
+        if size > most:
+            raise SandboxValueError(f"{what} is nested too deeply or has more than {most} bytes (Limits.value_bytes).")
+        return size
+
+    size_of(value, 0)
 
 
 def plain_surroundings(job: Job, most: int) -> tuple[dict[str, str], dict[str, Any]]:

@@ -120,6 +120,45 @@ def field_of_a_typed_dictionary(target):
     return dataclass(init=False, eq=False)(TypedDict("Form", {name: str})).__repr__(5)
 
 
+#: field_renamed_later -> error | quiet
+#: The same with the field of a base, renamed before it is inherited.
+def field_renamed_later(target):
+    from dataclasses import dataclass, fields, make_dataclass
+
+    Base = make_dataclass("Base", [("x", int, 0)])
+    fields(Base)[0].name = f"x if 0 else open({target['secret']!r}).read()"
+
+    class Form(Base):
+        pass
+
+    return repr(dataclass(init=False, eq=False)(Form)())
+
+
+#: class_of_the_library_rewritten -> error | quiet
+#: Lets a decorator rewrite a class that the program uses, too.
+def class_of_the_library_rewritten(target):
+    import dataclasses
+    import json
+
+    dataclasses.dataclass(json.JSONEncoder)
+
+
+#: name_that_is_not_what_it_says -> error | quiet
+#: A name that splits into harmless parts when it is looked at.
+def name_that_is_not_what_it_says(target):
+    import json
+    from operator import attrgetter
+
+    class Name(str):
+        def split(self, separator=None, times=-1):
+            return ["real"]
+
+        def startswith(self, start):
+            return False
+
+    return attrgetter(Name("__globals__"))(json.loads)["codecs"].open(target["secret"]).read()
+
+
 #: annotation_that_is_a_program -> error | quiet
 #: A library evaluates annotations that are texts.
 def annotation_that_is_a_program(target):

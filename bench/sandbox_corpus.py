@@ -34,7 +34,7 @@ from trial import HONEST, MODEST, attempt, honest_answer
 
 from opto.execution import executor_named
 
-PATIENCE_SECONDS = 12.0
+PATIENCE_SECONDS = 20.0
 CEILING_BYTES = 3 << 30
 
 

@@ -146,7 +146,7 @@ def test_deep_reply(text: str, executor: ProcessExecutor) -> None:
     check(executor, text, size=50_000)
 
 
-@pytest.mark.parametrize("text", ["[", '{"value":[', '{"error":{"x":'])
+@pytest.mark.parametrize("text", ["[", '{"value":[', '{"error":{"x":', '[\\"'])
 def test_deep_reply_where_the_program_has_lifted_the_limit_of_recursion(text: str, executor: ProcessExecutor) -> None:
     before = sys.getrecursionlimit()
     sys.setrecursionlimit(10**6)

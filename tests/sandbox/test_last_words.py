@@ -126,3 +126,7 @@ def test_the_last_stack_with_a_line_of_the_text_counts() -> None:
     shown = {("m.py", 10, "h"), ("m.py", 2, "h"), ("m.py", 20, "h"), ("n.py", 12, "h")}
     assert last_words.places(told.encode(), shown) == [[RUNNING, 5, "f", 5], ["m.py", 10, "h", 14]]
     assert last_words.places(re.sub("line", "Zeile", told).encode(), shown) == []
+
+
+def test_endless_words_are_read_soon() -> None:
+    assert last_words.places(b'  File "x", line 1 in ' * 3000, ()) == []

@@ -27,7 +27,8 @@ _GRACE = 0.25
 _MOST_CALLS = 10_000
 _MOST_PARTS, _DEEPEST = 1_000_000, 2_000
 _MOST_DIGITS = 4_300
-_STRING = re.compile(r'"(?:[^"\\]|\\.)*"')
+_STRING = re.compile(r'(?s)"(?:[^"\\]+|\\.|\\\Z)*(?:"|\Z)')
+"""It matches wherever a quote is, so that no text is read twice."""
 
 
 def exchange(

@@ -15,7 +15,7 @@ from opto.program import RUNNING
 
 __all__ = ["interruptible", "leave", "places"]
 
-_FRAME = r'  File "([^"\n]*)", line (\d{1,6}) in ([^\n]*)\n'
+_FRAME = r'  File "([^"\n]{0,1000})", line (\d{1,6}) in ([^\n]{0,1000})\n'
 _STACK = re.compile(f"(?:{_FRAME})+")
 
 

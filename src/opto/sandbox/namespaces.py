@@ -46,7 +46,7 @@ def be_counted() -> None:
 
     The effective user stays, and with it what may be read.
     """
-    if os.getuid() == 0:
+    if IS_LINUX and os.getuid() == 0:
         os.setresuid(_NOBODYS + os.getpid(), -1, -1)
 
 

@@ -14,6 +14,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 import traceback
 import types
 from collections.abc import Callable, Iterator
@@ -141,6 +142,20 @@ def test_loops_end_wherever_they_are() -> None:
     assert next(steps) == 1
     with pytest.raises(SandboxTimeoutError):
         steps.send(True)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "import time\ndef f(n=0):\n    time.sleep(60)",
+        "def f(n=0):\n    try:\n        while True: pass\n    finally:\n        f(n + 1)",
+    ],
+    ids=["sleep", "finally"],
+)
+def test_sleep_and_loops_within_loops_end(text: str) -> None:
+    began = time.monotonic()
+    assert isinstance(run(text, limits=SHORT).error, SandboxTimeoutError | RecursionError)
+    assert time.monotonic() - began < 50
 
 
 def test_the_watchdog_barks_at_nobody_else() -> None:

@@ -13,6 +13,7 @@ import operator
 import re
 import string
 import sys
+import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from types import BuiltinFunctionType, FunctionType, ModuleType
 from typing import Any, NoReturn
@@ -28,6 +29,7 @@ _FUNCTIONS = """
     issubclass iter len max min next oct ord pow print repr round sorted sum"""
 _FIELDS = re.compile(r"\.([^.\[]+)")
 _REQUIRED: Any = object()
+_NAP_SECONDS = 0.05
 
 
 class Guards:
@@ -240,4 +242,15 @@ def _check_fields(cls: Any) -> None:
             _refuse(f"the field {name!r}")
 
 
-_REPLACED: dict[str, dict[str, Any]] = {"operator": {"attrgetter": _attrgetter, "methodcaller": _methodcaller}}
+def _sleep(seconds: float, /) -> None:
+    """Sleeps by small pieces, between which the watchdog is heard."""
+    end = time.monotonic() + seconds
+    time.sleep(min(seconds, _NAP_SECONDS))  # complains of what is no time
+    while (left := end - time.monotonic()) > 0:
+        time.sleep(min(left, _NAP_SECONDS))
+
+
+_REPLACED: dict[str, dict[str, Any]] = {
+    "operator": {"attrgetter": _attrgetter, "methodcaller": _methodcaller},
+    "time": {"sleep": _sleep},
+}

@@ -16,7 +16,7 @@ from opto.program import RUNNING
 __all__ = ["awaitable", "too_long", "watched", "within"]
 
 T = TypeVar("T")
-_AGAIN_SECONDS = 0.1
+_AGAIN_SECONDS, _SOONEST_SECONDS = 0.1, 0.001
 
 
 class _Bark(BaseException):
@@ -34,12 +34,12 @@ def within(seconds: float, act: Callable[[], T]) -> T:
     lock, over = threading.Lock(), threading.Event()
 
     def watch() -> None:
-        patience = seconds
+        patience, again = seconds, _AGAIN_SECONDS
         while not over.wait(patience):
             with lock:
                 if not over.is_set() and _is_running(thread, here):
                     _interrupt(thread, _Bark)
-            patience = _AGAIN_SECONDS
+            patience, again = again, max(again / 2, _SOONEST_SECONDS)  # code may begin another loop each time
 
     def end() -> None:
         with lock:

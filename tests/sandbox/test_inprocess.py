@@ -45,6 +45,24 @@ def test_honest_code_runs(function: Callable[..., Any]) -> None:
     assert EXECUTOR.run(job).result() == EXECUTOR.run(job).result() == function()
 
 
+_TRACED = """
+import sys
+from opto.execution import Job, Limits
+from opto.sandbox.inprocess import InProcessExecutor
+executor = InProcessExecutor(Limits(wall_seconds=0.2))
+sys.settrace(lambda *_: None)
+print(executor.run(Job("def f(x):\\n    return x + 1", "f", (2,))).value)
+print(executor.run(Job("def f():\\n    while True: pass", "f")).error)
+print(executor.run(Job("def f(x):\\n    return x + 1", "f", (2,))).value)
+"""
+
+
+def test_calls_end_under_a_tracer() -> None:
+    """Python 3.11 never goes on under one if an interruption was asked for and taken back."""
+    done = subprocess.run([sys.executable, "-c", _TRACED], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.splitlines() == ["3", "The code took longer than 0.2 seconds.", "3"]
+
+
 @pytest.mark.parametrize("executor", [EXECUTOR, UnsafeExecutor()], ids=["inprocess", "unsafe"])
 def test_names_that_a_star_brings_last(executor: UnsafeExecutor) -> None:
     text = "from math import *\ndef f(x):\n    return floor(sqrt(x)) + math.floor(x)"

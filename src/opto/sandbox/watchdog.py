@@ -38,13 +38,14 @@ def within(seconds: float, act: Callable[[], T]) -> T:
         while not over.wait(patience):
             with lock:
                 if not over.is_set() and _is_running(thread, here):
-                    _interrupt(thread, _Bark)
+                    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), ctypes.py_object(_Bark))
             patience, again = again, max(again / 2, _SOONEST_SECONDS)  # code may begin another loop each time
 
     def end() -> None:
+        # A bark before the lock is ours is heard at the latest when this function calls the next one. It is never taken
+        # back: Python 3.11 would go on looking for one at each instruction, under a tracer without end.
         with lock:
             over.set()
-        _interrupt(thread, None)  # a bark that was not heard yet
 
     threading.Thread(target=watch, daemon=True).start()
     try:
@@ -65,11 +66,6 @@ def _is_running(thread: int, since: types.FrameType) -> bool:
         found = found or frame.f_code.co_filename == RUNNING
         frame = frame.f_back
     return found and frame is since
-
-
-def _interrupt(thread: int, error: type[BaseException] | None) -> None:
-    what = ctypes.py_object() if error is None else ctypes.py_object(error)
-    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), what)
 
 
 def watched(steps: Any, seconds: float) -> Generator[Any, Any, Any]:

@@ -52,7 +52,7 @@ class Surroundings:
         self._sent: set[str] = set()
         self.shown: set[tuple[str, int, str]] = set()
         for name in wanted_names(read, job.scope):
-            if name in job.scope.names or not hasattr(builtins, name):
+            if name in job.scope.names or name not in vars(builtins):
                 self._watch("", name, job.scope.names)
         for module in read.imports & _imports_of_module(job.scope.module):
             self._add_module(module)

@@ -111,7 +111,7 @@ class Names:
 
     def need(self, name: str, value: Any, scope: dict[str, Any]) -> None:
         """Defines `name` as `value`, which `scope` (the globals of its users) knows so."""
-        if name in self.pending or (hasattr(builtins, name) and getattr(builtins, name) is value):
+        if name in self.pending or (name in vars(builtins) and vars(builtins)[name] is value):
             return
         if isinstance(value, type) and not is_ours(value):
             self._alias(name, self.need_class(value))

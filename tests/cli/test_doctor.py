@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+
 import pytest
 
 from opto.cli import main
@@ -19,3 +21,10 @@ def test_absent_extras_are_named(capsys: pytest.CaptureFixture[str], monkeypatch
     monkeypatch.setattr("opto.cli.doctor.find_spec", lambda package: None)
     main(["doctor"])
     assert "pydantic_monty is not installed" in capsys.readouterr().out
+
+
+def test_lines_reach_a_pipe_as_they_are_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    pipe = io.BytesIO()
+    monkeypatch.setattr("sys.stdout", io.TextIOWrapper(pipe))
+    main(["doctor"])
+    assert b"A call in the sandbox" in pipe.getvalue()

@@ -149,6 +149,14 @@ def test_what_is_printed_is_kept_up_to_a_limit(monty: MontyExecutor) -> None:
     assert outcome.stdout == "a" * 10
 
 
+@pytest.mark.parametrize("value", ["'a' * n", "b'a' * n", "['a' * n]", "{'a' * n: 1}"])
+def test_a_result_is_bounded_by_its_bytes(monty: MontyExecutor, value: str) -> None:
+    text, limits = f"def f(n):\n    return {value}", Limits(value_bytes=1000)
+    assert run(monty, text, 900, limits=limits).error is None
+    outcome = run(monty, text, 1001, limits=limits)
+    assert isinstance(outcome.error, SandboxValueError) and "1000 bytes" in str(outcome.error)
+
+
 @pytest.mark.parametrize(
     ("body", "kind", "words"),
     [

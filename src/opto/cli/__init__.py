@@ -7,6 +7,7 @@ May import everything below it. Read in this order: `demo_customers` and `demo_a
 from __future__ import annotations
 
 import argparse
+import io
 import logging
 import sys
 from collections.abc import Sequence
@@ -23,6 +24,8 @@ _COMMANDS = {"demo": demo, "doctor": doctor}
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; 0 if it went well, 1 after an error that is one clear sentence, 130 after Ctrl-C."""
     logging.basicConfig(level=logging.ERROR, format="%(message)s")
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(line_buffering=True)  # into a pipe or a file, too, progress is seen as it happens
     options = _parser().parse_args(arguments)
     try:
         return int(options.run(options))

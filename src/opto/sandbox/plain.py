@@ -45,7 +45,7 @@ def check_plain(value: Any, most: int, what: str) -> None:
     def size_of(part: Any, depth: int) -> int:
         kind = type(part)
         if kind in _ATOMS and not (kind is int and abs(part) >= _BIG):
-            return 1 + (len(part) if kind in _SIZED else 0)
+            return within_bound(1 + (len(part) if kind in _SIZED else 0))
         if kind not in _CONTAINERS:
             raise SandboxValueError(f"{what} is or holds a {kind.__name__}, which is not plain data: {WAYS_OUT}")
         size = sizes.get(id(part))
@@ -54,6 +54,9 @@ def check_plain(value: Any, most: int, what: str) -> None:
             size = sizes[id(part)] = (
                 1 + sum(size_of(item, depth + 1) for item in items) if depth < _DEEPEST else most + 1
             )
+        return within_bound(size)
+
+    def within_bound(size: int) -> int:
         if size > most:
             raise SandboxValueError(f"{what} is nested too deeply or has more than {most} bytes (Limits.value_bytes).")
         return size

@@ -11,6 +11,7 @@ from types import CodeType, FrameType
 from typing import TYPE_CHECKING, NamedTuple
 
 from opto.deferred import Deferred
+from opto.syntax import tree_of
 
 if TYPE_CHECKING:
     import ast
@@ -167,13 +168,13 @@ def _straightened(text: str) -> str:
 
 def parsed(text: str) -> ast.Module:
     """The syntax tree of a text, as it is compiled; SyntaxError if it is not Python."""
-    return ast.parse(straight(text))
+    return tree_of(straight(text))
 
 
 def straight(text: str) -> str:
     """The text as it is compiled: one that is indented as a whole is moved to the left margin."""
     try:
-        ast.parse(text)
+        tree_of(text)
     except IndentationError:
         return _straightened(text)
     except SyntaxError:
@@ -184,7 +185,7 @@ def straight(text: str) -> str:
 def compiled_inside(text: str | ast.Module, flags: int = 0) -> CodeType:
     """`text` inside a function that gives it the cell `__class__`, which super() without arguments needs."""
     tree = parsed(text) if isinstance(text, str) else text
-    around = ast.parse(f"def {DEFINE}(__class__):\n    return locals()")
+    around = tree_of(f"def {DEFINE}(__class__):\n    return locals()")
     function = around.body[0]
     assert isinstance(function, ast.FunctionDef)
     function.body[:0] = tree.body

@@ -11,13 +11,15 @@ from opto.trace.body import Bodies, Body
 
 
 @pytest.fixture(autouse=True)
-def forced(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def forced() -> Iterator[None]:
     given = Bodies.of
 
     def of(self: Bodies, text: str) -> Body:
-        body = given(self, text if text == self._original else SuggestedText(text))
+        changed = isinstance(text, str) and text != self._original
+        body = given(self, SuggestedText(text) if changed else text)
         body.text = text
         return body
 
-    monkeypatch.setattr(Bodies, "of", of)
-    yield
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Bodies, "of", of)
+        yield

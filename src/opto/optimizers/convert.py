@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import importlib
 import json
 import math
@@ -11,6 +10,7 @@ import sys
 from typing import Any
 
 from opto.errors import ReplyError
+from opto.syntax import literal_of
 
 __all__ = ["convert", "format_code", "same_value"]
 
@@ -49,7 +49,7 @@ def _text(value: Any, kind: type[str]) -> str:
 
 def _literal(text: str) -> Any:
     try:
-        return ast.literal_eval(text.strip())
+        return literal_of(text.strip())
     except (ValueError, SyntaxError, MemoryError, RecursionError):
         pass
     try:

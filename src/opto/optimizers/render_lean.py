@@ -7,7 +7,6 @@ of long texts), and the prompt says what was left out.
 
 from __future__ import annotations
 
-import ast
 from collections.abc import Iterable
 from typing import Any
 
@@ -17,6 +16,7 @@ from opto.optimizers.render_calls import render_calls
 from opto.optimizers.show import estimate_tokens, fenced, show
 from opto.optimizers.texts import prompt_text
 from opto.optimizers.utils import cut_middle
+from opto.syntax import tree_of
 
 __all__ = ["part_text", "render_lean"]
 
@@ -91,7 +91,7 @@ def part_text(part: Part, limit: int | None = None) -> str:
 
 def _parses(code: str) -> bool:
     try:
-        ast.parse(code)
+        tree_of(code)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return False
     return True

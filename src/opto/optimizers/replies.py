@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import ast
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -20,6 +19,7 @@ from opto.optimizers.patches import find_patches
 from opto.optimizers.problem import Problem
 from opto.optimizers.repair import loads_lenient
 from opto.optimizers.utils import extract_first_top_level_block, strip_nested_blocks
+from opto.syntax import literal_of
 
 __all__ = [
     "Suggestion",
@@ -345,7 +345,7 @@ def _unquote(text: str) -> str:
         if text[0] == "`":
             return text[1:-1]
         try:
-            return str(ast.literal_eval(text))
+            return str(literal_of(text))
         except (ValueError, SyntaxError):
             return text[1:-1]
     return text

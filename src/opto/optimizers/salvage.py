@@ -5,7 +5,6 @@ What it holds for its own part is taken, a piece of a reply is refused.
 
 from __future__ import annotations
 
-import ast
 import re
 import warnings
 from collections.abc import Sequence
@@ -15,6 +14,7 @@ from opto.errors import ReplyError
 from opto.optimizers.formats import strict
 from opto.optimizers.problem import Part, Problem
 from opto.optimizers.replies import fences, read_reply, unfenced
+from opto.syntax import tree_of
 
 __all__ = ["read_code", "salvage"]
 
@@ -88,7 +88,7 @@ def _is_python(code: str) -> bool:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            ast.parse(code)
+            tree_of(code)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return False
     return True

@@ -23,6 +23,7 @@ from opto.optimizers.replies import Suggestion, cut_inside, read_fence, read_rep
 from opto.optimizers.show import estimate_tokens, fenced, show
 from opto.optimizers.texts import prompt_text
 from opto.optimizers.utils import cut_middle
+from opto.syntax import tree_of
 
 __all__ = ["CodeFocus", "FocusPrompt", "TextFocus", "ValueFocus", "focus_prompt", "mend_code", "tidy_code"]
 
@@ -169,7 +170,7 @@ class CodeFocus(FocusPrompt):
 def _head(code: str) -> str:
     """The lines of the definition up to its first statement: decorators, header, docstring."""
     try:
-        tree = ast.parse(code)
+        tree = tree_of(code)
     except SyntaxError:
         return code.split("\n", 1)[0] + "\n"
     function = next((n for n in tree.body if isinstance(n, (ast.FunctionDef, ast.AsyncFunctionDef))), None)
@@ -193,7 +194,7 @@ def mend_code(text: str, name: str | None) -> str | None:
     for end in range(len(lines), 0, -1):
         source = "\n".join(lines[:end])
         try:
-            tree = ast.parse(source)
+            tree = tree_of(source)
         except (SyntaxError, ValueError, RecursionError, MemoryError):
             continue
         for node in tree.body:

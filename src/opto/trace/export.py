@@ -11,6 +11,7 @@ from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
 from opto.deferred import Deferred
+from opto.syntax import tree_of
 from opto.trace.containers import Map, ParameterContainer, Seq, is_bundled, own_attributes
 from opto.trace.export_names import Names, is_ours
 from opto.trace.export_text import edited, literal, reindented, straightened, unbundled
@@ -122,7 +123,7 @@ class _Member:
         text = reindented(straightened(text))
         where = f"{self.cls.__name__}.{self.name}"
         try:
-            statements = ast.parse(text).body
+            statements = tree_of(text).body
         except SyntaxError as error:
             raise ValueError(f"the code of {where} does not parse, so it cannot be exported: {error}") from error
         if not text:
@@ -200,7 +201,7 @@ def _with_values(text: str, instance: Any, always: bool) -> str:
 
     Results of calls, and outside `__init__` (`always` false) all others, are replaced only where a node is made.
     """
-    function = ast.parse(text).body[0]
+    function = tree_of(text).body[0]
     assert isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef), "a method is a function"
     attributes = own_attributes(instance)
     own = {name: plain_value(value) for name, value in attributes.items() if _holds_nodes(value)}

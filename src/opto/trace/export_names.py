@@ -9,6 +9,7 @@ from types import FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any
 
 from opto.deferred import Deferred
+from opto.syntax import tree_of
 from opto.trace.containers import ParameterContainer, is_bundled
 from opto.trace.export_text import literal, reindented, unbundled
 from opto.trace.nodes import AbstractNode
@@ -153,7 +154,7 @@ class Names:
 
     def _function(self, name: str, function: Any, source: str) -> None:
         text = unbundled(reindented(source))
-        made = ast.parse(text).body[-1]
+        made = tree_of(text).body[-1]
         own = getattr(made, "name", name)
         if isinstance(made, ast.Assign):  # a lambda with a name
             own = getattr(made.targets[0], "id", name)
@@ -196,7 +197,7 @@ def _assigned_text(name: str, scope: dict[str, Any]) -> str | None:
     """The expression that the user's module assigns to a global, such as `re.compile(...)`."""
     for source in _sources(sys.modules.get(str(scope.get("__name__")))):
         try:
-            statements = ast.parse(source).body
+            statements = tree_of(source).body
         except SyntaxError:
             continue  # a notebook cell with commands of the notebook
         for statement in reversed(statements):
@@ -273,7 +274,7 @@ def _global_names(text: str) -> list[str]:
 
 def _annotation_names(text: str) -> set[str]:
     found: set[str] = set()
-    for part in ast.walk(ast.parse(text)):
+    for part in ast.walk(tree_of(text)):
         places = [getattr(part, "annotation", None), getattr(part, "returns", None)]
         for place in filter(None, places):
             found.update(name.id for name in ast.walk(place) if isinstance(name, ast.Name))
@@ -283,7 +284,7 @@ def _annotation_names(text: str) -> set[str]:
 def _without_our_modules(text: str, scope: dict[str, Any]) -> str:
     """`trace.operators.call_llm` and `ops.call_llm` become `call_llm`, where there is a stand-in."""
     chains = {}
-    for part in ast.walk(ast.parse(text)):
+    for part in ast.walk(tree_of(text)):
         if isinstance(part, ast.Attribute) and part.attr in _STAND_INS:
             root: Any = part.value
             while isinstance(root, ast.Attribute):

@@ -8,6 +8,7 @@ from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 from opto.deferred import Deferred
+from opto.syntax import literal_of, tree_of
 
 if TYPE_CHECKING:
     import ast
@@ -23,7 +24,7 @@ def literal(value: Any) -> str | None:
     """Program text for a plain value; None if it has none that gives an equal value of the same types."""
     text = repr(value)
     try:
-        same = ast.literal_eval(text)
+        same = literal_of(text)
         return text if repr(same) == text and type(same) is type(value) else None
     except (ValueError, SyntaxError, MemoryError, RecursionError, TypeError):
         return None
@@ -44,7 +45,7 @@ def reindented(text: str, indent: str = "") -> str:
 def straightened(text: str) -> str:
     """A method as parameters hold it, its body moved back: the first line lost its indentation, the others did not."""
     try:
-        [statement] = ast.parse(text).body
+        [statement] = tree_of(text).body
     except (SyntaxError, ValueError):
         return text
     body = getattr(statement, "body", None)
@@ -73,7 +74,7 @@ def _lines_inside_strings(text: str) -> set[int]:
 
 def unbundled(text: str) -> str:
     """A function's source without decorators named bundle or model."""
-    statement = ast.parse(text).body[0]
+    statement = tree_of(text).body[0]
     decorators = getattr(statement, "decorator_list", [])
     lines = text.split("\n")
     for decorator in reversed(decorators):

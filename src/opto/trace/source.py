@@ -13,6 +13,7 @@ from types import CodeType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from opto.deferred import Deferred
+from opto.syntax import tree_of
 
 if TYPE_CHECKING:
     import ast
@@ -124,7 +125,7 @@ def _index(file: str, lines: list[str]) -> _Index:
 
 def _blocks(text: str) -> Iterator[_Block]:
     try:
-        tree = ast.parse(text)
+        tree = tree_of(text)
     except SyntaxError:  # the file was edited, or is not Python
         return
     for item in ast.walk(tree):

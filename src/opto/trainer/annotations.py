@@ -6,6 +6,8 @@ import ast
 from functools import lru_cache
 from typing import Any
 
+from opto.syntax import tree_of
+
 __all__ = ["keeps_promise"]
 
 _PLAIN = {kind.__name__: kind for kind in (bool, bytes, dict, float, int, list, set, str, tuple)}
@@ -29,7 +31,7 @@ def keeps_promise(code: str, value: Any) -> bool:
 def _promised(code: str) -> frozenset[type] | None:
     """The kinds that the annotation names; None where there is none, or one that says more than kinds."""
     try:
-        body = ast.parse(code).body
+        body = tree_of(code).body
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return None
     function = next((n for n in body if isinstance(n, (ast.FunctionDef, ast.AsyncFunctionDef))), None)

@@ -8,6 +8,7 @@ import warnings
 from typing import Any
 
 from opto.errors import SpaceError
+from opto.syntax import tree_of
 
 __all__ = ["check_code", "definition_in", "parsed", "signature_of"]
 
@@ -58,7 +59,7 @@ def parsed(text: str) -> ast.Module:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # "invalid escape sequence" is the model's style, not a fault
-            return ast.parse(text)
+            return tree_of(text)
     except SyntaxError as error:
         line = (error.text or "").strip()[:80]
         raise SpaceError(f"the code is not valid Python: {error.msg} in line {error.lineno}: {line!r}") from error

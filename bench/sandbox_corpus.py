@@ -15,11 +15,11 @@ import argparse
 import json
 import os
 import resource
-import select
 import signal
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, nullcontext
@@ -88,9 +88,13 @@ class Host:
             assert process.stdin is not None and process.stdout is not None
             process.stdin.write(entry.name + "\n")
             process.stdin.flush()
-            if not select.select([process.stdout], [], [], PATIENCE_SECONDS)[0]:
-                return self._lost("the program hangs")
+            hangs = threading.Event()
+            alarm = threading.Timer(PATIENCE_SECONDS, lambda: (hangs.set(), os.killpg(process.pid, signal.SIGKILL)))
+            alarm.start()  # some write the beginning of an answer, and wait: the end of the line must come in time
             line = process.stdout.readline()
+            alarm.cancel()
+            if hangs.is_set():
+                return self._lost("the program hangs")
             complaints: list[str] = json.loads(line)[1] if line else ["the program died"]
         except OSError:
             return self._lost("the program died")

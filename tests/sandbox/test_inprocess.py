@@ -115,7 +115,7 @@ FORBIDDEN = {
     "setattr": "import math\ndef f(x): setattr(math, 'pi', 3)",
     "delattr": "import json\ndef f(x): delattr(json.JSONEncoder, 'encode')",
     "loop variable": "import math\ndef f(x):\n    for math.pi in [3]: pass",
-    "private of an object": "from enum import property\ndef f(x):\n    p = property(f)\n    p._cls_type = x",
+    "private of an object": "from fractions import Fraction\ndef f(x):\n    p = Fraction(1)\n    p._numerator = x",
     "field of its own kind": "import dataclasses\nclass F(type(dataclasses.field())): pass\nx = F(*[None] * 8)\n"
     "@dataclasses.dataclass\nclass A:\n    a: int = x\ndef f(x): pass",
     "field renamed later": "from dataclasses import dataclass, fields\n@dataclass\nclass A:\n    a: int = 0\n"

@@ -65,12 +65,10 @@ def estimate_blame(
     gains: dict[str, float] = {}
     untried: dict[str, str] = {}
     for parameter in parameters:
-        places: list[Node[Any]] = [
-            parameter,
-            *(call for call in past if any(parent is parameter for parent in call._inputs)),
-        ]
-        if len(places) == 1 and output is not parameter:
+        readers = [call for call in past if any(parent is parameter for parent in call._inputs)]
+        if not readers and output is not parameter:
             continue
+        places: list[Node[Any]] = [parameter, *readers]
         tries = [{place: value} for place in places for value in alternatives.get(place, ())]
         found, reason = _gains(tries, lambda changed: score(replay(output, changed, free, recorded)) - before)
         if found:

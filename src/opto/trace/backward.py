@@ -45,12 +45,7 @@ def backward(  # noqa: PLR0913 - the signature is a promise
     """
     propagator = propagator or GraphPropagator()
     order = ancestors_by_level(self, 0 if GRAPH.ALLOW_NESTED_GRAPHS else DEPENDS) if self._inputs else []
-    for visited in order:
-        if visited._flags & DONE:
-            raise AttributeError(
-                f"Feedback has gone through {visited.name} already. Run the program again, "
-                "or call backward(..., retain_graph=True) the first time."
-            )
+    _refuse_finished(order)
     first = propagator.init_feedback(self, feedback)
     if not self._inputs:
         self._add_feedback(Node("FEEDBACK_ORACLE", name="FEEDBACK_ORACLE"), first)
@@ -63,6 +58,15 @@ def backward(  # noqa: PLR0913 - the signature is a promise
     if visualize:
         return draw_walk(self, order, simple=simple_visualization, reverse=reverse_plot, limit=print_limit)
     return None
+
+
+def _refuse_finished(order: list[MessageNode[Any]]) -> None:
+    for visited in order:
+        if visited._flags & DONE:
+            raise AttributeError(
+                f"Feedback has gone through {visited.name} already. Run the program again, "
+                "or call backward(..., retain_graph=True) the first time."
+            )
 
 
 def _share(order: list[MessageNode[Any]], first: TraceGraph) -> None:

@@ -17,7 +17,7 @@ __all__ = ["HELP", "configure", "run"]
 HELP = "Report which layers of protection hold on this machine while code that a model wrote runs."
 
 _EXTRAS = {
-    "cloudpickle": ("sandbox", "objects of your own classes cannot travel into the sandbox"),
+    "cloudpickle": ("sandbox", "objects of your own classes reach the sandbox without their methods"),
     "pydantic_monty": ("monty", "the executor 'monty' is not there"),
 }
 _ANSWER = Job("def answer():\n    return 6 * 7", "answer")

@@ -69,6 +69,12 @@ def test_names_that_a_star_brings_last(executor: UnsafeExecutor) -> None:
     assert run(text, 5, executor=executor).result() == run(text, 5, executor=executor).result() == 7
 
 
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="there is no except* before")
+def test_a_group_is_caught_without_a_jump_in_finally() -> None:
+    text = "def f(x):\n    try:\n        pass\n    except* ValueError:\n        pass\n    finally:\n        return 1"
+    assert isinstance(run(text, 1).error, SandboxForbiddenError)
+
+
 def test_live_objects_are_the_programs_own() -> None:
     class Agent:
         _calls = 0

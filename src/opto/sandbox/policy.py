@@ -102,7 +102,7 @@ def _faults(node: ast.AST, own: Collection[str]) -> Iterator[str]:
         inside = [sub.attr for sub in ast.walk(node) if isinstance(sub, ast.Attribute)]
         named = [*inside, *getattr(node, "kwd_attrs", ())]
         yield from (f"a pattern may not use the attribute {name!r}" for name in named if doubtful(name))
-    elif isinstance(node, ast.Try) and any(map(_jumps, node.finalbody)):
+    elif any(map(_jumps, getattr(node, "finalbody", ()))):  # of `try` with `except*`, too
         yield "a 'finally' may not end with 'return', 'break' or 'continue': that swallows errors"
 
 

@@ -107,6 +107,16 @@ def test_operators_with_any_arguments_are_run_again() -> None:
     assert replay(node("abc")[: x.len()], {x: "cc"}) == "ab"
 
 
+def test_defaults_that_no_call_can_name_are_given_again() -> None:
+    @bundle()
+    def act(x: int, y: int = 2, /, *rest: int, k: int = 3) -> int:
+        return 100 * x + 10 * y + sum(rest) + k
+
+    x = node(1)
+    calls = [act(x), act(x, 5), act(x, 5, 6, k=1), act(x, k=x)]
+    assert [replay(call, {x: 4}, [act]) for call in calls] == [423, 453, 457, 424]
+
+
 def test_errors_are_those_of_the_call() -> None:
     x = node(4)
     out = 8 / x

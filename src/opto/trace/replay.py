@@ -9,14 +9,20 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from opto.deferred import Deferred
 from opto.trace.about import Facts
 from opto.trace.context import TRACING
 from opto.trace.fun_module import FunModule
 from opto.trace.nodes import ExceptionNode, MessageNode, Node
 from opto.trace.operator_table import Operator
 from opto.trace.walk import ancestors_by_level
+
+if TYPE_CHECKING:
+    import inspect
+else:
+    inspect = Deferred("inspect")
 
 __all__ = ["CannotReplay", "Recorded", "replay"]
 
@@ -100,8 +106,15 @@ def _again(node: MessageNode[Any], given: list[Any], known: Mapping[int, FunModu
     count = derive._given
     keys = node._op.keys
     arguments = dict(zip(keys[count:], given[count:], strict=False))
-    made = module(*given[int(module._receiver is not None) : count], **arguments)
+    defaults = [arguments.pop(name) for name in _nameless(module) if name in arguments]
+    made = module(*given[int(module._receiver is not None) : count], *defaults, **arguments)
     return made._data
+
+
+def _nameless(module: FunModule) -> list[str]:
+    """The arguments that a call cannot name, in their order."""
+    parameters = inspect.signature(module.fun).parameters.values()
+    return [parameter.name for parameter in parameters if parameter.kind is parameter.POSITIONAL_ONLY]
 
 
 def _operator_again(operator: Operator, keys: tuple[str, ...], given: list[Any]) -> Any:

@@ -6,7 +6,10 @@ them, so that what else the machine does falls on all arms alike, and the ratio 
 what remains when the machine has nothing else to do. Once by the clock on the wall, which counts the server's share
 too, and once by this process's processor time, which does not: the stricter number.
 
-Run: python bench/llm_overhead.py [rounds]. LiteLLM is measured where it is installed, its own start not counted.
+httpx is what most clients of language models stand on; the transport stands on httpcore, which is below httpx and is
+shown too. LiteLLM is measured where it is installed, its own start not counted.
+
+Run: python bench/llm_overhead.py [rounds].
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ from __future__ import annotations
 import asyncio
 import importlib
 import importlib.util
+import json
 import os
 import statistics
 import sys
@@ -24,6 +28,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import httpcore
 import httpx
 from loopback import Loopback
 
@@ -49,6 +54,13 @@ ROUNDS = 120
 AT_ONCE = 20
 GOAL = 1.3
 PROMPT = "Improve this prompt: answer with the word that fits best. " * 40
+
+
+JSON = {"content-type": "application/json"}
+
+
+def body_of(prompt: list[dict[str, str]]) -> bytes:
+    return json.dumps({"model": "m", "messages": prompt, "max_tokens": 100}).encode()
 
 
 def messages(k: int) -> list[dict[str, str]]:
@@ -125,7 +137,13 @@ def contenders(url: str, folder: str) -> dict[str, Call]:
         response.raise_for_status()
         return response.json()["choices"][0]["message"]["content"]
 
-    found: dict[str, Call] = {"httpx": bare}
+    pool = httpcore.ConnectionPool(max_connections=None)
+
+    def core(prompt: list[dict[str, str]]) -> Any:
+        response = pool.request("POST", f"{url}/chat/completions", headers=JSON, content=body_of(prompt))
+        return json.loads(response.content)["choices"][0]["message"]["content"]
+
+    found: dict[str, Call] = {"httpx": bare, "httpcore": core}
     for name, llm in (("transport", OpenAICompatible(url, "m")), ("stack", stack(url)), ("disk", on_disk(url, folder))):
         found[name] = lambda prompt, llm=llm: llm(prompt, max_tokens=100).text
     if importlib.util.find_spec("litellm"):
@@ -145,9 +163,16 @@ def acontenders(url: str) -> dict[str, Call]:
         )
         return response.json()["choices"][0]["message"]["content"]
 
+    pool = httpcore.AsyncConnectionPool(max_connections=None)
+
+    async def core(prompt: list[dict[str, str]]) -> Any:
+        response = await pool.request("POST", f"{url}/chat/completions", headers=JSON, content=body_of(prompt))
+        return json.loads(response.content)["choices"][0]["message"]["content"]
+
     llm = stack(url)
     found: dict[str, Call] = {
         "httpx": bare,
+        "httpcore": core,
         "stack": lambda p: llm.acall(p, max_tokens=100),
     }
     if importlib.util.find_spec("litellm"):
@@ -169,6 +194,7 @@ def turns(names: list[str], rounds: int) -> list[list[str]]:
 
 
 LABELS = {
+    "httpcore": "bare httpcore",
     "transport": "OpenAICompatible alone",
     "stack": "whole stack of wrappers",
     "disk": "… recorded and cached on disk too",

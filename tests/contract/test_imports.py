@@ -104,7 +104,7 @@ def test_imports_are_light() -> None:
     code = (
         "import sys\nimport opto, opto.trace\n"
         "print([m for m in ('numpy','graphviz','litellm','autogen','openai','black','sklearn','torch','IPython',"
-        "'httpx','xllamacpp') if m in sys.modules])"
+        "'httpcore','xllamacpp') if m in sys.modules])"
     )
     assert python(code) == "[]"
 

@@ -31,9 +31,9 @@ def test_leaving_a_block_closes_all_that_is_inside_and_the_next_call_opens_it_ag
     transport, store = OpenAICompatible(server.url, "m"), SQLiteStore(tmp_path / "a.db")
     with CachedLLM(Fallback([Retry(transport), ScriptedLLM([])]), store) as llm:
         llm(ASK)
-        client = transport._clients._sync[True]
-        assert store._held and not client.is_closed
-    assert not store._held and client.is_closed
+        (pool,) = transport._clients._sync.values()
+        assert store._held and pool.connections
+    assert not store._held and not pool.connections
     assert llm(ASK, seed=1).text == "hello"
     llm.close()
 
@@ -42,9 +42,9 @@ async def test_leaving_an_async_block_closes_the_connections_of_the_loop(server:
     transport = OpenAICompatible(server.url, "m")
     async with Retry(Budget(calls=9).wrap(transport)) as llm:
         await llm.acall(ASK)
-        client = transport._clients._async[asyncio.get_running_loop()][True].client
-        assert not client.is_closed
-    assert client.is_closed
+        (entry,) = transport._clients._async[asyncio.get_running_loop()].values()
+        assert entry.pool.connections
+    assert not entry.pool.connections
     assert (await llm.acall(ASK)).text == "hello"
     await llm.aclose()
     await llm.aclose()

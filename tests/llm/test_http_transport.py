@@ -11,7 +11,6 @@ import socket
 import warnings
 from typing import Any
 
-import httpx
 import pytest
 
 from opto.errors import (
@@ -25,7 +24,7 @@ from opto.errors import (
     LLMServerError,
     LLMTimeoutError,
 )
-from opto.llm import EnvKey, ModelProfile, OpenAICompatible, Usage, Wire, clients
+from opto.llm import EnvKey, ModelProfile, OpenAICompatible, Usage, Wire
 
 ASK = [{"role": "user", "content": "hi"}]
 KEY = "sk-very-secret-0123456789"
@@ -295,19 +294,3 @@ def test_a_model_dropped_as_its_loop_ends_closes_all_its_connections(server: Any
         asyncio.run(work())
         gc.collect()
     assert not [str(warning.message) for warning in caught]
-
-
-def test_certificates_are_read_once_for_all_clients(server: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    read: list[bool] = []
-    make = httpx.create_ssl_context
-
-    def counted(trust_env: bool) -> Any:
-        read.append(trust_env)
-        return make(trust_env=trust_env)
-
-    monkeypatch.setattr(httpx, "create_ssl_context", counted)
-    clients._trusted.cache_clear()
-    for _ in range(3):
-        llm = OpenAICompatible(server.url, "m")
-        assert llm(ASK).text == asyncio.run(llm.acall(ASK)).text == "hello"
-    assert read == [False], "and a loopback server has nothing to do with the certificates of the environment"

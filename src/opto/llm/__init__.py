@@ -1,14 +1,14 @@
 """Language models behind one seam: something callable with chat messages, with an async twin.
 
-May import the leaves (errors, events) and httpx; never trace, optimizers or what is above. What
+May import the leaves (errors, events) and httpcore; never trace, optimizers or what is above. What
 wraps a model is a model, so wrappers compose: `CachedLLM(Retry(OpenAICompatible(url, name)))`.
 A name is imported from its file when first used: `import opto.llm` alone loads no transport.
 
 The order that spends least, from the outside in: cache, record, retry, fallback, budget, limits, timeout, transport.
 
-Read in this order: base (the protocol and its records), flow (one implementation for sync and
-async), http with clients, faults, replies and stream (the transport), fakes, profile (what a model can do); the
-wrappers: retry, cache with store, record, usage with prices, budget with spending, limit, pace, timeout, fallback;
+Read in this order: base (the protocol and its records), flow (one implementation for sync and async), http with
+address, network, clients, body, faults, replies and stream (the transport), fakes, profile (what a model can do);
+the wrappers: retry, cache with store, record, usage with prices, budget with spending, limit, pace, timeout, fallback;
 local (a model on this machine), routes and resolve (which model a user means), abstract and backends (the classes
 that older programs construct).
 """

@@ -1,28 +1,28 @@
-"""HTTP clients that are built when needed: one for threads, one an event loop, none across a fork or a pickle."""
+"""Live connections: one pool an address for all threads, one for each event loop, none after a fork or a pickle."""
 
 from __future__ import annotations
 
 import asyncio
 import os
-import ssl
 import threading
-from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Mapping
 from contextlib import AbstractContextManager, suppress
-from functools import lru_cache
 from typing import Any, TypeVar
 from weakref import WeakKeyDictionary, finalize
 
-import httpx
+import httpcore
 
-from opto.errors import LLMConfigError
-from opto.llm.faults import quote
+from opto.llm.address import PORTS, Address
+from opto.llm.network import surroundings
 
-__all__ = ["Clients"]
+__all__ = ["Clients", "request_to"]
 
 T = TypeVar("T")
 
-_LIMITS = httpx.Limits(max_connections=None, max_keepalive_connections=100)
-_LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1", "[::1]"})
+_KEPT = 100  # idle connections
+_IDLE = 5.0  # seconds: common servers close theirs after five
+
+Origin = tuple[str, str, int]
 
 
 class Clients:
@@ -31,47 +31,45 @@ class Clients:
     def __init__(self) -> None:
         self._lock: AbstractContextManager[object] = threading.Lock()
         self._pid = os.getpid()
-        self._sync: dict[bool, httpx.Client] = {}
+        self._sync: dict[Origin, httpcore.ConnectionPool] = {}
         finalize(self, _close_all, self._sync)
-        self._async: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[bool, _LoopClient]] = WeakKeyDictionary()
+        self._async: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[Origin, _LoopPool]] = WeakKeyDictionary()
 
     def __reduce__(self) -> tuple[type[Clients], tuple[()]]:
         return Clients, ()
 
-    def sync(self, url: httpx.URL) -> httpx.Client:
-        """The blocking client for `url`, shared by all threads of this process."""
-        local = url.host in _LOOPBACK
+    def sync(self, address: Address) -> httpcore.ConnectionPool:
+        """The blocking connections to `address`, shared by all threads of this process."""
         with self._lock:
             self._forget_parent()
-            if local not in self._sync:
-                # A proxy set for the world must not catch calls to this very machine.
-                self._sync[local] = _made(httpx.Client, local)
-            return self._sync[local]
+            pool = self._sync.get(address.origin)
+            if pool is None:
+                pool = self._sync[address.origin] = _made(httpcore.ConnectionPool, address)
+            return pool
 
-    async def loop(self, url: httpx.URL) -> httpx.AsyncClient:
-        """The client for `url` in the running loop; it closes with the loop."""
-        local = url.host in _LOOPBACK
+    async def loop(self, address: Address) -> httpcore.AsyncConnectionPool:
+        """The connections to `address` in the running loop; they close with the loop."""
         with self._lock:
             self._forget_parent()
             for old in [loop for loop in self._async if loop.is_closed()]:
                 del self._async[old]
             of_loop = self._async.setdefault(asyncio.get_running_loop(), {})
-            entry = of_loop.get(local)
+            entry = of_loop.get(address.origin)
             if entry is None:
-                entry = of_loop[local] = _LoopClient(_made(httpx.AsyncClient, local))
+                entry = of_loop[address.origin] = _LoopPool(_made(httpcore.AsyncConnectionPool, address))
         await entry.start()
-        return entry.client
+        return entry.pool
 
     def close(self) -> None:
-        """Close the blocking clients; those of event loops close with their loops."""
+        """Close the blocking connections; those of event loops close with their loops."""
         with self._lock:
             _close_all(self._sync)
 
     async def aclose(self) -> None:
-        """Close the clients of the running loop."""
+        """Close the connections of the running loop."""
         with self._lock:
-            clients = self._async.pop(asyncio.get_running_loop(), {})
-        for entry in clients.values():
+            pools = self._async.pop(asyncio.get_running_loop(), {})
+        for entry in pools.values():
             await entry.aclose()
 
     def _forget_parent(self) -> None:
@@ -81,45 +79,48 @@ class Clients:
             self._sync.clear()
 
 
-def _made(kind: Callable[..., T], local: bool) -> T:
-    """A client by what the environment says of proxies and certificates; a loopback server has to do with neither."""
-    certificates = tuple(None if local else os.environ.get(name) for name in ("SSL_CERT_FILE", "SSL_CERT_DIR"))
-    try:
-        return kind(limits=_LIMITS, trust_env=not local, verify=_trusted(not local, *certificates))
-    except (ImportError, OSError, ValueError) as error:
-        raise LLMConfigError(
-            f"No client can be made from what the environment says ({quote(str(error))}): "
-            "check HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, SSL_CERT_FILE and SSL_CERT_DIR."
-        ) from error
+def request_to(
+    method: str, address: Address, headers: Mapping[str, str], limits: Mapping[str, float | None], content: bytes = b""
+) -> httpcore.Request:
+    """A request to `address`; `limits` are seconds to `connect`, and to wait in each `read` and `write`."""
+    port = None if address.port == PORTS[address.scheme] else address.port
+    url = httpcore.URL(scheme=address.scheme, host=address.host, port=port, target=address.target)
+    sent = {"host": address.authority, **headers}
+    return httpcore.Request(method, url, headers=list(sent.items()), content=content, extensions={"timeout": limits})
 
 
-@lru_cache(maxsize=8)
-def _trusted(trust_env: bool, *certificates: str | None) -> ssl.SSLContext:
-    """Reading the certificates takes as long as twenty calls: once is enough for all clients of a process."""
-    return httpx.create_ssl_context(trust_env=trust_env)
+def _made(kind: Callable[..., T], address: Address) -> T:
+    trusted, proxy = surroundings(address)
+    return kind(
+        ssl_context=trusted,
+        proxy=proxy,
+        max_connections=None,
+        max_keepalive_connections=_KEPT,
+        keepalive_expiry=_IDLE,
+    )
 
 
-def _close_all(clients: dict[bool, httpx.Client]) -> None:
-    while clients:
-        clients.popitem()[1].close()
+def _close_all(pools: dict[Origin, httpcore.ConnectionPool]) -> None:
+    while pools:
+        pools.popitem()[1].close()
 
 
-class _LoopClient:
-    """An async client that closes with its event loop, or when it is dropped while the loop runs.
+class _LoopPool:
+    """Connections that close with their event loop, or when they are dropped while the loop runs.
 
     An async generator that has been started is closed by the loop's `shutdown_asyncgens`,
     which `asyncio.run` calls before the loop ends: the last moment when sockets can still be closed.
     `_keepers` holds it until then, since the task that closes a dropped generator may be cancelled unstarted.
     """
 
-    def __init__(self, client: httpx.AsyncClient) -> None:
-        self.client = client
+    def __init__(self, pool: httpcore.AsyncConnectionPool) -> None:
+        self.pool = pool
         self._loop = asyncio.get_running_loop()
         self._keeper: AsyncGenerator[None, None] | None = None
 
     async def start(self) -> None:
         if self._keeper is None:
-            self._keeper = keeper = _closing(self.client)
+            self._keeper = keeper = _closing(self.pool)
             for loop in [loop for loop in list(_keepers) if loop.is_closed()]:
                 _keepers.pop(loop, None)
             _keepers.setdefault(self._loop, set()).add(keeper)
@@ -140,11 +141,11 @@ class _LoopClient:
 _keepers: dict[asyncio.AbstractEventLoop, set[AsyncGenerator[None, None]]] = {}
 
 
-async def _closing(client: httpx.AsyncClient) -> AsyncGenerator[None, None]:
+async def _closing(pool: httpcore.AsyncConnectionPool) -> AsyncGenerator[None, None]:
     try:
         yield
     finally:
-        await _Uninterrupted(client.aclose())
+        await _Uninterrupted(pool.aclose())
 
 
 def _begin_closing(loop: asyncio.AbstractEventLoop, keeper: AsyncGenerator[None, None]) -> None:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import email.utils
 import json
 import os
-from collections.abc import Mapping
+import ssl
+from collections.abc import Iterator, Mapping
 from datetime import datetime, timezone
-from functools import lru_cache
-from typing import Any
+from typing import Any, TypeVar
 
-import httpx
+import httpcore
 
 from opto.errors import (
     LLMAuthError,
@@ -21,8 +21,17 @@ from opto.errors import (
     LLMServerError,
     LLMTimeoutError,
 )
+from opto.llm.address import shown_url
 
-__all__ = ["from_client", "from_exception", "from_status", "parse_retry_after", "quote", "shown_url"]
+__all__ = ["WIRE_ERRORS", "from_client", "from_exception", "from_status", "parse_retry_after", "quote"]
+
+WIRE_ERRORS = (
+    httpcore.NetworkError,
+    httpcore.ProtocolError,
+    httpcore.ProxyError,
+    httpcore.TimeoutException,
+)
+"""What the HTTP library raises when a request or its reply fails."""
 
 _NO_CREDIT = ("insufficient_quota", "billing_hard_limit_reached")
 
@@ -35,51 +44,52 @@ def quote(text: str, secret: str | None = None, limit: int = 200) -> str:
     return line if len(line) <= limit else line[: limit - 1] + "…"
 
 
-@lru_cache(maxsize=256)
-def shown_url(url: str) -> str:
-    """The address without user, password and query, which may hold secrets.
-
-    >>> shown_url("https://me:pw@host:1/v1?key=x")
-    'https://host:1/v1'
-    """
-    try:
-        parsed = httpx.URL(url)
-    except httpx.InvalidURL:
-        return quote(url.split("?")[0])
-    return str(parsed.copy_with(username="", password="", query=None, fragment=None))
-
-
-def from_exception(error: Exception, url: str, timeout: float) -> LLMError:
-    """Map an error of httpx; the caller raises the result `from` it."""
-    where = shown_url(url)
-    if isinstance(error, httpx.ConnectTimeout):
-        away = LLMTimeoutError(
-            f"{where} took no connection in time: check the base URL, the network and the server (`Wire.connect`)."
+def from_exception(error: Exception, url: str, timeout: float, proxy: str | None = None) -> LLMError:
+    """Map one of WIRE_ERRORS; the caller raises the result `from` it. `proxy` is what led to `url`."""
+    where, way = shown_url(url), f" through the proxy {shown_url(proxy)}" if proxy else ""
+    if isinstance(error, httpcore.ConnectTimeout):
+        return _unsent(
+            LLMTimeoutError(
+                f"{where} took no connection in time{way}: "
+                "check the base URL, the network and the server (`Wire.connect`)."
+            )
         )
-        away.sent = False
-        return away
-    if isinstance(error, httpx.TimeoutException):
+    if isinstance(error, httpcore.TimeoutException):
         late = LLMTimeoutError(
             f"{where} did not answer within {timeout:g} s: raise `timeout`, ask for fewer tokens, or check the server."
         )
-        late.sent = not isinstance(error, httpx.PoolTimeout)
-        return late
-    if isinstance(error, httpx.ProxyError):
-        refused = LLMConnectionError(
-            f"The proxy gave no way to {where} ({quote(str(error))}): check HTTPS_PROXY, or name the host in NO_PROXY."
+        return _unsent(late) if isinstance(error, httpcore.PoolTimeout) else late
+    if isinstance(error, httpcore.ProxyError):
+        return _unsent(
+            LLMConnectionError(
+                f"The proxy gave no way to {where} ({quote(str(error))}): "
+                "check HTTPS_PROXY, or name the host in NO_PROXY."
+            )
         )
-        refused.sent = False
-        return refused
-    if isinstance(error, httpx.ConnectError):
-        nobody = LLMConnectionError(
-            f"Nobody answers at {where} ({quote(_reason(error))}): check the base URL, and that the server runs."
-        )
-        nobody.sent = False
-        return nobody
-    if isinstance(error, (httpx.UnsupportedProtocol, httpx.InvalidURL)):
-        return LLMRequestError(f"{where} is no address ({quote(str(error))}): give a base URL such as https://host/v1.")
+    if isinstance(error, httpcore.ConnectError):
+        return _unsent(_unconnected(error, where, way))
     what = quote(str(error)).rstrip(".") or type(error).__name__
     return LLMConnectionError(f"{where} broke the connection ({what}): try again, and read the server's log.")
+
+
+def _unconnected(error: Exception, where: str, way: str) -> LLMConnectionError:
+    distrust = next((link for link in _chain(error) if isinstance(link, ssl.SSLCertVerificationError)), None)
+    if distrust:
+        return LLMConnectionError(
+            f"{where} shows a certificate that is not trusted ({quote(distrust.verify_message)}){way}: "
+            "name the authority's file in SSL_CERT_FILE, or check the base URL."
+        )
+    return LLMConnectionError(
+        f"Nobody answers at {where}{way} ({quote(_reason(error))}): check the base URL, and that the server runs."
+    )
+
+
+_E = TypeVar("_E", LLMTimeoutError, LLMConnectionError)
+
+
+def _unsent(error: _E) -> _E:
+    error.sent = False
+    return error
 
 
 def from_status(status: int, headers: Mapping[str, str], body: bytes, url: str, secret: str | None) -> LLMError:
@@ -142,13 +152,20 @@ def parse_retry_after(headers: Mapping[str, str], now: datetime | None = None) -
 
 def _reason(error: BaseException) -> str:
     """The system's own words at the bottom of a chain of re-raised errors, which sync and async share."""
-    reason, link = str(error), error.__cause__ or error.__context__
-    while link is not None:
+    reason = str(error)
+    for link in _chain(error):
         if isinstance(link, OSError) and link.strerror:
             # Positive numbers are the system's: its text for them is shorter than asyncio's.
             reason = os.strerror(link.errno) if link.errno and link.errno > 0 else link.strerror
-        link = link.__cause__ or link.__context__
     return reason
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """What the error was raised from, down to the first."""
+    link = error.__cause__ or error.__context__
+    while link is not None:
+        yield link
+        link = link.__cause__ or link.__context__
 
 
 def _seconds_until(date: str, now: datetime | None) -> float:

@@ -13,20 +13,28 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, cast
 
-import httpx
+import httpcore
 
-from opto.errors import LLMConfigError, LLMRequestError, LLMResponseError
+from opto.errors import LLMConfigError, LLMRequestError
+from opto.llm.address import Address, login_of, parse_address, shown_url
 from opto.llm.base import CARRIED, Messages, Response, asked
-from opto.llm.clients import Clients
+from opto.llm.body import Body, headers_of
+from opto.llm.clients import Clients, request_to
 from opto.llm.embedding import text_of
-from opto.llm.faults import from_exception, from_status, quote, shown_url
+from opto.llm.faults import WIRE_ERRORS, from_exception, from_status
 from opto.llm.flow import Effect, Flow, FlowLLM
+from opto.llm.network import proxy_url
 from opto.llm.profile import ModelProfile, known_profile
 from opto.llm.replies import parse_completion, parse_embedding, without_secret
 from opto.llm.stream import Stream
 
 _HERE = CARRIED | {"api_base", "base_url", "embedding", "extra_body"}  # options that are not sent as they are
-_HEADERS = {"content-type": "application/json", "user-agent": "opto-trace"}
+_HEADERS = {
+    "accept": "application/json, text/event-stream",
+    "accept-encoding": "identity",
+    "content-type": "application/json",
+    "user-agent": "opto-trace",
+}
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, 5.6.2
 _FOR_EVER = 1e8  # seconds; more does not fit into a socket's timeout
 _JSON = json.JSONEncoder(allow_nan=False)
@@ -55,7 +63,7 @@ ApiKey = str | Callable[[], str]
 class Wire:
     """How requests travel: the key's header, extra query and headers, limits.
 
-    httpx logs addresses, query included, at level INFO: a secret belongs into a header. `max_reply_bytes` bounds
+    Servers and gateways log addresses, query included: a secret belongs into a header. `max_reply_bytes` bounds
     memory; `clock` counts seconds for the total time of a call, of which `connect` may pass until somebody answers.
     """
 
@@ -69,7 +77,8 @@ class Wire:
 
 @dataclass(frozen=True, slots=True)
 class _Call:
-    request: httpx.Request
+    request: httpcore.Request
+    address: Address
     timeout: float
     secret: str | None = field(repr=False)  # a traceback that shows variables must not show the key
 
@@ -80,8 +89,9 @@ class OpenAICompatible(FlowLLM):
     `timeout` bounds a whole call in seconds, reply included. `defaults` are completion options used
     unless a call says otherwise; `stream=True` gives a `Stream` of chunks. As with OpenAI's client, `api_key`,
     `base_url`, `extra_headers` and `extra_body` may also be options of a call. Safe to share between threads
-    and event loops; copies and pickles drop live connections. Raises the `LLM…Error` classes of `opto.errors`,
-    never httpx's.
+    and event loops; copies and pickles drop live connections. Proxies and certificates are those of the environment
+    (HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY, SSL_CERT_FILE, SSL_CERT_DIR). Raises the `LLM…Error` classes of
+    `opto.errors`, never those of the HTTP library.
 
     >>> llm = OpenAICompatible("http://127.0.0.1:8080/v1", "qwen", defaults={"temperature": 0})
     >>> llm
@@ -141,7 +151,7 @@ class OpenAICompatible(FlowLLM):
         if options.get("stream"):
             return cast(Response, (yield from self._open(call)))
         body = yield from self._exchange(call)
-        return without_secret(parse_completion, body, str(call.request.url), call.secret)
+        return without_secret(parse_completion, body, str(call.address), call.secret)
 
     def post(self, path: str, payload: Mapping[str, Any]) -> Flow[bytes]:
         """A flow that sends JSON to `path` under the base URL and gives the reply's body."""
@@ -164,7 +174,7 @@ class OpenAICompatible(FlowLLM):
         payload.pop("stream", None)
         call = self._call("embeddings", payload, {**self.defaults, **options})
         body = yield from self._exchange(call)
-        return without_secret(parse_embedding, body, str(call.request.url), call.secret)
+        return without_secret(parse_embedding, body, str(call.address), call.secret)
 
     def _completion(self, messages: Messages, options: Mapping[str, Any]) -> dict[str, Any]:
         payload = {"model": self.model_name, **_sent(options), "messages": _plain(messages)}
@@ -183,12 +193,12 @@ class OpenAICompatible(FlowLLM):
             raise LLMRequestError(f"The request cannot be written as JSON ({error}): pass plain values.") from error
         secret = _secret(options.get("api_key") or self._api_key)
         try:
-            url, login = _address(base_url, path, tuple(self.wire.query.items()))
-        except (httpx.InvalidURL, ValueError) as error:
+            address, login = _address(base_url, path, tuple(self.wire.query.items()))
+        except ValueError as error:
             raise LLMConfigError(
-                f"{shown_url(base_url)} is no base URL ({quote(str(error), secret)}): give one such as https://host/v1."
+                f"{shown_url(base_url)} is no base URL ({error}): give one such as https://host/v1."
             ) from error
-        headers = {"host": url.netloc.decode("ascii"), **_HEADERS, "content-length": str(len(content))}
+        headers = {**_HEADERS, "content-length": str(len(content))}
         if secret is not None:
             name = self.wire.key_header.lower()
             headers[name] = f"Bearer {secret}" if name == "authorization" else secret
@@ -199,46 +209,52 @@ class OpenAICompatible(FlowLLM):
                 headers |= _checked(more)
         wait = None if seconds >= _FOR_EVER else seconds
         limits = {"connect": min(seconds, self.wire.connect), "read": wait, "write": wait, "pool": wait}
-        body = httpx.ByteStream(content)
-        request = httpx.Request("POST", url, headers=headers, stream=body, extensions={"timeout": limits})
-        return _Call(request, seconds, secret)
+        return _Call(request_to("POST", address, headers, limits, content), address, seconds, secret)
 
     def _exchange(self, call: _Call) -> Flow[bytes]:
         """Send one request and read its reply whole, within the time and size limits."""
-        url = str(call.request.url)
+        body = self._body(call)
         try:
-            reply, body = yield from self._read(call)
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
-            raise from_exception(error, url, call.timeout) from error
-        if reply.status_code != 200:
-            raise from_status(reply.status_code, reply.headers, body, url, call.secret)
-        return body
-
-    def _read(self, call: _Call) -> Flow[tuple[httpx.Response, bytes]]:
-        body = _Body(call, self.wire)
-        body.reply = yield self._send(call.request)
-        return body.reply, (yield from body.rest())
+            body.reply = yield self._send(call)
+            whole = yield from body.rest()
+        except WIRE_ERRORS as error:
+            raise from_exception(error, body.url, call.timeout, proxy_url(call.address)) from error
+        if body.reply.status != 200:
+            raise from_status(body.reply.status, headers_of(body.reply), whole, body.url, call.secret)
+        return whole
 
     def _open(self, call: _Call) -> Flow[Any]:
         """Send one request and give its reply as a `Stream`, or the error that its status is."""
-        url, body = str(call.request.url), _Body(call, self.wire)
+        body = self._body(call)
         try:
-            body.reply = yield self._send(call.request)
-            if body.reply.status_code == 200 and "json" not in body.reply.headers.get("content-type", ""):
-                return Stream(body.piece, Effect(body.reply.close, body.reply.aclose), url, call.secret)
+            body.reply = yield self._send(call)
+            headers = headers_of(body.reply)
+            if body.reply.status == 200 and "json" not in headers.get("content-type", ""):
+                return Stream(body.piece, Effect(body.reply.close, body.reply.aclose), body.url, call.secret)
             whole = yield from body.rest()
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
-            raise from_exception(error, url, call.timeout) from error
-        if body.reply.status_code != 200:
-            raise from_status(body.reply.status_code, body.reply.headers, whole, url, call.secret)
-        return Stream.of(without_secret(parse_completion, whole, url, call.secret))  # a server that does not stream
+        except WIRE_ERRORS as error:
+            raise from_exception(error, body.url, call.timeout, proxy_url(call.address)) from error
+        if body.reply.status != 200:
+            raise from_status(body.reply.status, headers, whole, body.url, call.secret)
+        # A server that does not stream:
+        return Stream.of(without_secret(parse_completion, whole, body.url, call.secret))
 
-    def _send(self, request: httpx.Request) -> Effect:
-        async def later() -> httpx.Response:
-            client = await self._clients.loop(request.url)
-            return await client.send(request, stream=True)
+    def _body(self, call: _Call) -> Body:
+        wire = self.wire
+        return Body(
+            str(call.address),
+            connections=self._clients,
+            timeout=call.timeout,
+            limit=wire.max_reply_bytes,
+            clock=wire.clock,
+        )
 
-        return Effect(lambda: self._clients.sync(request.url).send(request, stream=True), later)
+    def _send(self, call: _Call) -> Effect:
+        async def later() -> httpcore.Response:
+            pool = await self._clients.loop(call.address)
+            return await pool.handle_async_request(call.request)
+
+        return Effect(lambda: self._clients.sync(call.address).handle_request(call.request), later)
 
 
 def _sent(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -258,7 +274,7 @@ def _secret(key: ApiKey | None) -> str | None:
     text = (key if isinstance(key, str) or key is None else key()) or ""
     text = text.strip()
     if not text.isascii() or not text.isprintable():
-        # httpx would quote the header, and with it the key, in its own error.
+        # The HTTP library would quote the header, and with it the key, in its own error.
         raise LLMConfigError("The API key holds characters that no header can carry: copy it again.")
     return text or None
 
@@ -270,80 +286,17 @@ def _checked(headers: Mapping[Any, Any]) -> dict[str, str]:
         if not isinstance(name, str) or not isinstance(value, str) or not _TOKEN.fullmatch(name):
             raise LLMConfigError("Headers are a dict of names and texts.")
         if not value.isascii() or not value.isprintable() or value != value.strip():
-            # httpx would quote the value, which may be a key, in its own error.
+            # The HTTP library would quote the value, which may be a key, in its own error.
             raise LLMConfigError(f"The header '{name}' holds characters that none can carry: copy it again.")
         checked[name.lower()] = value
     return checked
 
 
 @lru_cache(maxsize=256)
-def _address(base_url: str, path: str, query: tuple[tuple[str, str], ...]) -> tuple[httpx.URL, str | None]:
-    """Where to send to, and the header for a user and password in `base_url`: httpx would log them with the address."""
-    url = httpx.URL(base_url)
-    login = b64encode(f"{url.username}:{url.password}".encode()).decode() if url.userinfo else None
-    url = url.copy_with(path=f"{url.path.rstrip('/')}/{path}", username=None, password=None, fragment=None)
-    return url.copy_merge_params(dict(query)) if query else url, login and f"Basic {login}"
-
-
-class _Body:
-    """The body of a reply, read piece by piece within the limits of its call."""
-
-    def __init__(self, call: _Call, wire: Wire) -> None:
-        self.call, self.wire = call, wire
-        self.reply: httpx.Response
-        self._size = 0
-        self._deadline = wire.clock() + call.timeout
-        self._next: Effect | None = None
-
-    def piece(self) -> Flow[bytes | None]:
-        """The next bytes or None, for a stream: errors are ours."""
-        try:
-            return (yield from self._piece())
-        except httpx.HTTPError as error:
-            raise from_exception(error, str(self.call.request.url), self.call.timeout) from error
-
-    def rest(self) -> Flow[bytes]:
-        """All that is left, and the connection free."""
-        pieces = list[bytes]()
-        try:
-            while piece := (yield from self._piece()):
-                pieces.append(piece)
-        finally:
-            yield Effect(self.reply.close, self.reply.aclose)
-        return b"".join(pieces)
-
-    def _piece(self) -> Flow[bytes | None]:
-        if self._next is None:
-            self._next = _chunks(self.reply)
-        piece: bytes | None = yield self._next
-        if piece is None:
-            return None
-        self._size += len(piece)
-        if self._size > self.wire.max_reply_bytes:
-            where = shown_url(str(self.call.request.url))
-            raise LLMResponseError(f"{where} sent more than {self.wire.max_reply_bytes} bytes: refused.")
-        if self.wire.clock() > self._deadline:  # a server that drips would pass every timeout between bytes
-            raise httpx.ReadTimeout("the reply as a whole took too long", request=self.call.request)
-        return piece
-
-
-def _chunks(reply: httpx.Response) -> Effect:
-    """Read on: each time performed, the next piece of the body, then None."""
-    sync: list[Any] = []
-    later: list[Any] = []
-
-    def now() -> bytes | None:
-        if not sync:
-            sync.append(reply.iter_bytes())
-        return next(sync[0], None)
-
-    async def wait() -> bytes | None:
-        if not later:
-            later.append(reply.aiter_bytes())
-        piece: bytes | None = await anext(later[0], None)
-        return piece
-
-    return Effect(now, wait)
+def _address(base_url: str, path: str, query: tuple[tuple[str, str], ...]) -> tuple[Address, str | None]:
+    """Where to send to, and the header for a user and password in `base_url`, which must not travel in the address."""
+    address, login = parse_address(base_url).below(path, query), login_of(base_url)
+    return address, login and f"Basic {b64encode(':'.join(login).encode()).decode()}"
 
 
 def _plain(messages: Messages | Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:

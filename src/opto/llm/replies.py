@@ -7,8 +7,9 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from opto.errors import LLMError, LLMResponseError, LLMServerError
+from opto.llm.address import shown_url
 from opto.llm.base import Choice, Chunk, ChunkChoice, Delta, Message, Response, Usage
-from opto.llm.faults import from_status, quote, shown_url
+from opto.llm.faults import from_status, quote
 
 __all__ = ["parse_chunk", "parse_completion", "parse_embedding", "parse_json", "without_secret"]
 

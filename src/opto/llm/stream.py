@@ -8,8 +8,8 @@ from contextlib import suppress
 from typing import Any, cast
 
 from opto.errors import LLMError, LLMResponseError
+from opto.llm.address import shown_url
 from opto.llm.base import Choice, Chunk, ChunkChoice, Delta, Message, Response, Usage
-from opto.llm.faults import shown_url
 from opto.llm.flow import Effect, Flow, arun, run
 from opto.llm.replies import parse_chunk, without_secret
 

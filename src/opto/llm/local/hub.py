@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Generator, Mapping
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import httpx
+import httpcore
 
 from opto.errors import ModelFileError
+from opto.llm.address import Address, parse_address, shown_url
+from opto.llm.body import headers_of
+from opto.llm.clients import Clients, request_to
+from opto.llm.faults import WIRE_ERRORS
 from opto.llm.local.files import digest, move_into_place
 from opto.llm.local.models import HubFile
 from opto.llm.local.progress import Progress, Report
@@ -17,7 +23,11 @@ __all__ = ["HUB", "download"]
 
 HUB = "https://huggingface.co"
 _TRIES = 4
-_TIMEOUT = httpx.Timeout(20.0, connect=5.0)  # a hub that cannot be reached must fail fast: there are other sources
+_HOPS = 6
+_REDIRECTS = (301, 302, 303, 307, 308)
+_NO_HEADERS: Mapping[str, str] = {}
+_HEADERS = {"user-agent": "opto-trace", "accept-encoding": "identity"}
+_LIMITS = {"connect": 5.0, "read": 20.0, "write": 20.0}  # a hub out of reach must fail fast: there are other sources
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,49 +43,52 @@ def download(file: HubFile, final: Path, endpoint: str, report: Report) -> str:
     so its digest comes from the hub's metadata (`X-Linked-Etag`, over TLS), not from our table.
     """
     url = f"{endpoint.rstrip('/')}/{file.repository}/resolve/main/{file.file}"
-    with httpx.Client(timeout=_TIMEOUT, headers={"user-agent": "opto-trace", "accept-encoding": "identity"}) as client:
+    with closing(Clients()) as clients:
         try:
-            facts = _facts(client, url)
+            source = parse_address(url)
+            facts = _facts(clients, source)
             # The digest in the name: a file that changes on the hub never continues another's beginning.
             partial = final.with_name(f"{final.name}.{facts.sha256[:12]}.part")
-            _fetch(client, url, partial, facts, report)
-        except httpx.HTTPError as error:
-            raise ModelFileError(f"{url} cannot be fetched ({type(error).__name__}: {error}).") from error
+            _fetch(clients, source, partial, facts, report)
+        except (*WIRE_ERRORS, ValueError) as error:
+            raise ModelFileError(f"{shown_url(url)} cannot be fetched ({type(error).__name__}: {error}).") from error
     report(Progress(f"Checking {final.name}"))
     if digest(partial) != facts.sha256:
         partial.unlink()
-        raise ModelFileError(f"{url} arrived damaged (its SHA-256 is not what the hub states): removed, try again.")
+        raise ModelFileError(f"{source} arrived damaged (its SHA-256 is not what the hub states): removed, try again.")
     move_into_place(partial, final)
     return facts.sha256
 
 
-def _facts(client: httpx.Client, url: str) -> _Facts:
+def _facts(clients: Clients, source: Address) -> _Facts:
     """Ask for digest and size; large files answer with a redirect that carries both."""
-    reply = client.head(url, follow_redirects=False)
-    for _ in range(5):
-        etag = reply.headers.get("x-linked-etag", "").removeprefix("W/").strip('"')
-        size = reply.headers.get("x-linked-size", "")
-        if re.fullmatch(r"[0-9a-f]{64}", etag) and size.isdecimal():
-            return _Facts(etag, int(size))
-        if reply.next_request is None:
-            break
-        reply = client.send(reply.next_request, follow_redirects=False)
-    raise ModelFileError(f"{url} does not state a SHA-256 and a size (status {reply.status_code}): not trusted.")
+    with _asked(clients, "HEAD", source, enough=lambda reply: _stated(reply) is not None) as reply:
+        facts = _stated(reply)
+    if facts is None:
+        raise ModelFileError(f"{source} does not state a SHA-256 and a size (status {reply.status}): not trusted.")
+    return facts
 
 
-def _fetch(client: httpx.Client, url: str, partial: Path, facts: _Facts, report: Report) -> None:
+def _stated(reply: httpcore.Response) -> _Facts | None:
+    headers = headers_of(reply)
+    etag = headers.get("x-linked-etag", "").removeprefix("W/").strip('"')
+    size = headers.get("x-linked-size", "")
+    return _Facts(etag, int(size)) if re.fullmatch(r"[0-9a-f]{64}", etag) and size.isdecimal() else None
+
+
+def _fetch(clients: Clients, source: Address, partial: Path, facts: _Facts, report: Report) -> None:
     for attempt in range(_TRIES):
         try:
-            _resume(client, url, partial, facts, report)
-        except httpx.TransportError:
+            _resume(clients, source, partial, facts, report)
+        except WIRE_ERRORS:
             if attempt == _TRIES - 1:
                 raise
         if _size(partial) == facts.size:
             return
-    raise ModelFileError(f"{url} keeps ending early at {_size(partial)} of {facts.size} bytes: try again later.")
+    raise ModelFileError(f"{source} keeps ending early at {_size(partial)} of {facts.size} bytes: try again later.")
 
 
-def _resume(client: httpx.Client, url: str, partial: Path, facts: _Facts, report: Report) -> None:
+def _resume(clients: Clients, source: Address, partial: Path, facts: _Facts, report: Report) -> None:
     have = _size(partial)
     if have > facts.size:
         partial.unlink()
@@ -83,17 +96,44 @@ def _resume(client: httpx.Client, url: str, partial: Path, facts: _Facts, report
     if have == facts.size:
         return
     headers = {"range": f"bytes={have}-"} if have else {}
-    with client.stream("GET", url, headers=headers, follow_redirects=True) as reply:
-        reply.raise_for_status()
-        if reply.status_code != 206:
+    with _asked(clients, "GET", source, headers) as reply:
+        if reply.status not in (200, 206):
+            raise ModelFileError(f"{source} is not given (status {reply.status}): try again later.")
+        if reply.status != 206:
             have = 0  # this server cannot continue: it sends the whole file
         with partial.open("ab" if have else "wb") as file:
-            for chunk in reply.iter_raw():
+            for chunk in reply.iter_stream():
                 file.write(chunk)
                 have += len(chunk)
                 if have > facts.size:
-                    raise ModelFileError(f"{url} sends more than the {facts.size} bytes it stated: refused.")
+                    raise ModelFileError(f"{source} sends more than the {facts.size} bytes it stated: refused.")
                 report(Progress(f"Downloading {partial.name.split('.gguf')[0]} from the hub", have, facts.size))
+
+
+@contextmanager
+def _asked(
+    clients: Clients,
+    method: str,
+    address: Address,
+    headers: Mapping[str, str] = _NO_HEADERS,
+    enough: Callable[[httpcore.Response], bool] = lambda reply: False,
+) -> Generator[httpcore.Response, None, None]:
+    """The first reply on the way that is `enough` or leads nowhere else."""
+    for _ in range(_HOPS):
+        request = request_to(method, address, {**_HEADERS, **headers}, _LIMITS)
+        reply = clients.sync(address).handle_request(request)
+        try:
+            location = headers_of(reply).get("location")
+            if reply.status not in _REDIRECTS or not location or enough(reply):
+                yield reply
+                return
+        finally:
+            reply.close()
+        following = address.join(location)
+        if address.scheme == "https" != following.scheme:
+            raise ModelFileError(f"{address} leads to an address without TLS: refused.")
+        address = following
+    raise ModelFileError(f"{address} leads to ever more addresses: try again later.")
 
 
 def _size(path: Path) -> int:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from opto.errors import ModelFileError
+from opto.errors import LLMConfigError, ModelFileError
 from opto.llm.local import hub, packages
 from opto.llm.local.files import digest, locked, stamped, write_stamp
 from opto.llm.local.models import KnownModel
@@ -96,7 +96,7 @@ def _obtain(model: KnownModel, final: Path, sources: Sources, report: Report) ->
     for name, source in _sources(model, final, sources, report):
         try:
             sha256 = source()
-        except ModelFileError as error:
+        except LLMConfigError as error:
             _log.info("%s from %s: %s", model.name, name, error)
             report(Progress(f"{model.name} not from {name}: {error}"))
             said.append(f"{name}: {error}")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections import ChainMap, UserDict
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -38,6 +40,13 @@ def test_arrays_sets_and_dicts() -> None:
         assert contain(key.parents[0].parents, d) and contain(value.parents, d) and d.data[key.data] == value.data
 
 
+@pytest.mark.parametrize("kind", [dict, UserDict, MappingProxyType, ChainMap])
+def test_mappings_of_any_kind_give_their_keys(kind: Any) -> None:
+    x = node(kind({1: "b", 0: "a"}))
+    found = list(x)
+    assert [e.data for e in found] == [1, 0] and contain(found[0].parents[0].parents, x)
+
+
 def test_functions() -> None:
     d = node({"a": 1})
     assert [(k.data, v.data) for k, v in DictIterable(d)] == [(k.data, v.data) for k, v in items(d)] == [("a", 1)]
@@ -50,7 +59,7 @@ def test_functions() -> None:
 
 
 def test_what_cannot_be_walked() -> None:
-    for data in (3, None, 2.5, len):
+    for data in (3, None, 2.5, len, dict, np.array(3)):
         x = node(data)
         with pytest.raises(ExecutionError) as error:
             list(x)

@@ -46,13 +46,19 @@ def items(node: Node[Any]) -> Iterator[tuple[Any, Any]]:
 
 
 def iterate(node: Node[Any]) -> Iterator[Any]:
-    """The elements of a node: of a sequence in order, of a set through a list, of a dict its keys.
+    """The elements of a node: of a sequence in order, of a dict its keys, of anything else through a list.
 
     Raises ExecutionError, with the node as input, if its value cannot be walked through.
     """
     data = node._data
     if isinstance(data, dict):
         return iter(SeqIterable(TABLE["keys"](node)))
-    if isinstance(data, (list, tuple, str)) or (hasattr(data, "__getitem__") and hasattr(data, "__len__")):
-        return iter(SeqIterable(node))
-    return iter(SeqIterable(TABLE["to_list"](node)))
+    return iter(SeqIterable(node if _by_position(data) else TABLE["to_list"](node)))
+
+
+def _by_position(data: Any) -> bool:
+    """Is `data[0]` its first element? It is a label where there are `keys`, and arrays of no dimension have none."""
+    kind = type(data)
+    if not (hasattr(kind, "__getitem__") and hasattr(kind, "__len__")) or hasattr(kind, "keys"):
+        return False
+    return getattr(data, "shape", None) != ()

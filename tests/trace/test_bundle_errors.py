@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import pickle
 from typing import Any
 
@@ -192,6 +193,15 @@ def test_errors_pickle() -> None:
     twin = pickle.loads(pickle.dumps(caught.value))
     assert twin.exception_node.data == "(ZeroDivisionError) division by zero"
     assert "division by zero" in str(twin)
+
+
+def test_copied_errors_keep_their_texts() -> None:
+    with pytest.raises(ExecutionError) as caught:
+        err(node(2))
+    twin = copy.deepcopy(caught.value)
+    assert str(twin) == str(caught.value) and "Traceback" in str(twin)
+    original = caught.value.exception_node
+    assert original.detach().create_feedback("full") == original.create_feedback("full") != original.data
 
 
 def test_interrupts_pass() -> None:

@@ -89,8 +89,8 @@ def _state(node: Any) -> dict[str, Any]:
         state["links"] = links
     kept = {} if more is None else {k: getattr(more, k) for k in _KEPT if getattr(more, k) not in (None, ())}
     info = node._kept_info()
-    if isinstance(info, dict):
-        kept["info"] = {k: v for k, v in info.items() if isinstance(v, str)}
+    if info is not None:
+        kept["info"] = info
     if kept:
         state["more"] = kept
     if hasattr(node, "__dict__"):

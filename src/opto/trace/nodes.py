@@ -33,6 +33,7 @@ from opto.trace.records import (
     get_op_name,
     root_operation,
     scoped,
+    texts_of,
     type_operation,
     without_prefix,
 )
@@ -168,9 +169,9 @@ class Node(ValueMethods, AbstractNode[T]):
     def info(self, value: Any) -> None:
         self._extras().info = value
 
-    def _kept_info(self) -> Any:
-        """The info that a pickle takes along: what was given, not what can be derived from the call."""
-        return None if self._more is None else self._more.info
+    def _kept_info(self) -> dict[str, str] | None:
+        """The info that a pickle takes along: texts that were given, not what can be derived from the call."""
+        return texts_of(None if self._more is None else self._more.info)
 
     @property
     def type(self) -> type[T]:
@@ -349,8 +350,13 @@ class ExceptionNode(MessageNode[str]):
         description = description or "[exception] A call failed; the value says how."
         super().__init__(text, inputs=inputs, description=description, name=name or "exception", info=info)
 
-    def _kept_info(self) -> Any:
-        return self.info  # nothing else tells where the call failed
+    def _kept_info(self) -> dict[str, str] | None:
+        return texts_of(self.info)  # nothing else tells where the call failed
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+        twin = super().__deepcopy__(memo)
+        twin.info = twin.info or self._kept_info()
+        return twin
 
     def create_feedback(self, style: str = "simple") -> str:
         """The error as feedback: `"simple"` one line, `"full"` the commented source where there is one."""

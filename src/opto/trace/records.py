@@ -30,6 +30,7 @@ __all__ = [
     "printed",
     "root_operation",
     "scoped",
+    "texts_of",
     "type_operation",
     "without_prefix",
 ]
@@ -137,6 +138,11 @@ def copied_extras(more: Extras | None, memo: dict[int, Any] | None = None) -> Ex
     if memo is not None:
         memo.update((id(shared), shared) for projection in twin.projections or () for shared in projection._shared())
     return twin
+
+
+def texts_of(info: Any) -> dict[str, str] | None:
+    """The texts in the info of a call, which copies can keep; the rest belongs to the call itself."""
+    return {key: value for key, value in info.items() if isinstance(value, str)} if isinstance(info, dict) else None
 
 
 def described(description: str | None, cls: str) -> str:

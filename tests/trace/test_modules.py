@@ -10,13 +10,15 @@ import gc
 import pickle
 import threading
 import weakref
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import pytest
 
 from opto.trace.bundle import bundle
 from opto.trace.modules import Model, Module, blank_model, model
 from opto.trace.nodes import GRAPH, node
+
+Value = TypeVar("Value")
 
 
 @pytest.fixture(autouse=True)
@@ -112,6 +114,18 @@ def test_models_inherit() -> None:
 
     assert Plain()(1).data == -2
     assert model(Agent) is not Agent and model(Agent)(2)(1).data == 3
+
+
+def test_generic_classes_stay_generic() -> None:
+    @model
+    class Wrapper(Generic[Value]):
+        def forward(self, x: Value) -> Value:
+            return x
+
+    class Numbers(Wrapper[int]):
+        pass
+
+    assert Wrapper[int]()(1) == Numbers()(1) == 1
 
 
 def test_dataclass_and_abstract_bases() -> None:

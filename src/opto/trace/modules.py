@@ -164,6 +164,8 @@ def model(cls: _Class) -> _Class:
         "__wrapped_model__": cls,
     }
     made: Any = types.new_class(cls.__name__, (cls, Model), exec_body=lambda body: body.update(names))
+    if parameters := getattr(cls, "__parameters__", ()):  # of a Generic: Agent[int] is to be written as before
+        made.__parameters__ = parameters
     _MODELS[made.__module__, made.__qualname__] = made
     return made  # type: ignore[no-any-return]
 

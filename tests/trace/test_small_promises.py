@@ -121,6 +121,8 @@ def test_errors_say_whose_they_are_and_stay_short() -> None:
     hidden = node("a" * 10_000, name="hidden")
     with pytest.raises(TypeError, match=r"reads.*unexpected keyword argument 'y'"):
         reads(1, y=2)
+    with pytest.raises(TypeError, match="add: missing a required argument: 'y'"):
+        operators.add(1)  # type: ignore[call-arg]
     with pytest.raises(TraceMissingInputsError, match="hidden:") as missing:
         reads(1)
     assert len(str(missing.value)) < 1_000

@@ -105,7 +105,10 @@ class Operator:
 
     def _bound(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """The general call: defaults, *args and **kwargs become named inputs."""
-        bound = self._signature.bind(*args, **kwargs)
+        try:
+            bound = self._signature.bind(*args, **kwargs)
+        except TypeError as error:
+            raise TypeError(f"{self.name}: {error}") from None
         bound.apply_defaults()
         inputs: dict[str, Node[Any]] = {}
         for name, value in bound.arguments.items():

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from opto.trace import GRAPH, ExecutionError, bundle, node, stop_tracing
 from opto.trace.nodes import MessageNode, Node, ParameterNode
+from opto.trace.propagators import SumPropagator
 from opto.trace.propagators.graph_propagator import TraceGraph, accumulate, sum_feedback
 
 
@@ -82,6 +83,13 @@ def test_numpy_functions_are_traced() -> None:
         np.add.reduce(x)
 
 
+def test_numpy_on_the_left_of_equals_compares_data() -> None:
+    x = node(np.array([1.0, 4.0]))
+    assert (np.float64(2) == node(2)) is np.True_ and (np.int64(2) != node(2)) is np.False_
+    for equal in (np.array([1.0, 3.0]) == x, x == np.array([1.0, 3.0])):
+        assert type(equal) is np.ndarray and equal.tolist() == [True, False]
+
+
 def test_numpy_takes_lists_of_nodes() -> None:
     x, y = node(np.array([1.0, 2.0]), trainable=True), node(np.array([3.0, 4.0]), trainable=True)
     joined = np.concatenate([x, (y * 2)])
@@ -112,6 +120,22 @@ def test_a_dropped_output_is_freed_and_children_are_swept() -> None:
         x + 1
     assert [c.data for c in x.children] == [c.data for c in kept]
     assert len(x._children) < 200
+
+
+def test_a_walk_that_failed_begins_again() -> None:
+    class Failing(SumPropagator):
+        def _propagate(self, child: MessageNode[int]) -> dict[Node[int], int]:
+            if child.op_name == "add":
+                raise ConnectionError
+            return super()._propagate(child)
+
+    x = node(1, trainable=True)
+    y = (x + 1) * (x * 2)
+    with pytest.raises(ConnectionError):
+        y.backward(1, propagator=Failing())
+    assert not x.feedback
+    y.backward(2, propagator=SumPropagator())
+    assert list(x.feedback.values()) == [[2], [2]]
 
 
 def test_feedback_leaves_no_garbage() -> None:

@@ -92,16 +92,28 @@ def _note(root: Any, child: Any, order: list[MessageNode[Any]], feedback: Any, o
 
 
 def _ask(order: list[MessageNode[Any]], first: Any, propagator: Propagator) -> None:
-    """Ask the propagator at each node, children before parents."""
+    """Ask the propagator at each node, children before parents; roots get their shares when all have answered."""
     if not order:
         return
     nested = GRAPH.ALLOW_NESTED_GRAPHS
-    order[0]._add_feedback(Node("FEEDBACK_ORACLE", name="FEEDBACK_ORACLE"), first)
-    for child in order:
-        for parent, share in propagator(child).items():
-            if nested or parent._flags & DEPENDS:
-                parent._add_feedback(child, share)
-        child.zero_feedback()
+    received: list[tuple[Any, Any, Any]] = []
+    try:
+        order[0]._add_feedback(Node("FEEDBACK_ORACLE", name="FEEDBACK_ORACLE"), first)
+        for child in order:
+            for parent, share in propagator(child).items():
+                if not (nested or parent._flags & DEPENDS):
+                    continue
+                if parent._inputs:
+                    parent._add_feedback(child, share)
+                else:
+                    received.append((parent, child, share))
+            child.zero_feedback()
+    except BaseException:
+        for visited in order:  # so that the walk may begin again
+            visited.zero_feedback()
+        raise
+    for root, child, share in received:
+        root._add_feedback(child, share)
 
 
 def _finish(order: list[MessageNode[Any]]) -> None:

@@ -226,7 +226,9 @@ def _format(self: Any, spec: str) -> str:
 
 
 def _array_ufunc(self: Any, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
-    """numpy's functions on nodes: `np.sqrt(x)` is traced as the operator `sqrt`."""
+    """numpy's functions on nodes: `np.sqrt(x)` is traced as the operator `sqrt`. `array == x` compares data."""
+    if ufunc.__name__ in ("equal", "not_equal") and method == "__call__":
+        return ufunc(*[value._data if isinstance(value, Node) else value for value in inputs], **kwargs)
     if method != "__call__" or "out" in kwargs:
         raise TypeError(f"numpy.{ufunc.__name__}.{method} on a node: use x.data, or a @bundle function.")
     return _numpy(ufunc)(*map(_gathered, inputs), **kwargs)

@@ -182,6 +182,14 @@ def test_errors_of_classes_the_code_made_keep_their_name(executor: ProcessExecut
     assert type(error).__name__ == "Wrong" and isinstance(error, ValueError) and error.args == ("no", 3)
 
 
+def test_errors_about_files_name_them(executor: ProcessExecutor) -> None:
+    missing = run(executor, "def f(): open('/missing')").error
+    assert isinstance(missing, FileNotFoundError) and missing.filename == "/missing"
+    assert str(missing) == "[Errno 2] No such file or directory: '/missing'" and len(missing.args) == 2
+    both = run(executor, "class Lost(OSError): pass\ndef f(): raise Lost(2, 'no', 'a', None, 'b')").error
+    assert str(both) == "[Errno 2] no: 'a' -> 'b'" and type(both).__name__ == "Lost"
+
+
 def test_text_that_is_not_python_or_lacks_the_function(executor: ProcessExecutor) -> None:
     assert isinstance(run(executor, "def f(:").error, SyntaxError)
     assert isinstance(run(executor, "def g(): pass").error, KeyError)

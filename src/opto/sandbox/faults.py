@@ -30,7 +30,14 @@ def told(error: BaseException, memory: int) -> dict[str, Any]:
     error = _in_our_words(error, memory)
     kind = type(error)
     kinds = [[base.__module__, base.__qualname__] for base in kind.__mro__]
-    return {"kinds": kinds, "args": [_told_argument(a) for a in error.args[:_MOST_ARGUMENTS]], "places": places}
+    arguments = [_told_argument(a) for a in _arguments(error)[:_MOST_ARGUMENTS]]
+    return {"kinds": kinds, "args": arguments, "places": places}
+
+
+def _arguments(error: BaseException) -> tuple[Any, ...]:
+    """What such an error is made of: OSError keeps names of files apart from its `args`."""
+    reduced: Any = OSError.__reduce__(error) if isinstance(error, OSError) else (None, error.args)
+    return tuple(reduced[1])
 
 
 def _in_our_words(error: BaseException, memory: int) -> BaseException:
@@ -104,7 +111,6 @@ def _made(cls: type[Exception], arguments: list[Any]) -> Exception:
         native.__init__(made, *arguments)
     except (TypeError, ValueError):  # not what such an error is made of
         made = _named((cls.__module__, cls.__qualname__), Exception)(*arguments)
-    made.args = tuple(arguments)
     return made
 
 

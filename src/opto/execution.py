@@ -190,11 +190,15 @@ def executor_named(name: str) -> Executor:
     with _LOCK:
         made = _MADE.get(name)
         if made is None:
-            if name not in EXECUTORS:
-                raise KeyError(f"There is no executor {name!r}: choose one of {', '.join(EXECUTORS)}.")
-            module, _, attribute = EXECUTORS[name].partition(":")
+            module, _, attribute = _home(name).partition(":")
             made = _MADE[name] = getattr(import_module(module), attribute)()
         return made
+
+
+def _home(name: str) -> str:
+    if name not in EXECUTORS:
+        raise KeyError(f"There is no executor {name!r}: choose one of {', '.join(EXECUTORS)}.")
+    return EXECUTORS[name]
 
 
 def current_executor() -> Executor:
@@ -207,13 +211,25 @@ def current_executor() -> Executor:
 
 
 def set_default_executor(executor: str | Executor) -> None:
-    """Chooses, for the whole program, who runs code that an optimizer wrote where no `using` block says otherwise."""
+    """Chooses, for the whole program, who runs code that an optimizer wrote where no `using` block says otherwise.
+
+    KeyError lists the names there are.
+    """
+    if isinstance(executor, str):
+        _home(executor)
     _DEFAULT[0] = executor
 
 
 @contextmanager
 def using(executor: str | Executor) -> Generator[Executor]:
-    """Code that an optimizer wrote runs in `executor` (or the one of that name) inside the block, in this context."""
+    """Code that an optimizer wrote runs in `executor`, inside the block and in this context.
+
+    A name stands for the executor that the program shares: "process", "monty", "inprocess" or "unsafe".
+
+    >>> with using("inprocess") as executor:
+    ...     executor is current_executor()
+    True
+    """
     chosen = executor_named(executor) if isinstance(executor, str) else executor
     token = _IN_FORCE.set(chosen)
     try:

@@ -176,6 +176,8 @@ def test_the_executor_of_the_context_is_asked() -> None:
     with using(mine):
         assert where(3).data == 7
     assert mine.jobs[-1].args == (3,) and current_executor() is outer
+    with pytest.raises(KeyError, match="There is no executor 'proces': choose one of process, "):
+        set_default_executor("proces")
     set_default_executor(mine)
     try:
         assert where(3).data == 7

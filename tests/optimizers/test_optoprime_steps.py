@@ -183,10 +183,26 @@ def test_the_done_event_counts_tokens() -> None:
 
 
 @pytest.mark.parametrize("cls", ALL)
-def test_without_feedback_the_model_is_asked_all_the_same(cls: Any) -> None:
+def test_without_feedback_the_model_is_asked_all_the_same(cls: Any, caplog: pytest.LogCaptureFixture) -> None:
     x = node(1.0, name="x", trainable=True)
     llm = ScriptedLLM([JSON_REPLY])
     assert cls([x], llm=llm).step() == {x: 3.0}
+    assert "call backward(output, feedback) before step()" in caplog.text
+
+
+def test_feedback_for_a_plain_value_says_what_to_give() -> None:
+    x = node(1.0, name="x", trainable=True)
+    with pytest.raises(TypeError, match=r"not to a value of type float: give x, not x\.data"):
+        OptoPrime([x], llm=ScriptedLLM([])).backward((x + 1).data, "too small")
+
+
+def test_the_log_tells_what_a_step_changed_and_what_it_passed_over(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "opto.optimizers")
+    optimizer, x, _ = posed(OptoPrime, '{"suggestion": {"x0": 3, "y0": 4}}', JSON_REPLY)
+    optimizer.step(bypassing=True)
+    assert "OptoPrime would change x0" in caplog.text and "there is no part named y0" in caplog.text
+    optimizer.step()
+    assert "OptoPrime changed x0" in caplog.text and x.data == 3.0
 
 
 @pytest.mark.parametrize("cls", ALL)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import logging
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -25,6 +26,7 @@ from opto.trace.propagators.propagators import Propagator
 
 __all__ = ["STOP_WORD", "LLMOptimizer", "stopped"]
 
+_log = logging.getLogger(__name__)
 STOP_WORD = "TERMINATE"
 
 
@@ -99,6 +101,8 @@ class LLMOptimizer(Optimizer):
         """The run behind the feedback on the trainable parameters; several outputs keep their own feedback."""
         parameters = self._trainable()
         graph: TraceGraph = accumulate(parameters)
+        if not any(p.feedback for p in parameters):
+            _log.warning("No feedback has reached the parameters: call backward(output, feedback) before step().")
         return function_feedback(collect(graph, parameters))
 
     def _known(self, problem: Problem) -> Problem:
@@ -211,6 +215,8 @@ class LLMOptimizer(Optimizer):
             refuse(update, name, fault)
         if not update:
             update.reason = _why_empty(suggestion, update)
+        elif suggestion.fault is not None:
+            _log.warning("Not all of the reply was used: %s", suggestion.fault)
         return update
 
     def construct_update_dict(self, suggestion: dict[str, Any]) -> dict[ParameterNode[Any], Any]:

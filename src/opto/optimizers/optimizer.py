@@ -125,7 +125,11 @@ class Optimizer(AbstractOptimizer):
 
     def backward(self, node: Node[Any], *args: Any, **kwargs: Any) -> Any:
         """`node.backward(feedback, …)` with this optimizer's propagator."""
-        send: Any = node.backward
+        send: Any = getattr(node, "backward", None)
+        if send is None:
+            raise TypeError(
+                f"Feedback goes to a node, not to a value of type {type(node).__name__}: give x, not x.data."
+            )
         return send(*args, propagator=self.propagator, **kwargs)
 
     def set_context(self, text: str | None) -> None:
@@ -193,6 +197,8 @@ class Optimizer(AbstractOptimizer):
     def _tell(self, update: Update, changed: tuple[str, ...], *, applied: bool) -> None:
         if update.reason is not None:
             _log.warning("%s changed nothing: %s", type(self).__name__, update.reason)
+        elif changed:
+            _log.info("%s %s %s", type(self).__name__, "changed" if applied else "would change", ", ".join(changed))
         refused = tuple(update.refused.items())
         emit(StepDone(type(self).__name__, changed, refused, update.reason, applied, **self._spent()))
 

@@ -13,10 +13,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from opto.trace import GRAPH, ExecutionError, bundle, node, stop_tracing
+from opto.trace import GRAPH, ExecutionError, bundle, node, operators, stop_tracing
 from opto.trace.nodes import MessageNode, Node, ParameterNode
 from opto.trace.propagators import SumPropagator
 from opto.trace.propagators.graph_propagator import TraceGraph, accumulate, sum_feedback
+from opto.trace.value_methods import ValueMethods
 
 
 def chain(start: Node[int], length: int) -> Node[int]:
@@ -265,3 +266,16 @@ def test_feedback_of_several_outputs_accumulates() -> None:
     for out in arrays:
         out.backward(np.array([1, 2]))
     assert len(accumulate([x]).outputs) == 2
+
+
+def test_containers_of_nodes_print_readably() -> None:
+    x = node(1, name="x", trainable=True)
+    assert repr({x: [x]}) == f"{{<ParameterNode {x.name}>: [<ParameterNode {x.name}>]}}"
+
+
+def test_operators_say_in_help_what_they_do() -> None:
+    docs = {name: method.__doc__ for name, method in vars(ValueMethods).items() if callable(method)}
+    named = {name: doc.split("`")[1].rpartition(".")[2] for name, doc in docs.items() if doc.startswith("Traced, as")}
+    assert named["__radd__"] == "add" and named["__rshift__"] == "rshift" and named["len"] == "len_"
+    assert all(hasattr(operators, name) for name in named.values())
+    assert {"__int__", "__float__", "__contains__", "__format__"}.isdisjoint(named)  # these leave the graph

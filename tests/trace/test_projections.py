@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import inspect
 import sys
 from typing import Any
 
@@ -12,6 +13,11 @@ from hypothesis import strategies as st
 
 from opto.trace.nodes import ParameterNode
 from opto.trace.projections import BlackCodeFormatter, DocstringProjection, Projection
+from opto.trace.spaces import Code
+
+
+def test_help_of_a_space_says_nothing_untrue_of_its_arguments() -> None:
+    assert "ignored" not in (inspect.getdoc(Code.__init__) or "")
 
 
 class Clip(Projection):

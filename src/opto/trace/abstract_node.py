@@ -174,6 +174,9 @@ class AbstractNode(Generic[T]):
     def __str__(self) -> str:
         return f"{self._label()}: ({self.name}, dtype={type(self._data)}, data={self._data})"
 
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.name}>"
+
     def _label(self) -> str:
         return "Node"
 

@@ -58,6 +58,16 @@ _UNARY = {
     "len": "len_",
     "clone": "clone",
 }
+_TEXT = ("format", "capitalize", "lower", "upper", "swapcase", "title", "strip", "replace")
+_OTHER = {
+    "__add__": "add",
+    "__pow__": "power",
+    "__getitem__": "getitem",
+    "__round__": "round",
+    "__call__": "call",
+    "getattr": "node_getattr",
+    **{name: name for name in (*_TEXT, "split", "join", "keys", "values", "get", "pop")},
+}
 
 
 def _binary(op: Operator) -> Callable[[Any, Any], Any]:
@@ -162,6 +172,7 @@ def _join(self: Any, seq: Any) -> Any:
 
 
 def _items(self: Any) -> Any:
+    """The pairs of a dict, as nodes."""
     _need(self, dict, "items")
     return items(self)
 
@@ -184,6 +195,7 @@ def _round(self: Any, n: Any = None) -> Any:
 
 
 def _contains(self: Any, item: Any) -> Any:
+    """A plain bool, which is not traced: `opto.trace.operators.in_` is."""
     return bool(TABLE["in_"](item, self))
 
 
@@ -195,10 +207,12 @@ def _getattr(self: Any, name: Any) -> Any:
 
 
 def _call_method(self: Any, method: Any, *args: Any, **kwargs: Any) -> Any:
+    """Call the method of this name of the value; traced: `x.call("startswith", "a")`."""
     return self.getattr(method)(*args, **kwargs)
 
 
 def _append(self: Any, value: Any) -> Any:
+    """Append to the value, a list; traced as a call."""
     return self.call("append", value)
 
 
@@ -211,12 +225,14 @@ def _call(self: Any, *args: Any, **kwargs: Any) -> Any:
 
 def _refuse(what: str, instead: str) -> Callable[..., Any]:
     def method(self: Any, *args: Any, **kwargs: Any) -> Any:
+        """Refused, as the result would leave the graph: the error says what to write."""
         raise TypeError(f"{what} needs a plain value, and {self.name} is a node: write {instead}.")
 
     return method
 
 
 def _format(self: Any, spec: str) -> str:
+    """`str(x)`; the text has left the graph. `x.format(...)` formats a template that is a node, and is traced."""
     if spec:
         raise TypeError(
             f"The format {spec!r} needs a plain value, and {self.name} is a node: write f'{{x.data:{spec}}}', "
@@ -310,10 +326,11 @@ def attach() -> None:
     methods.update({name: _binary(TABLE[op]) for name, op in _BINARY.items()})
     methods.update({f"__r{name[2:]}": _reflected(methods[name]) for name in _REFLECTED})
     methods.update({name: _unary(TABLE[op]) for name, op in _UNARY.items()})
-    names = ("format", "capitalize", "lower", "upper", "swapcase", "title", "strip", "replace")
-    methods.update({name: _text(name) for name in names})
+    methods.update({name: _text(name) for name in _TEXT})
+    operators = _BINARY | _UNARY | _OTHER
     for name, method in methods.items():
         if method is not backward:
             method.__name__, method.__qualname__ = name, f"Node.{name}"
-            method.__doc__ = method.__doc__ or f"Traced: see `opto.trace.operators` ({name.strip('_')})."
+            operator = operators.get(name) or operators.get(f"__{name[3:]}")  # __radd__ is __add__ the other way round
+            method.__doc__ = method.__doc__ or f"Traced, as `opto.trace.operators.{operator}`."
         setattr(ValueMethods, name, method)

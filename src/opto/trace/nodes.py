@@ -104,7 +104,7 @@ def link(op: Operation, data: Any, inputs: tuple[Any, ...]) -> MessageNode[Any]:
 
 
 class Node(ValueMethods, AbstractNode[T]):
-    """A value on the tape. Compare and compute with it as with the value; see the tutorial of operators in the docs.
+    """A value on the tape. Operators, indices and the methods below give nodes; `call` reaches the value's own.
 
     Example:
         >>> x = Node(2, name="x")
@@ -378,8 +378,9 @@ def node(
 ) -> Any:
     """Wrap a value: a ParameterNode if `trainable`, else a Node (a Node is returned as it is).
 
-    `constraint` is an older spelling of `description`; `space` says which values a parameter may take (see `spaces`).
-    A trainable node made from a node shares its value.
+    `description` tells a model what a parameter must satisfy; `constraint` is an older spelling of it. `space` says
+    which values a parameter may take, and holds it to them (see `opto.trace.spaces`). A trainable node made from a node
+    shares its value.
 
     Example:
         >>> p = node("Be brief.", name="prompt", trainable=True)

@@ -22,8 +22,7 @@ class Projection(ABC):
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        """Arguments are accepted and ignored, so that subclasses may pass theirs on."""
-        super().__init__()
+        super().__init__()  # without the arguments, so that subclasses may pass theirs on
 
     def __call__(self, x: Any) -> Any:
         return self.project(x)

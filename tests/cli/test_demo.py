@@ -139,3 +139,35 @@ def test_the_command_line_without_its_script() -> None:
         [sys.executable, "-m", "opto", "--help"], capture_output=True, text=True, check=True, timeout=60
     )
     assert done.stdout.startswith("usage: opto ") and "demo" in done.stdout
+
+
+def test_a_folder_that_cannot_be_made_is_refused_before_the_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(demo, "_model", lambda options: Rules())
+    monkeypatch.setattr(demo, "run_demo", lambda *args, **options: pytest.fail("the work began"))
+    file = tmp_path / "file"
+    file.touch()
+    assert main(["demo", "--out", str(file)]) == 1
+    assert "name another with --out" in capsys.readouterr().err
+
+
+def test_a_server_is_named_as_the_user_named_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    options = ["--llm", "http://me:secret@127.0.0.1:9/v1", "--model", "x", "--out", str(tmp_path)]
+    assert main(["demo", *options]) == 1
+    assert capsys.readouterr().out.startswith("Model: x, at http://127.0.0.1:9/v1\n")
+
+
+def test_the_demo_names_what_its_model_lacks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "xllamacpp", None)
+    assert main(["demo", "--out", str(tmp_path)]) == 1
+    error = capsys.readouterr().err
+    assert "opto-trace[local]" in error and "OPENAI_API_KEY" not in error  # a key would change nothing here
+
+
+def test_commands_are_listed_where_none_is_given(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main([])
+    assert "{demo,doctor}" in capsys.readouterr().err

@@ -36,6 +36,7 @@ from opto.llm.local import close_servers, process
 from opto.llm.local import model as model_module
 from opto.llm.local.cores import usable_cores
 from opto.llm.local.process import LocalServer, ServerConfig, server_for
+from opto.llm.resolve import default_llm
 
 ASK = [{"role": "user", "content": "hi"}]
 # A server process in the small: checks the key, echoes a begun message before continuing it, dies on request.
@@ -204,8 +205,11 @@ def _running(pid: int) -> bool:
 def test_without_the_extra_one_sentence_shows_both_ways_out(monkeypatch: pytest.MonkeyPatch, weights: Path) -> None:
     monkeypatch.setattr(process.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(MissingExtraError) as caught:
-        LocalLLM(weights)(ASK)
+        default_llm({})
     assert "OPENAI_API_KEY" in str(caught.value) and "pip install 'opto-trace[local]'" in str(caught.value)
+    with pytest.raises(MissingExtraError) as caught:
+        LocalLLM(weights)(ASK)  # whoever asks for this model gets no other by setting a key
+    assert "OPENAI_API_KEY" not in str(caught.value) and "pip install 'opto-trace[local]'" in str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -111,7 +111,7 @@ def test_what_was_taken_is_logged(caplog: pytest.LogCaptureFixture) -> None:
 
 
 def test_nothing_configured_is_the_local_model_and_says_so_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(resolve, "require_extra", lambda: None)
+    monkeypatch.setattr(resolve, "require_extra", lambda purpose: None)
     monkeypatch.setattr(resolve, "_said", set())
     screen = io.StringIO()
     monkeypatch.setattr(sys, "stderr", screen)
@@ -129,7 +129,7 @@ def test_without_key_and_extra_both_ways_out_are_shown(monkeypatch: pytest.Monke
 
 
 def test_llm_without_a_configuration_answers_by_the_local_model(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(resolve, "require_extra", lambda: None)
+    monkeypatch.setattr(resolve, "require_extra", lambda purpose: None)
     monkeypatch.setattr(LocalLLM, "__call__", lambda self, messages, **options: Response.of("local"))
     llm = LLM()
     assert isinstance(llm, LiteLLM) and isinstance(llm, AbstractModel)

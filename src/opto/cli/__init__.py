@@ -40,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="opto", description="Trace: record workflows, let feedback rewrite them.")
     parser.add_argument("--version", action="version", version=__version__)
-    commands = parser.add_subparsers(required=True, metavar="command")
+    commands = parser.add_subparsers(required=True)
     for name, command in _COMMANDS.items():
         command.configure(commands.add_parser(name, help=command.HELP, description=command.HELP))
     return parser

@@ -8,8 +8,9 @@ from pathlib import Path
 
 from opto.cli.demo_task import BATCH, DemoResult, run_demo
 from opto.cli.demo_view import Watcher, diffs, summary
-from opto.errors import LLMConfigError
+from opto.errors import LLMConfigError, OptoError
 from opto.events import listen
+from opto.llm.address import shown_url
 from opto.llm.base import LLM
 from opto.llm.http import OpenAICompatible
 from opto.llm.local.model import LocalLLM
@@ -35,8 +36,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Run the demo and write its files."""
     llm = _model(options)
+    _make(options.out)
     watcher = Watcher()
-    print(f"Model: {_describe(llm)}")
+    print(f"Model: {_describe(options, llm)}")
     if isinstance(llm, LocalLLM):
         llm.start()
         watcher.line("The model is loaded")
@@ -60,13 +62,21 @@ def _model(options: argparse.Namespace) -> LLM:
     return Retry(OpenAICompatible(options.llm, options.model, api_key=os.environ.get("OPENAI_API_KEY"), timeout=600))
 
 
-def _describe(llm: LLM) -> str:
-    name = getattr(llm, "model_name", None)
-    return f"{name}, on this machine" if isinstance(llm, LocalLLM) else str(name or llm)
+def _describe(options: argparse.Namespace, llm: LLM) -> str:
+    if options.llm:
+        return f"{options.model}, at {shown_url(options.llm)}"
+    return f"{getattr(llm, 'model_name', llm)}, on this machine"
+
+
+def _make(folder: Path) -> None:
+    """Makes the folder before the work, which would be lost if it could not be written down."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OptoError(f"The folder {folder} cannot be made ({error.strerror}): name another with --out.") from error
 
 
 def _write_files(result: DemoResult, folder: Path) -> list[tuple[Path, str]]:
-    folder.mkdir(parents=True, exist_ok=True)
     picture, program, changes = folder / "graph.svg", folder / "agent.py", folder / "changes.diff"
     result.picture.save(picture)
     result.agent.export(program)

@@ -22,6 +22,9 @@ _NOTE = (
     "No language model is configured, so {name} runs on this machine "
     "(set OPENAI_API_KEY or TRACE_CUSTOMLLM_URL to use another)"
 )
+_WHY_LOCAL = (
+    "Without a configured model (set OPENAI_API_KEY or TRACE_CUSTOMLLM_URL to have one) the local model answers; it"
+)
 
 
 def default_llm(environment: Mapping[str, str] | None = None) -> LLM:
@@ -61,7 +64,7 @@ def named_model(environment: Mapping[str, str]) -> str | None:
 
 def local_llm(report: Report | None = None) -> LocalLLM:
     """The model on this machine, with a note, once in a process, that nothing else is configured."""
-    require_extra()
+    require_extra(_WHY_LOCAL)
     llm = LocalLLM(report=report)
     _say_once(_NOTE.format(name=llm.model_name), report)
     return llm

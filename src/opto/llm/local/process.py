@@ -41,15 +41,10 @@ _PATIENT = {"OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "0"}
 Command = Callable[[ServerConfig], Sequence[str]]
 
 
-def require_extra() -> None:
+def require_extra(purpose: str = "The model on this machine") -> None:
     """Raise MissingExtraError unless the extra `local` is installed."""
     if importlib.util.find_spec("xllamacpp") is None:
-        raise MissingExtraError(
-            "xllamacpp",
-            "local",
-            "Without a configured model (set OPENAI_API_KEY or TRACE_CUSTOMLLM_URL to have one) "
-            "the local model answers; it",
-        )
+        raise MissingExtraError("xllamacpp", "local", purpose)
 
 
 def server_command(config: ServerConfig) -> list[str]:

@@ -143,6 +143,19 @@ def test_bad_code_is_refused_and_the_rest_believed(cls: Any, code: str, fault: s
 
 
 @pytest.mark.parametrize("cls", ALL)
+def test_code_that_turns_out_to_be_undefinable_is_why_nothing_changed(cls: Any) -> None:
+    fun = double.detach()
+    reply = json.dumps({"suggestion": {fun.parameter.py_name: "@no_such_name\ndef double(q):\n    return q"}})
+    optimizer = cls([fun.parameter], llm=ScriptedLLM([reply]))
+    optimizer.backward(fun(node(2)), "should be 6")
+    events: list[Event] = []
+    with listen(events.append):
+        update = optimizer.step()
+    assert update == {} and "no_such_name" in update.reason
+    assert [e.reason for e in events if isinstance(e, StepDone)] == [update.reason]
+
+
+@pytest.mark.parametrize("cls", ALL)
 def test_good_code_is_taken(cls: Any) -> None:
     fun = double.detach()
     reply = "Here:\n```python\ndef double(q):\n    return q * 3\n```"

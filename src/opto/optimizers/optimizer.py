@@ -145,14 +145,14 @@ class Optimizer(AbstractOptimizer):
         update.blame = self.blamed
         self.project(update)
         changed = tuple(p.py_name for p, value in update.items() if p.trainable and not same_value(value, p._data))
-        if not changed and update.reason is None:
-            update.reason = "the proposed values are the present ones" if update else why_refused(update)
-            update.reason = update.reason or "nothing was proposed"
         if not bypassing:
             self.update(update)
             if not self.keep_broken:
                 self._take_back(update)
                 changed = tuple(name for name in changed if name not in update.refused)
+        if not changed and update.reason is None:
+            present = "the proposed values are the present ones" if update else "nothing was proposed"
+            update.reason = why_refused(update) or present
         self._tell(update, changed, applied=not bypassing)
         return update
 
@@ -207,6 +207,12 @@ class Optimizer(AbstractOptimizer):
         return {}
 
     # --- copies and files ---
+
+    def __copy__(self) -> Any:
+        """The same parameter nodes, and everything else shared too."""
+        twin = type(self).__new__(type(self))
+        vars(twin).update(vars(self))
+        return twin
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Any:
         """The same parameter nodes, a copy of everything else."""

@@ -249,6 +249,29 @@ def test_several_outputs_keep_their_feedback(cls: Any) -> None:
 
 
 @pytest.mark.parametrize("cls", ALL)
+def test_all_that_was_said_of_one_output_is_shown(cls: Any) -> None:
+    x = node(1, name="x", trainable=True)
+    optimizer = cls([x], llm=ScriptedLLM([JSON_REPLY]))
+    output = x + 1
+    for feedback in ("not even", "not round", "not large"):
+        optimizer.backward(output, feedback, retain_graph=True)
+    optimizer.step()
+    assert all(word in user_text(optimizer.llm) for word in ("not even", "not round", "not large"))
+
+
+@pytest.mark.parametrize("cls", ALL)
+def test_runs_whose_names_repeat_are_told_apart(cls: Any) -> None:
+    x = node(1, name="x", trainable=True)
+    optimizer = cls([x], llm=ScriptedLLM([JSON_REPLY]))
+    for amount, feedback in enumerate(("not even", "not round", "not large")):
+        GRAPH.clear()  # each run calls its nodes add:0 and int:0
+        optimizer.backward(x + amount * 1000, feedback)
+    optimizer.step()
+    assert all(word in user_text(optimizer.llm) for word in ("not even", "not round", "not large"))
+    assert all(str(value) in user_text(optimizer.llm) for value in (1001, 2001))
+
+
+@pytest.mark.parametrize("cls", ALL)
 def test_an_exception_is_shown(cls: Any) -> None:
     x = node(1, name="x", trainable=True)
     llm = ScriptedLLM([JSON_REPLY])

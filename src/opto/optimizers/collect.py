@@ -6,6 +6,7 @@ the same, with the calls as text.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -136,6 +137,8 @@ def collect(graph: TraceGraph, parameters: Iterable[Any] = ()) -> Problem:
     names: dict[Any, str] = {
         n: f"{n._op.base}{n._index}" if (more := n._more) is None or more.name is None else n.py_name for _, n in graph
     }
+    if len({*names.values()}) < len(names):
+        names = _told_apart(names, mine)
     parts: list[Part] = []
     given: dict[str, Given] = {}
     calls: list[Call] = []
@@ -153,8 +156,33 @@ def collect(graph: TraceGraph, parameters: Iterable[Any] = ()) -> Problem:
             parts.append(part_of(node, name))
         else:
             given[name] = Given(name, node._data, node.description if node._op.description != "[Node]" else None)
-    outcomes = tuple([Outcome(output.py_name, output._data, feedback) for output, feedback in graph.outputs])
-    return Problem(tuple(parts), given, tuple(calls), outcomes, graph.user_feedback)
+    return Problem(tuple(parts), given, tuple(calls), _outcomes(graph, names), graph.user_feedback)
+
+
+def _told_apart(names: dict[Any, str], mine: Iterable[Any]) -> dict[Any, str]:
+    """The names, each once, as `GRAPH.clear()` lets them repeat; a parameter, which a reply may name, keeps its own."""
+    found = {parameter: names[parameter] for parameter in mine if parameter in names}
+    taken = {*found.values()}
+    repeats: Counter[str] = Counter()
+    for node, name in names.items():
+        if node in found:
+            continue
+        own = name
+        while own in taken:
+            repeats[name] += 1
+            own = f"{name}_{repeats[name]}"
+        taken.add(own)
+        found[node] = own
+    return {node: found[node] for node in names}
+
+
+def _outcomes(graph: TraceGraph, names: dict[Any, str]) -> tuple[Outcome, ...]:
+    """The outputs, each once with all that was said about it."""
+    said: dict[Node[Any], list[Any]] = {}
+    for output, feedback in graph.outputs:
+        said.setdefault(output, []).append(feedback)
+    joined = {output: told[0] if len(told) == 1 else "\n".join(map(str, told)) for output, told in said.items()}
+    return tuple([Outcome(names.get(o) or o.py_name, o._data, feedback) for o, feedback in joined.items()])
 
 
 def node_to_function_feedback(node_feedback: TraceGraph) -> FunctionFeedback:

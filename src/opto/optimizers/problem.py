@@ -79,8 +79,8 @@ class Attempt:
 class Problem:
     """What may change, what happened, and what was said about it.
 
-    `calls` are in topological order; `given` holds every value that no shown call made; `outputs`
-    names the nodes that the feedback is about.
+    `calls` are in topological order; `given` holds every value that no shown call made; `outcomes` are the
+    nodes that the feedback is about. No name stands for two things.
     """
 
     parts: tuple[Part, ...] = ()

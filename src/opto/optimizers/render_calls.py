@@ -171,9 +171,7 @@ def _inline_feedback(problem: Problem) -> dict[str, str]:
     found: dict[str, str] = {}
     for outcome in problem.outcomes:
         text = str(outcome.feedback)
-        if outcome.name in found or "\n" in text or len(text) > _INLINE_FEEDBACK:
-            found.pop(outcome.name, None)
-        else:
+        if "\n" not in text and len(text) <= _INLINE_FEEDBACK:
             found[outcome.name] = text
     return found
 

@@ -384,6 +384,58 @@ def test_an_option_of_the_classic_format_turns_to_it(options: dict[str, Any]) ->
     assert candidates[0] == {x: 3.0} and "#Feedback" in user_text(llm)
 
 
+class Asked(OptoPrime):
+    """Written for the existing library: it calls its model itself."""
+
+    def call_llm(self, system_prompt: str, user_prompt: str, *args: Any, **kwargs: Any) -> str:
+        assert "#Variables" in system_prompt and "(float) x0=" in user_prompt
+        return '{"suggestion": {"x0": 7}}'
+
+
+class Told(OptoPrime):
+    def construct_prompt(self, *args: Any, **kwargs: Any) -> tuple[str, str]:
+        system, user = super().construct_prompt(*args, **kwargs)
+        return system, user + "Mind the gap."
+
+
+class Read(OptoPrime):
+    def extract_llm_suggestion(self, response: str, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        return {"x0": len(response)}
+
+
+class Posed(OptoPrimeV1):
+    def problem_instance(self, summary: Any, mask: Any = None) -> Any:
+        return "Mind the gap."
+
+
+def test_a_subclass_of_the_existing_librarys_counts_on_its_methods() -> None:
+    optimizer, x, llm = posed(Asked)
+    assert optimizer.step() == {x: 7.0} and llm.calls == []
+    assert [dict(update) for update in optimizer.propose_many(2)] == [{x: 7.0}, {x: 7.0}]
+    for cls in (Told, Posed):
+        GRAPH.clear()
+        optimizer, x, llm = posed(cls, JSON_REPLY)
+        assert optimizer.step() == {x: 3.0} and "Mind the gap." in user_text(llm)
+    GRAPH.clear()
+    optimizer, x, _ = posed(Read, "four")
+    assert optimizer.step() == {x: 4.0}
+
+
+@pytest.mark.parametrize(
+    "name", ["representation_prompt", "output_format_prompt", "user_prompt_template", "final_prompt"]
+)
+def test_a_text_of_the_classic_format_that_is_replaced_is_sent(name: str) -> None:
+    optimizer, _, llm = posed(OptoPrime, JSON_REPLY)
+    setattr(optimizer, name, "Mind the gap.")
+    optimizer.step()
+    assert "Mind the gap." in json.dumps(llm.calls[0]["messages"])
+
+
+def test_no_response_format_is_sent_where_the_user_wants_none() -> None:
+    optimizer, x, llm = posed(OptoPrime, JSON_REPLY, use_json_object_format=False)
+    assert optimizer.step() == {x: 3.0} and "response_format" not in llm.calls[0]
+
+
 def test_a_mask_turns_to_the_classic_format() -> None:
     optimizer, _, llm = posed(OptoPrime, JSON_REPLY, JSON_REPLY)
     optimizer.step(mask=["#Feedback"], bypassing=True)

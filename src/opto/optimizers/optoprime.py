@@ -43,6 +43,8 @@ __all__ = [
 _log = logging.getLogger(__name__)
 _MAX_PROMPT_TOKENS = 8_000
 _TEMPERATURES = (0.4, 0.7, 0.9, 1.1)
+_CLASSIC_METHODS = ("construct_prompt", "problem_instance", "call_llm", "extract_llm_suggestion")
+_CLASSIC_TEXTS = ("representation_prompt", "user_prompt_template", "final_prompt")
 
 
 class OptoPrime(OptoPrimeV1):
@@ -52,7 +54,8 @@ class OptoPrime(OptoPrimeV1):
     shape of reply that the model's profile names: "json_object", "json_schema", "text", "prefill", or a
     function `(problem, budget, turn) -> Prompt`; a profile that says `small` gets one part at a time (`small.py`),
     the one in `focus` if that is set. An option of the classic format (`json_keys`,
-    `prompt_symbols`, `highlight_variables`, `include_example`, `mask` of a step) turns to that format.
+    `prompt_symbols`, `highlight_variables`, `include_example`, `mask` of a step) turns to that format, and so does
+    whoever replaces what makes it: a prompt text, or `construct_prompt`, `call_llm` … in a subclass.
 
     Example:
         >>> from opto.llm.fakes import ScriptedLLM
@@ -114,6 +117,21 @@ class OptoPrime(OptoPrimeV1):
             or self.include_example
             or self.highlight_variables
             or self.prompt_symbols != self.default_prompt_symbols
+            or self._has_own_methods()
+            or self._has_own_texts()
+        )
+
+    def _has_own_methods(self) -> bool:
+        """Whether a subclass or the user replaced a method of the classic format."""
+        return any(
+            getattr(getattr(self, name), "__func__", None) is not getattr(OptoPrime, name) for name in _CLASSIC_METHODS
+        )
+
+    def _has_own_texts(self) -> bool:
+        """Whether a subclass or the user replaced a text of the classic format."""
+        usual = self._with_keys(OptoPrime.output_format_prompt_template, "classic_answer_line")
+        return self.output_format_prompt != usual or any(
+            getattr(self, name) != getattr(OptoPrime, name) for name in _CLASSIC_TEXTS
         )
 
     # --- the prompt ---
@@ -184,7 +202,10 @@ class OptoPrime(OptoPrimeV1):
     def propose_each(self, n: int, temperatures: Sequence[float] | None = None) -> Iterator[Update]:
         """The same one by one: a candidate is asked for when it is taken, so that whoever has enough can stop."""
         chosen = tuple(temperatures or _TEMPERATURES)
-        for update in self._draw([chosen[i % len(chosen)] for i in range(n)], False):
+        drawn = self._draw([chosen[i % len(chosen)] for i in range(n)], False)
+        if self._has_own_methods():  # they know no temperature
+            drawn = (self._step() for _ in range(n))
+        for update in drawn:
             self.project(update)
             yield update
 
@@ -237,6 +258,8 @@ class OptoPrime(OptoPrimeV1):
         options: dict[str, Any] = {"max_tokens": self._reply_room(), **prompt.options()}
         if temperature is not None:
             options["temperature"] = temperature
+        if not self.use_json_object_format:
+            options.pop("response_format", None)
         try:
             return self._ask(messages, verbose, **options)
         except Exception as error:

@@ -116,7 +116,7 @@ class OptoPrimeV1(LLMOptimizer):
 
     def _shown(self, summary: FunctionFeedback, mask: list[str] | None) -> str:
         """The part of the user prompt that shows the problem."""
-        problem = OptoPrimeV1.problem_instance(self, summary, mask)
+        problem = self.problem_instance(summary, mask)
         return self.user_prompt_template.replace("{problem_instance}", str(problem))
 
     def _past(self) -> str:

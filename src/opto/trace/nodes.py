@@ -378,9 +378,8 @@ def node(
 ) -> Any:
     """Wrap a value: a ParameterNode if `trainable`, else a Node (a Node is returned as it is).
 
-    `description` tells a model what a parameter must satisfy; `constraint` is an older spelling of it. `space` says
-    which values a parameter may take, and holds it to them (see `opto.trace.spaces`). A trainable node made from a node
-    shares its value.
+    `description` tells a model what a parameter must satisfy (`constraint` is an older spelling); `space` says which
+    values it may take, and holds it to them (`opto.trace.spaces`). A trainable node made from a node shares its value.
 
     Example:
         >>> p = node("Be brief.", name="prompt", trainable=True)

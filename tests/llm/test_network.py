@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
+import os
 import select
 import socket
 import ssl
@@ -32,12 +33,18 @@ def no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
 
 
-def both(llm: OpenAICompatible) -> LLMError:
+def both(llm: OpenAICompatible, stream: bool = False) -> LLMError:
     """The error of the blocking call, which is that of the awaited one."""
+
+    async def later() -> None:
+        answer: Any = await llm.acall(ASK, stream=stream)
+        async for _ in answer if stream else ():
+            pass
+
     with pytest.raises(LLMError) as sync:
-        llm(ASK)
+        list(llm(ASK, stream=stream))  # type: ignore[call-overload]
     with pytest.raises(LLMError) as twin:
-        asyncio.run(llm.acall(ASK))
+        asyncio.run(later())
     assert type(sync.value) is type(twin.value) and str(sync.value) == str(twin.value)
     return sync.value
 
@@ -149,6 +156,22 @@ def test_certificates_are_read_once_for_all_models_and_never_without_tls(
     for _ in range(3):
         both(OpenAICompatible(server.url.replace("http", "https"), "m"))
     assert len(reads) == 1
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("begin", [b"", b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n"])
+def test_tls_that_breaks_is_a_broken_connection(
+    secure: Any, bundle: Path, monkeypatch: pytest.MonkeyPatch, begin: bytes, stream: bool
+) -> None:
+    def answer(handler: Any) -> None:
+        handler.wfile.write(begin)
+        with socket.socket(fileno=os.dup(handler.connection.fileno())) as raw:
+            raw.sendall(b"this is no TLS" * 9)
+
+    monkeypatch.setenv("SSL_CERT_FILE", str(bundle))
+    secure.script = [answer]
+    error = both(OpenAICompatible(secure.url, "m"), stream=stream)
+    assert type(error) is LLMConnectionError and error.sent and "WRONG_VERSION" in str(error)
 
 
 # Proxies

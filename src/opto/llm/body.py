@@ -10,6 +10,7 @@ import httpcore
 
 from opto.errors import LLMResponseError
 from opto.llm.address import shown_url
+from opto.llm.deadline import Deadline
 from opto.llm.faults import WIRE_ERRORS, from_exception
 from opto.llm.flow import Effect, Flow
 
@@ -19,18 +20,15 @@ __all__ = ["Body", "headers_of"]
 class Body:
     """What `reply` brings, until it is whole, too long or too late.
 
-    `timeout` seconds pass from the making of the body, not from that of the reply; `limit` counts bytes as decoded.
-    `connections` close when nobody holds them: a body that is still read does.
+    `timeout` is what an error says of the `deadline`; `limit` counts bytes as decoded. `connections` close when nobody
+    holds them: a body that is still read does.
     """
 
     reply: httpcore.Response
 
-    def __init__(
-        self, url: str, *, connections: object, timeout: float, limit: int, clock: Callable[[], float]
-    ) -> None:
+    def __init__(self, url: str, *, connections: object, timeout: float, deadline: Deadline, limit: int) -> None:
         self.url, self.timeout, self._connections = url, timeout, connections
-        self._limit, self._clock = limit, clock
-        self._deadline = clock() + timeout
+        self._deadline, self._limit = deadline, limit
         self._size = 0
         self._next: Effect | None = None
         self._decode: Callable[[bytes], bytes] = bytes
@@ -63,8 +61,7 @@ class Body:
         self._size += len(piece)
         if self._size > self._limit:
             raise LLMResponseError(f"{shown_url(self.url)} sent more than {self._limit} bytes: refused.")
-        if self._clock() > self._deadline:  # a server that drips would pass every timeout between bytes
-            raise httpcore.ReadTimeout("the reply as a whole took too long")
+        self._deadline.left(httpcore.ReadTimeout)  # what had arrived before may be given late
         return piece
 
 

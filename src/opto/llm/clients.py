@@ -13,6 +13,7 @@ from weakref import WeakKeyDictionary, finalize
 import httpcore
 
 from opto.llm.address import PORTS, Address
+from opto.llm.deadline import AsyncSockets, Limit, Sockets
 from opto.llm.network import surroundings
 
 __all__ = ["Clients", "request_to"]
@@ -44,7 +45,7 @@ class Clients:
             self._forget_parent()
             pool = self._sync.get(address.origin)
             if pool is None:
-                pool = self._sync[address.origin] = _made(httpcore.ConnectionPool, address)
+                pool = self._sync[address.origin] = _made(httpcore.ConnectionPool, Sockets(), address)
             return pool
 
     async def loop(self, address: Address) -> httpcore.AsyncConnectionPool:
@@ -56,7 +57,9 @@ class Clients:
             of_loop = self._async.setdefault(asyncio.get_running_loop(), {})
             entry = of_loop.get(address.origin)
             if entry is None:
-                entry = of_loop[address.origin] = _LoopPool(_made(httpcore.AsyncConnectionPool, address))
+                entry = of_loop[address.origin] = _LoopPool(
+                    _made(httpcore.AsyncConnectionPool, AsyncSockets(), address)
+                )
         await entry.start()
         return entry.pool
 
@@ -80,16 +83,16 @@ class Clients:
 
 
 def request_to(
-    method: str, address: Address, headers: Mapping[str, str], limits: Mapping[str, float | None], content: bytes = b""
+    method: str, address: Address, headers: Mapping[str, str], limits: Mapping[str, Limit], content: bytes = b""
 ) -> httpcore.Request:
-    """A request to `address`; `limits` are seconds to `connect`, and to wait in each `read` and `write`."""
+    """A request to `address`; `limits` are those of each wait to `connect`, to `read` and to `write`."""
     port = None if address.port == PORTS[address.scheme] else address.port
     url = httpcore.URL(scheme=address.scheme, host=address.host, port=port, target=address.target)
     sent = {"host": address.authority, **headers}
     return httpcore.Request(method, url, headers=list(sent.items()), content=content, extensions={"timeout": limits})
 
 
-def _made(kind: Callable[..., T], address: Address) -> T:
+def _made(kind: Callable[..., T], sockets: object, address: Address) -> T:
     trusted, proxy = surroundings(address)
     return kind(
         ssl_context=trusted,
@@ -97,6 +100,7 @@ def _made(kind: Callable[..., T], address: Address) -> T:
         max_connections=None,
         max_keepalive_connections=_KEPT,
         keepalive_expiry=_IDLE,
+        network_backend=sockets,
     )
 
 

@@ -9,7 +9,7 @@ import re
 import time
 from base64 import b64encode
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any, cast
 
@@ -20,6 +20,7 @@ from opto.llm.address import Address, login_of, parse_address, shown_url
 from opto.llm.base import CARRIED, Messages, Response, asked
 from opto.llm.body import Body, headers_of
 from opto.llm.clients import Clients, request_to
+from opto.llm.deadline import Deadline
 from opto.llm.embedding import text_of
 from opto.llm.faults import WIRE_ERRORS, from_exception, from_status
 from opto.llm.flow import Effect, Flow, FlowLLM
@@ -36,7 +37,6 @@ _HEADERS = {
     "user-agent": "opto-trace",
 }
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, 5.6.2
-_FOR_EVER = 1e8  # seconds; more does not fit into a socket's timeout
 _JSON = json.JSONEncoder(allow_nan=False)
 
 __all__ = ["ApiKey", "EnvKey", "OpenAICompatible", "Wire"]
@@ -80,6 +80,7 @@ class _Call:
     request: httpcore.Request
     address: Address
     timeout: float
+    deadline: Deadline
     secret: str | None = field(repr=False)  # a traceback that shows variables must not show the key
 
 
@@ -207,9 +208,10 @@ class OpenAICompatible(FlowLLM):
         for more in (self.wire.headers, options.get("headers"), options.get("extra_headers")):
             if more:
                 headers |= _checked(more)
-        wait = None if seconds >= _FOR_EVER else seconds
-        limits = {"connect": min(seconds, self.wire.connect), "read": wait, "write": wait, "pool": wait}
-        return _Call(request_to("POST", address, headers, limits, content), address, seconds, secret)
+        deadline = Deadline(self.wire.clock() + seconds, self.wire.clock)
+        limits = {"connect": replace(deadline, longest=self.wire.connect), "read": deadline, "write": deadline}
+        request = request_to("POST", address, headers, limits, content)
+        return _Call(request, address, seconds, deadline, secret)
 
     def _exchange(self, call: _Call) -> Flow[bytes]:
         """Send one request and read its reply whole, within the time and size limits."""
@@ -240,13 +242,12 @@ class OpenAICompatible(FlowLLM):
         return Stream.of(without_secret(parse_completion, whole, body.url, call.secret))
 
     def _body(self, call: _Call) -> Body:
-        wire = self.wire
         return Body(
             str(call.address),
             connections=self._clients,
             timeout=call.timeout,
-            limit=wire.max_reply_bytes,
-            clock=wire.clock,
+            deadline=call.deadline,
+            limit=self.wire.max_reply_bytes,
         )
 
     def _send(self, call: _Call) -> Effect:

@@ -37,6 +37,12 @@ def forge(text, times, size):
 ENDLESS = {"$range": [0, 10**12, 1]}
 LONG = {"$int": "0x" + "7" * 500_000}
 ERROR = {"kinds": [["builtins", "ValueError"]], "args": ["x"], "places": []}
+
+
+def error_of(name: str, *args: Any) -> dict[str, Any]:
+    return {"error": {"kinds": [["builtins", name]], "args": args, "places": []}}
+
+
 FORGED: dict[str, Any] = {
     "no object": [1],
     "nothing": None,
@@ -68,6 +74,8 @@ FORGED: dict[str, Any] = {
     "endless arguments": {"value": {"$timedelta": ENDLESS}},
     "endless shape": {"value": {"$array": ["|u1", ENDLESS, "AA=="]}},
     "fraction to be shortened for hours": {"value": {"$fraction": [LONG, {"$int": "0x" + "3" * 499_999}]}},
+    "fraction of a text": {"value": {"$fraction": ["1e20000000"]}},
+    "fraction of a decimal": {"value": {"$fraction": [{"$decimal": "1e20000000"}]}},
     "range to be divided for hours": {"value": {"$range": [0, LONG, {"$int": "0x" + "3" * 250_000}]}},
     "decimal to be converted for hours": {"value": {"$decimal": LONG}},
     "keys of one hash": {"value": {"$set": [k * (2**61 - 1) for k in range(100_000)]}},
@@ -88,6 +96,13 @@ FORGED: dict[str, Any] = {
     "error of memory": {"error": {**ERROR, "kinds": [["builtins", "MemoryError"]], "args": []}},
     "error of a group": {"error": {**ERROR, "kinds": [["builtins", "ExceptionGroup"]]}},
     "error of a codec": {"error": {**ERROR, "kinds": [["builtins", "UnicodeDecodeError"]]}},
+    "error before its bytes": error_of("UnicodeDecodeError", "a", {"$bytes": "YQ=="}, -(10**12), 1 - 10**12, "r"),
+    "error before its text": error_of("UnicodeEncodeError", "a", "a", -5, -4, "r"),
+    "error before what it translates": error_of("UnicodeTranslateError", "a", -5, -4, "r"),
+    "error of a long line": error_of("SyntaxError", "m", {"$tuple": ["<s>", 1, 1, "a", 1, 10**9]}),
+    "error of a line that is none": error_of("SyntaxError", "m", {"$tuple": ["<s>", 1, 1, "a", 1, []]}),
+    "error of a text that is none": error_of("SyntaxError", "m", {"$tuple": ["<s>", 1, 1, 7]}),
+    "error of a file that is none": error_of("SyntaxError", "m", {"$tuple": [["<s>"], 1, 1, "a"]}),
     "error that ends programs": {"error": {**ERROR, "kinds": [["builtins", "SystemExit"]]}},
     "error that is a function": {"error": {**ERROR, "kinds": [["builtins", "exec"]]}},
     "error of this package": {"error": {**ERROR, "kinds": [["opto.errors", "ExecutionError"]]}},

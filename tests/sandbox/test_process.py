@@ -190,6 +190,18 @@ def test_errors_about_files_name_them(executor: ProcessExecutor) -> None:
     assert str(both) == "[Errno 2] no: 'a' -> 'b'" and type(both).__name__ == "Lost"
 
 
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ("(b'a' * 20_000 + b'\\xff').decode()", "can't decode byte 0xff in position 20000"),
+        ("('a' * 20_000 + '\\xff').encode('ascii')", "can't encode character '\\xff' in position 20000"),
+    ],
+)
+def test_errors_about_long_texts_say_where(executor: ProcessExecutor, body: str, words: str) -> None:
+    error = run(executor, f"def f():\n    {body}").error
+    assert isinstance(error, UnicodeError) and words in str(error) and len(str(error)) < 200
+
+
 def test_text_that_is_not_python_or_lacks_the_function(executor: ProcessExecutor) -> None:
     assert isinstance(run(executor, "def f(:").error, SyntaxError)
     assert isinstance(run(executor, "def g(): pass").error, KeyError)

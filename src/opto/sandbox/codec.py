@@ -226,12 +226,14 @@ def _items(content: Any) -> list[Any]:
 
 
 def _numbers(content: Any) -> list[Any]:
-    """A list of numbers with which can be reckoned soon."""
-    if any(isinstance(n, int) and n.bit_length() > _LONGEST_NUMBER for n in _items(content)):
+    """A list of numbers with which can be reckoned soon: a text or a decimal may stand for one that never ends."""
+    if not all(isinstance(n, int | float) for n in _items(content)):
+        raise TypeError("something else in place of a number")
+    if any(isinstance(n, int) and n.bit_length() > _LONGEST_NUMBER for n in content):
         raise SandboxValueError(
             f"The result holds a fraction or a range with numbers of more than {_LONGEST_NUMBER} bits: return integers."
         )
-    return _items(content)
+    return list(content)
 
 
 def _keys(content: Any) -> list[Any]:

@@ -20,7 +20,7 @@ __all__ = ["Place", "error_of", "told", "with_traceback"]
 Place = tuple[str, int, str, int]
 """File, first line of the function, its name, the line that was running."""
 
-_MOST_PLACES, _MOST_TEXT, _MOST_NAME, _MOST_ARGUMENTS = 50, 10_000, 200, 8
+_MOST_PLACES, _MOST_TEXT, _MOST_NAME, _MOST_ARGUMENTS, _MOST_LINES = 50, 10_000, 200, 8, 100_000
 _OWN = "opto"
 
 
@@ -36,6 +36,10 @@ def told(error: BaseException, memory: int) -> dict[str, Any]:
 
 def _arguments(error: BaseException) -> tuple[Any, ...]:
     """What such an error is made of: OSError keeps names of files apart from its `args`."""
+    if isinstance(error, UnicodeError) and any(
+        len(a) > _MOST_TEXT // 4 for a in error.args if isinstance(a, str | bytes)
+    ):
+        return (error,)  # its words: without all of its text the places in that mean nothing
     reduced: Any = OSError.__reduce__(error) if isinstance(error, OSError) else (None, error.args)
     return tuple(reduced[1])
 
@@ -109,9 +113,26 @@ def _made(cls: type[Exception], arguments: list[Any]) -> Exception:
     try:
         made: Exception = native.__new__(cls, *arguments)
         native.__init__(made, *arguments)
+        _check_places(made)
     except (TypeError, ValueError):  # not what such an error is made of
-        made = _named((cls.__module__, cls.__qualname__), Exception)(*arguments)
+        base = UnicodeError if issubclass(native, UnicodeError) else Exception
+        made = _named((cls.__module__, cls.__qualname__), base)(*arguments)
     return made
+
+
+def _check_places(made: Exception) -> None:
+    """ValueError if printing the error would look outside of its text, or draw a line under very much of it."""
+    if isinstance(made, UnicodeDecodeError | UnicodeEncodeError | UnicodeTranslateError):
+        start, end = made.args[-3:-1]
+        good = 0 <= start <= end <= len(made.object)
+    elif isinstance(made, SyntaxError):
+        numbers, texts = (made.lineno, made.offset, made.end_lineno, made.end_offset), (made.filename, made.text)
+        good = all(n is None or (type(n) is int and abs(n) <= _MOST_LINES) for n in numbers)
+        good = good and all(t is None or type(t) is str for t in texts)
+    else:
+        return
+    if not good:
+        raise ValueError("an error about a place that does not exist")
 
 
 def _class(kind: tuple[str, str], known: Mapping[tuple[str, str], type]) -> type[Exception] | None:
@@ -158,7 +179,7 @@ def _checked(places: Any) -> list[Place]:
     good = [p for p in places if isinstance(p, list) and len(p) == 4] if isinstance(places, list) else []
     typed = [p for p in good if list(map(type, p)) == [str, int, str, int]]
     short = [p for p in typed[:_MOST_PLACES] if len(p[0]) < 4096 and len(p[2]) <= _MOST_NAME]
-    return [tuple(p) for p in short if 0 < p[1] < 100_000 and 0 < p[3] < 100_000]
+    return [tuple(p) for p in short if 0 < p[1] < _MOST_LINES and 0 < p[3] < _MOST_LINES]
 
 
 def _frame(file: str, first: int, name: str, line: int, text: str, inner: Callable[[], Any]) -> Callable[[], Any]:

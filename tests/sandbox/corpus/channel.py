@@ -32,6 +32,21 @@ def fraction_to_shorten(target):
     os._exit(0)
 
 
+#: fraction_of_a_short_text -> value | crash
+#: Answers with a fraction in a few letters that has millions of digits.
+def fraction_of_a_short_text(target):
+    import os
+    import struct
+
+    body = b'{"value":{"$fraction":["1e2000000"]}}'
+    for number in range(3, 64):
+        try:
+            os.write(number, struct.pack("!Q", len(body)) + body)
+        except OSError:
+            continue
+    os._exit(0)
+
+
 #: set_of_one_hash -> value | crash
 #: Answers with a set of numbers that all have one hash.
 def set_of_one_hash(target):

@@ -434,6 +434,24 @@ def exception_of_gigabytes(target):
     raise ValueError("x" * 50_000_000)
 
 
+#: exception_about_a_long_line -> error
+#: Raises an error that draws a line of a hundred million signs under its text when it is printed.
+def exception_about_a_long_line(target):
+    raise SyntaxError("there", ("<text>", 1, 1, "x", 1, 10**8))
+
+
+#: exception_about_no_line -> error
+#: Raises an error that cannot be printed: the place in its text is a list.
+def exception_about_no_line(target):
+    raise SyntaxError("there", ("<text>", 1, 1, "x", 1, []))
+
+
+#: exception_before_its_text -> error
+#: Raises an error that shows, when it is printed, what stands before its text in memory.
+def exception_before_its_text(target):
+    raise UnicodeEncodeError("ascii", "x", -5, -4, "is not there")
+
+
 #: exception_chain -> error | value | crash | timeout
 #: Raises an exception with a hundred thousand causes.
 def exception_chain(target):

@@ -557,6 +557,21 @@ def test_old_pickles_are_read_as_data(tmp_path: Path, monkeypatch: pytest.Monkey
 # --- writing ------------------------------------------------------------------------------------
 
 
+def test_writing_keeps_links_permissions_and_devices(tmp_path: Path) -> None:
+    target, link, nowhere = tmp_path / "target", tmp_path / "link", tmp_path / "nowhere"
+    write_atomic(target, b"old")
+    os.chmod(target, 0o600)
+    link.symlink_to(target)
+    nowhere.symlink_to(os.devnull)
+    for path in (link, nowhere):
+        write_atomic(path, b"new")
+        assert path.is_symlink()
+    assert target.read_bytes() == b"new" and target.stat().st_mode & 0o777 == 0o600
+    with pytest.raises(IsADirectoryError):
+        write_atomic(tmp_path, b"new")
+    assert sorted(os.listdir(tmp_path)) == ["link", "nowhere", "target"]
+
+
 def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "f"
     write_atomic(path, b"old")

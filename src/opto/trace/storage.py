@@ -33,8 +33,14 @@ _FORMAT, _VERSION = "opto-trace", 1
 
 
 def write_atomic(path: str | os.PathLike[str], data: bytes) -> None:
-    """Writes a whole file or nothing; makes missing directories."""
-    folder, name = os.path.split(os.path.abspath(path))
+    """Writes a whole file or nothing; makes missing directories. Links and permissions stay, devices are written to."""
+    known = os.path.exists(path)
+    if known and not os.path.isfile(path):
+        with open(path, "wb") as device:
+            device.write(data)
+        return
+    path = os.path.realpath(path)
+    folder, name = os.path.split(path)
     os.makedirs(folder, exist_ok=True)
     draft = os.path.join(folder, f".{name}.{os.urandom(8).hex()}.tmp")
     try:
@@ -42,6 +48,8 @@ def write_atomic(path: str | os.PathLike[str], data: bytes) -> None:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
+        if known:
+            os.chmod(draft, os.stat(path).st_mode & 0o777)
         os.replace(draft, path)
     except BaseException:
         if os.path.exists(draft):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import dataclasses
+import enum
 import functools
 import json
 import linecache
@@ -16,7 +18,7 @@ from os.path import join as joined
 from pathlib import Path
 from random import choice
 from sys import maxsize
-from typing import Any
+from typing import Any, NamedTuple, TypedDict
 
 import pytest
 
@@ -39,6 +41,10 @@ SHARED = node(11, name="shared", trainable=True)
 
 def triple(x: Any) -> Any:
     return x * RATE
+
+
+def unchanged(fun: Any) -> Any:
+    return fun
 
 
 @bundle(trainable=True)
@@ -341,10 +347,18 @@ def test_class_constants_by_name() -> None:
     assert "tool = sqrt" in text and "from math import sqrt" in text and "def triple" in text and "RATE = 3" in text
 
     @model
-    class Bad:
+    class Written:
         thing = LIVE
+        words: Any = re.compile("a b")
 
-    with pytest.raises(ValueError, match="type object cannot be exported"):
+    text = export_source(Written())
+    assert "LIVE = object()" in text and "thing = LIVE" in text and 'words = re.compile("a b")' in text
+
+    @model
+    class Bad:
+        thing, count = LIVE, 1
+
+    with pytest.raises(ValueError, match=r"Bad\.thing of type object cannot be exported"):
         export_source(Bad())
 
 
@@ -393,6 +407,83 @@ def test_names_of_all_kinds(caplog: pytest.LogCaptureFixture, tmp_path: Path) ->
     text = export_source(Needs())
     assert "from opto.trace.operators import add" in text and "import opto.trace.operators as ops" in text
     assert "from opto.trace import Node" in text and "ask = call_llm" in text and "needs opto" in caplog.text
+
+
+@dataclasses.dataclass(frozen=True)
+class Point:
+    x: int
+    y: int = 2
+
+
+class Colour(enum.Enum):
+    RED = 1
+
+
+class Pair(NamedTuple):
+    a: Any
+    b: Any = None
+
+
+class Named(TypedDict):
+    name: str
+
+
+def test_plain_classes_are_written_as_they_stand(tmp_path: Path) -> None:
+    @model
+    class Makes:
+        def forward(self, x: Any) -> Any:
+            return Point(x), Colour.RED.name, Pair(x, self.named(name="n"))
+
+        named = Named
+
+    path = tmp_path / "plain_classes.py"
+    Makes().export(path)
+    assert run(path, "[str(part) for part in Makes()(1)]") == [
+        "Point(x=1, y=2)",
+        "RED",
+        "Pair(a=1, b={'name': 'n'})",
+    ]
+
+    @model
+    @dataclasses.dataclass
+    class Data:
+        word: str = "w"
+
+    with pytest.raises(ValueError, match="Data is a dataclass"):
+        export_source(Data())
+
+
+def test_bundled_methods_are_written_like_others(tmp_path: Path) -> None:
+    @model
+    class Asks:
+        @bundle(trainable=True)
+        def ask(self, llm, x):
+            return ops.call_llm(llm, None, x)
+
+        @bundle(trainable=True)
+        @unchanged
+        def twice(self, x):
+            text = """
+"""
+            return 2 * x + len(text)
+
+    path = tmp_path / "asks.py"
+    Asks().export(path)
+    reply = "type('R', (), {'choices': [type('C', (), {'message': type('M', (), {'content': 'hi'})})]})"
+    assert run(path, f"(Asks().ask(lambda messages: {reply}, 'q'), Asks().twice(3))") == ("hi", 7)
+
+
+def test_values_that_the_file_cannot_hold_are_named(caplog: pytest.LogCaptureFixture) -> None:
+    @model
+    class Holds:
+        def __init__(self) -> None:
+            self.tool = node(LIVE, name="tool")
+            self.plain = node(1, name="plain", trainable=True)
+            self.live = node(LIVE, name="live", trainable=True)
+            vars(self)["hidden"] = node(2, name="hidden", trainable=True)
+
+    export_source(Holds())
+    assert re.findall(r"value of ([\w.]+)", caplog.text) == ["Holds.hidden", "Holds.live"]
 
 
 def test_objects_without_text(caplog: pytest.LogCaptureFixture) -> None:

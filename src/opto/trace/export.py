@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from opto.deferred import Deferred
 from opto.syntax import tree_of
 from opto.trace.containers import Map, ParameterContainer, Seq, is_bundled, own_attributes
-from opto.trace.export_names import Names, is_ours
+from opto.trace.export_names import Names, assigned_text, class_scope, is_ours
 from opto.trace.export_text import edited, literal, reindented, straightened, unbundled
 from opto.trace.nodes import AbstractNode, MessageNode
 
@@ -42,12 +42,14 @@ def export_source(model: ParameterContainer) -> str:
 
     Raises ValueError, naming the method, where a source cannot be found or a code parameter does not parse.
     """
-    names = Names(_Classes(model).source)
+    classes = _Classes(model)
+    names = Names(classes.source)
     name = getattr(model, "__name__", "") if is_bundled(model) else type(model).__name__
     if is_bundled(model):
         names.need(name, model, {})
     else:
         names.need_class(type(model))
+        names.warn_of_values_not_written(classes.instances.values())
     return "\n\n\n".join([_HEADER.format(name=name), *names.texts()]) + "\n"
 
 
@@ -73,7 +75,11 @@ class _Classes:
 
     def source(self, cls: type, names: Names) -> str:
         """The class statement of `cls`, with the values of its instance where the exported object has one."""
-        instance = self.instances.get(cls) or next((i for i in self.instances.values() if isinstance(i, cls)), None)
+        instance = self.instances.get(cls) or next((i for t, i in self.instances.items() if cls in t.__mro__), None)
+        if instance is None and (text := _as_it_stands(cls)) is not None:
+            return names.need_all(text, class_scope(cls))
+        if "__dataclass_fields__" in vars(_original(cls)):
+            raise ValueError(f"{cls.__name__} is a dataclass, whose methods have no source: write them to export it")
         plain_bases = [base for base in _original(cls).__bases__ if base is not object and not is_ours(base)]
         bases = [names.need_class(base) for base in plain_bases]
         body = [_quoted_doc(cls.__doc__)] if cls.__doc__ else []
@@ -86,6 +92,19 @@ class _Classes:
             body.append("def __call__(self, *args, **kwargs):\n    return self.forward(*args, **kwargs)")
         heading = f"class {cls.__name__}({', '.join(bases)}):" if bases else f"class {cls.__name__}:"
         return heading + "\n" + "\n\n".join(reindented(text, "    ") for text in body or ["pass"])
+
+
+def _as_it_stands(cls: type) -> str | None:
+    """The text of a class with nothing in it that the file could not have: nodes, bundled functions, bases of ours."""
+    ours = (is_bundled(value) or isinstance(value, AbstractNode) for value in vars(cls).values())
+    return None if issubclass(cls, ParameterContainer) or any(ours) else _class_text(cls)
+
+
+def _class_text(cls: type) -> str | None:
+    try:
+        return reindented(inspect.getsource(cls))
+    except (OSError, TypeError):
+        return None
 
 
 def _original(cls: type) -> type:
@@ -128,7 +147,7 @@ class _Member:
             raise ValueError(f"the code of {where} does not parse, so it cannot be exported: {error}") from error
         if not text:
             raise ValueError(f"the source of {where} cannot be found, so it cannot be exported")
-        self.names.need_names_of(text, bound.fun)
+        text = self.names.need_names_of(text, bound.fun)
         if len(statements) == 1:
             return text
         # Imports and further functions beside the method: they stay together, where only the method sees them.
@@ -147,23 +166,35 @@ class _Member:
             ) from error
         text = unbundled(text)
         if self.instance is not None:
-            text = _with_values(text, self.instance, self.name == "__init__")
+            text = _with_values(text, self.instance, self.name == "__init__", self.names.written)
         return self.names.need_names_of(text, inner)
 
     def _nested(self, cls: type) -> str:
-        try:
-            return reindented(inspect.getsource(cls))
-        except (OSError, TypeError) as error:
-            raise ValueError(f"the source of the nested class {cls.__qualname__} cannot be found") from error
+        text = _class_text(cls)
+        if text is None:
+            raise ValueError(f"the source of the nested class {cls.__qualname__} cannot be found")
+        return text
 
     def _constant(self) -> str:
         value = self.value
         if self.instance is not None and isinstance(value, AbstractNode):
             value = self.instance.__dict__.get(self.name, value)
-        text = literal(plain_value(value))
+            self.names.written.add(id(value))
+        text = literal(plain_value(value)) or self.names.need_value(value) or self._as_written()
         if text is None:
-            text = self.names.need_value(value)
+            kind = type(value).__name__
+            raise ValueError(f"{self.cls.__name__}.{self.name} of type {kind} cannot be exported: make it in a method")
         return f"{self.name} = {text}"
+
+    def _as_written(self) -> str | None:
+        """The expression that the class body assigns."""
+        cls = _original(self.cls)
+        source = _class_text(cls)
+        if source is None:
+            return None
+        [statement] = tree_of(source).body
+        text = assigned_text(self.name, source, getattr(statement, "body", []))
+        return text and self.names.need_all(text, class_scope(cls))
 
 
 def plain_value(value: Any) -> Any:
@@ -196,8 +227,8 @@ def _quoted_doc(doc: str) -> str:
 # --- current values in place of the first ones --------------------------------------------------
 
 
-def _with_values(text: str, instance: Any, always: bool) -> str:
-    """Replaces `self.x = ...` by the current value where the attribute is a node.
+def _with_values(text: str, instance: Any, always: bool, written: set[int]) -> str:
+    """Replaces `self.x = ...` by the current value where the attribute is a node, whose id joins the `written`.
 
     Results of calls, and outside `__init__` (`always` false) all others, are replaced only where a node is made.
     """
@@ -215,6 +246,7 @@ def _with_values(text: str, instance: Any, always: bool) -> str:
                 computed = isinstance(attributes.get(attribute), MessageNode)
                 if value is not None and ((always and not computed) or _makes_node(expression)):
                     edits.append((expression, value))
+                    written.add(id(attributes[attribute]))
     return edited(text, edits)
 
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import builtins
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from types import FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any
 
 from opto.deferred import Deferred
 from opto.syntax import tree_of
-from opto.trace.containers import ParameterContainer, is_bundled
+from opto.trace.containers import ParameterContainer, is_bundled, own_attributes
 from opto.trace.export_text import literal, reindented, unbundled
-from opto.trace.nodes import AbstractNode
+from opto.trace.nodes import AbstractNode, ParameterNode
 
 if TYPE_CHECKING:
     import ast
@@ -27,7 +27,7 @@ else:
     logging = Deferred("logging")
     symtable = Deferred("symtable")
 
-__all__ = ["Names", "is_ours"]
+__all__ = ["Names", "assigned_text", "class_scope", "is_ours"]
 
 _CALL_LLM = """\
 def call_llm(llm, system_prompt, *user_prompts, **options):
@@ -59,6 +59,8 @@ class Names:
         self.imports: dict[str, None] = {}
         self.definitions: dict[str, str] = {}
         self.pending: dict[str, Any] = {}
+        self.written: set[int] = set()
+        """The ids of the parameters whose current values are in the text."""
 
     def texts(self) -> Iterator[str]:
         if self.imports:
@@ -82,9 +84,10 @@ class Names:
 
     def need_names_of(self, text: str, function: Any) -> str:
         """Finds definitions for the global names in `text`, a function's source; returns the text, made fit."""
-        return self._need_all(text, _scope(function))
+        return self.need_all(text, _scope(function))
 
-    def _need_all(self, text: str, scope: dict[str, Any]) -> str:
+    def need_all(self, text: str, scope: dict[str, Any]) -> str:
+        """The same for a text whose globals are `scope`."""
         text = _without_our_modules(text, scope)
         for name in _global_names(text):
             if name in scope and name != "__class__":
@@ -102,13 +105,13 @@ class Names:
         elif isinstance(value, type) and not is_ours(value) and not _to_be_written(value):
             self._imported(value, name)
 
-    def need_value(self, value: Any) -> str:
-        """An expression for a value that has no literal: something with a name of its own."""
+    def need_value(self, value: Any) -> str | None:
+        """An expression for a value that has no literal but a name of its own; None if it has none."""
         name = getattr(value, "__name__", None)
-        if name is None or not name.isidentifier():
-            raise ValueError(f"a value of type {type(value).__name__} cannot be exported: make it in a method instead")
+        if not isinstance(name, str) or not name.isidentifier():
+            return None
         self.need(name, value, {})
-        return str(name)
+        return name
 
     def need(self, name: str, value: Any, scope: dict[str, Any]) -> None:
         """Defines `name` as `value`, which `scope` (the globals of its users) knows so."""
@@ -165,12 +168,12 @@ class Names:
 
     def _constant(self, name: str, value: Any, scope: dict[str, Any]) -> None:
         data = value._data if isinstance(value, AbstractNode) else value
-        text = literal(data) or _assigned_text(name, scope)
+        text = literal(data) or _module_text(name, scope)
         if text is None:
             _warn("the exported code uses %s, a %s without a literal: define it", name, type(data).__name__)
             text = f"None  # was a {type(data).__name__}: define it here"
         else:
-            text = self._need_all(text, scope)
+            text = self.need_all(text, scope)
         self.add(name, f"{name} = {text}")
 
     def _imported(self, value: Any, name: str) -> str:
@@ -178,6 +181,17 @@ class Names:
         if module != "builtins":
             self.imports[f"from {module} import {own}" + ("" if own == name else f" as {name}")] = None
         return name
+
+    def warn_of_values_not_written(self, parts: Iterable[ParameterContainer]) -> None:
+        """Names the parameters of which the file holds the code that made them, not the value that they have now."""
+        for part in parts:
+            for name, value in sorted(own_attributes(part).items()):
+                if isinstance(value, ParameterNode) and id(value) not in self.written:
+                    _warn(
+                        "the exported code cannot hold the value of %s.%s, which it makes anew",
+                        type(part).__name__,
+                        name,
+                    )
 
 
 def _warn(message: str, *details: Any) -> None:
@@ -193,18 +207,26 @@ def _is_name_of_ours(value: Any) -> bool:
     return name in _STAND_INS or any(vars(module).get(str(name)) is value for module in modules)
 
 
-def _assigned_text(name: str, scope: dict[str, Any]) -> str | None:
+def _module_text(name: str, scope: dict[str, Any]) -> str | None:
     """The expression that the user's module assigns to a global, such as `re.compile(...)`."""
     for source in _sources(sys.modules.get(str(scope.get("__name__")))):
         try:
             statements = tree_of(source).body
         except SyntaxError:
             continue  # a notebook cell with commands of the notebook
-        for statement in reversed(statements):
-            if isinstance(statement, ast.Assign | ast.AnnAssign) and statement.value is not None:
-                targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
-                if any(isinstance(target, ast.Name) and target.id == name for target in targets):
-                    return ast.get_source_segment(source, statement.value)
+        text = assigned_text(name, source, statements)
+        if text is not None:
+            return text
+    return None
+
+
+def assigned_text(name: str, source: str, statements: Sequence[ast.stmt]) -> str | None:
+    """The expression that one of the statements, the last if there are several, assigns to the name."""
+    for statement in reversed(statements):
+        if isinstance(statement, ast.Assign | ast.AnnAssign) and statement.value is not None:
+            targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
+            if any(isinstance(target, ast.Name) and target.id == name for target in targets):
+                return ast.get_source_segment(source, statement.value)
     return None
 
 
@@ -254,6 +276,15 @@ def _scope(function: Any) -> dict[str, Any]:
             scope[name] = cell.cell_contents
         except ValueError:
             continue  # not assigned yet
+    return scope
+
+
+def class_scope(cls: type) -> dict[str, Any]:
+    """The globals of a class body and what its methods captured."""
+    scope = dict(vars(sys.modules.get(cls.__module__, builtins)))
+    for value in vars(cls).values():
+        if isinstance(value, FunctionType):
+            scope.update(_scope(value))
     return scope
 
 

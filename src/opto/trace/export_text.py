@@ -12,12 +12,17 @@ from opto.syntax import literal_of, tree_of
 
 if TYPE_CHECKING:
     import ast
+    import re
     import tokenize
 else:
     ast = Deferred("ast")
+    re = Deferred("re")
     tokenize = Deferred("tokenize")
 
 __all__ = ["edited", "literal", "reindented", "straightened", "unbundled"]
+
+
+_DECORATED = r"(?s)@.*?\n([ \t]+)(?:def\b|async\b|@)"
 
 
 def literal(value: Any) -> str | None:
@@ -46,6 +51,9 @@ def straightened(text: str) -> str:
     """A method as parameters hold it, its body moved back: the first line lost its indentation, the others did not."""
     try:
         [statement] = tree_of(text).body
+    except IndentationError:
+        lost = re.match(_DECORATED, text)
+        return reindented(lost[1] + text) if lost else text
     except (SyntaxError, ValueError):
         return text
     body = getattr(statement, "body", None)

@@ -309,6 +309,14 @@ def test_long_hostile_replies_are_read_in_linear_time(reply: str) -> None:
     assert read_reply(reply, many).fault
 
 
+@pytest.mark.parametrize(
+    ("start", "noise"), [("", "\n"), ("", "\n "), ("", "*"), ("```", "a"), ("```", " "), ("<<<<<", " ")]
+)
+def test_runs_of_blanks_and_marks_cost_time_in_proportion_to_their_length(start: str, noise: str) -> None:
+    endless = noise * 200_000  # as models write until their limit; minutes, were it in proportion to the square
+    assert read_reply(f"{start}{endless} x0 prompt0", PROBLEM).fault
+
+
 def test_thoughts_are_not_believed() -> None:
     assert dict(read_reply("<think>x0 = 1</think>x0 = 2", PROBLEM).values) == {"x0": "2"}
     assert dict(read_reply("maybe x0 = 1\n</think>\nx0 = 2", PROBLEM).values) == {"x0": "2"}

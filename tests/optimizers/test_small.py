@@ -14,7 +14,7 @@ from opto.llm import ScriptedLLM
 from opto.llm.profile import ModelProfile
 from opto.optimizers import OptoPrime
 from opto.optimizers.focus import Focus, Tried, repeated, uses_of
-from opto.optimizers.problem import Problem
+from opto.optimizers.problem import Call, Outcome, Part, Problem
 from opto.optimizers.replies import read_fence
 from opto.optimizers.show import estimate_tokens
 from opto.optimizers.small import CodeFocus, TextFocus, ValueFocus, focus_prompt, mend_code, tidy_code
@@ -107,6 +107,14 @@ def test_a_small_budget_shows_fewer_runs() -> None:
     focus = Focus(names(agent)[0])
     assert "2. greet" in shown(subject, focus)
     assert "2. greet" not in shown(subject, focus, budget=estimate_tokens(shown(subject, focus)) - 60)
+
+
+def test_of_thousands_of_runs_as_many_are_shown_as_fit() -> None:
+    calls = tuple(Call(f"f{i}", "f", (("x", "x0"),), i) for i in range(5_000))
+    problem = Problem((Part("x0", 1),), calls=calls, outcomes=tuple(Outcome(c.name, c.value, "no") for c in calls))
+    prompt = focus_prompt(problem, 2_000, 0, focus=Focus("x0"), prefill=True)
+    text = prompt.messages(problem)[1]["content"]
+    assert 1_900 < estimate_tokens(text) <= 2_000
 
 
 def test_what_was_tried_is_shown_the_latest_two() -> None:

@@ -19,9 +19,9 @@ from opto.optimizers.problem import Problem
 
 __all__ = ["Edit", "apply_patch", "as_patch", "find_patches", "has_markers"]
 
-_SEARCH = re.compile(r"<{5,9}[ \t]*[A-Za-z]*[ \t]*")
+_SEARCH = re.compile(r"<{5,9}(?:[ \t]*[A-Za-z]+)?[ \t]*")
 _DIVIDER = re.compile(r"={5,9}[ \t]*")
-_REPLACE = re.compile(r">{5,9}[ \t]*[A-Za-z]*[ \t]*")
+_REPLACE = re.compile(r">{5,9}(?:[ \t]*[A-Za-z]+)?[ \t]*")
 _MARKER = re.compile(r"(?:<{5,9}|>{5,9})[ \t]*[A-Z]+[ \t]*")
 _HUNK = re.compile(r"@@(?:[ \t]*-(\d{1,9})(?:,(\d{1,9}))?[ \t]+\+\d+(?:,(\d{1,9}))?)?.*")
 _FENCE = re.compile(r"`{3,}[\w+-]*[ \t]*")

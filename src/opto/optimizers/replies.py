@@ -31,7 +31,7 @@ __all__ = [
     "unfenced",
 ]
 
-_FENCE = re.compile(r"(?<!`)(`{3,})(?!`)[ \t]*([\w+-]*)[^\n`]*\n(.*?)(?:\n[ \t]*(\1)|\Z)", re.DOTALL)
+_FENCE = re.compile(r"(?<!`)(`{3,})(?!`)[^\n`]*\n(?P<body>.*?)(?:\n[ \t]*(?P<end>\1)|\Z)", re.DOTALL)
 _NAMED = re.compile(r"<(variable|part) name=[\"']([^\"'>\n]{1,200})[\"'][^>\n]{0,200}>")
 _LAST_NAME = re.compile(r"<name>([^<>\n]{1,200})</name>\s*\Z")
 _UNCLOSED = re.compile(r"<[/\w][^<>]{0,200}\Z|\{[^{}]{0,200}\Z")
@@ -156,7 +156,7 @@ def _from_whole(text: str, problem: Problem) -> Suggestion | None:
 
 def _from_json(text: str, problem: Problem) -> Suggestion | None:
     """Strict JSON in any of its places: the whole, a fence, from the first brace to the last; then mended."""
-    fenced = [match.group(3) for match in islice(_FENCE.finditer(text), _MOST_FENCES)]
+    fenced = [match["body"] for match in islice(_FENCE.finditer(text), _MOST_FENCES)]
     places = [text, *fenced, text[text.find("{") : text.rfind("}") + 1]]
     for place in places:
         if isinstance(found := strict(place), (dict, list)):
@@ -262,7 +262,7 @@ def _from_fences(text: str, problem: Problem) -> Suggestion | None:
 
 def _body(fence: re.Match[str]) -> str:
     """What stands in a fence; one that was never closed may lack its end."""
-    return fence.group(3) if fence.group(4) else CutText(fence.group(3))
+    return fence["body"] if fence["end"] else CutText(fence["body"])
 
 
 def fences(text: str) -> list[str]:
@@ -271,7 +271,7 @@ def fences(text: str) -> list[str]:
     >>> fences("a\\n```py\\nb\\n```\\nc")
     ['b']
     """
-    return [match.group(3) for match in islice(_FENCE.finditer(text), _MOST_FENCES) if match.group(4)]
+    return [match["body"] for match in islice(_FENCE.finditer(text), _MOST_FENCES) if match["end"]]
 
 
 def _heading_before(text: str, at: int, names: Iterable[str]) -> str | None:
@@ -300,8 +300,8 @@ def read_fence(text: str, begun: str = "") -> str:
     'def f():\\n    return 1'
     """
     fence = _FENCE.search(text)
-    if fence is not None and (not begun or begun.strip().splitlines()[0] in fence.group(3)):
-        return fence.group(3).rstrip()
+    if fence is not None and (not begun or begun.strip().splitlines()[0] in fence["body"]):
+        return fence["body"].rstrip()
     body = text.split("```", 1)[0]
     if begun and body.lstrip().startswith(begun.strip().splitlines()[0]):
         begun = ""
@@ -315,14 +315,16 @@ def unfenced(code: str) -> str:
     'x = 1'
     """
     fence = _FENCE.fullmatch(code.strip())
-    return code if fence is None else fence.group(3)
+    return code if fence is None else fence["body"]
 
 
 def _from_lines(text: str, problem: Problem) -> Suggestion | None:
     """Lines `name: value` or `name = value`, for parts that are not code."""
     values: dict[str, Any] = {}
     for part in problem.parts:
-        pattern = rf"^[\s>*#-]*([`*\"']*){re.escape(part.name)}[`*\"']*\s*(?:=|:|->)[ \t]*(\S.*)$"
+        pattern = (
+            rf"^(?:[^\S\n]|[>*#-]){{0,80}}([`*\"']{{0,9}}){re.escape(part.name)}[`*\"']*\s*(?:=|:|->)[ \t]*(\S.*)$"
+        )
         match = None if part.is_code or part.name not in text else re.search(pattern, text, re.MULTILINE)
         if match is not None:
             line = match.group(2).strip().rstrip("*")

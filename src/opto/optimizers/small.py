@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import re
 import textwrap
+from bisect import bisect_right
 from itertools import pairwise
 from typing import Any
 
@@ -47,11 +48,13 @@ class FocusPrompt:
         self.prefill = prefill
 
     def messages(self, problem: Problem) -> list[Message]:
-        count = len(self.uses)
         text = self._text(problem, self.uses)
-        while count > 1 and estimate_tokens(text) > self.budget:
-            count -= 1
-            text = self._text(problem, self.uses[:count])
+        if estimate_tokens(text) > self.budget:
+            counts = range(2, len(self.uses))
+            fitting = bisect_right(
+                counts, self.budget, key=lambda n: estimate_tokens(self._text(problem, self.uses[:n]))
+            )
+            text = self._text(problem, self.uses[: fitting + 1])
         chat = [{"role": "system", "content": self.system}, {"role": "user", "content": text}]
         if self.prefill:
             chat.append({"role": "assistant", "content": self.begun()})

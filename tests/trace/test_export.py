@@ -165,6 +165,17 @@ class Talker:
         return call_llm(self.llm, self.system, text) + ops.call_llm(self.llm, None, text)
 
 
+@model
+class Asker:
+    """Names no model: the configured one answers."""
+
+    def __init__(self) -> None:
+        self.system = node("Be brief.", name="system", trainable=True)
+
+    def forward(self, text):
+        return ops.call_llm(self.system, text)
+
+
 def run(path: Path, code: str) -> Any:
     """The result of `code` with the exported file, in a Python that cannot import this library."""
     program = f"""
@@ -282,6 +293,18 @@ def test_language_model_calls_need_no_library(tmp_path: Path) -> None:
         "(__import__('types').SimpleNamespace)"
     )
     assert run(path, fake) == "21"
+
+
+def test_calls_that_name_no_model_go_to_the_one_that_the_user_sets(tmp_path: Path) -> None:
+    path = tmp_path / "asker_file.py"
+    Asker().export(path)
+    fake = (
+        "(lambda N: setattr(sys.modules['asker_file'], 'DEFAULT_LLM', lambda messages: N(choices=[N(message=N("
+        "content=' '.join(m['role'] + ': ' + m['content'] for m in messages)))])))(__import__('types').SimpleNamespace)"
+    )
+    assert run(path, f"{fake} or Asker()('hi')") == "system: Be brief. user: hi"
+    with pytest.raises(AssertionError, match="set DEFAULT_LLM of this module"):
+        run(path, "Asker()('hi')")
 
 
 def test_export_of_classes_in_functions(tmp_path: Path) -> None:

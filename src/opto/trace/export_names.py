@@ -30,7 +30,15 @@ else:
 __all__ = ["Names", "assigned_text", "class_scope", "is_ours"]
 
 _CALL_LLM = """\
+DEFAULT_LLM = None  # set this to a model for calls that name none: llm(messages=...).choices[0].message.content
+
+
 def call_llm(llm, system_prompt, *user_prompts, **options):
+    if not callable(llm):  # call_llm(system_prompt, *user_prompts)
+        user_prompts = user_prompts if system_prompt is None else (system_prompt, *user_prompts)
+        llm, system_prompt = DEFAULT_LLM, llm
+    if llm is None:
+        raise TypeError("call_llm has no model: set DEFAULT_LLM of this module.")
     messages = [] if system_prompt is None else [{"role": "system", "content": system_prompt}]
     messages += [{"role": "user", "content": prompt} for prompt in user_prompts]
     return llm(messages=messages, **options).choices[0].message.content"""

@@ -1,4 +1,4 @@
-"""What the documentation shows is run: doctests of every module, README's blocks, the idea from scratch."""
+"""What the documentation shows is run: doctests of every module, the blocks of README and guide, the idea."""
 
 from __future__ import annotations
 
@@ -46,20 +46,21 @@ def served(self: OpenAICompatible, messages: Any, options: Any) -> Flow[Response
     yield  # makes this a flow
 
 
-def test_the_blocks_of_the_readme_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_blocks_of_readme_and_guide_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(OpenAICompatible, "flow", served)
     monkeypatch.setattr("opto.utils.llm.LLM", lambda *args, **kwargs: DummyLLM(answer))
     GRAPH.clear()  # as in a new program
-    text = (ROOT / "README.md").read_text()
+    text = (ROOT / "README.md").read_text() + (ROOT / "docs" / "guide.md").read_text()  # the guide goes on
     names: dict[str, Any] = {"__name__": "readme"}
     blocks = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
-    assert len(blocks) >= 3
+    assert len(blocks) >= 8
     for number, block in enumerate(blocks):
         path = tmp_path / f"readme_{number}.py"
         path.write_text(block)
         exec(compile(block, str(path), "exec"), names)
     assert names["update"], names["update"].reason
+    assert names["done"].before == names["done"].after == 0.5  # the stand-in knows one language
     budget, llm = names["budget"], names["llm"]
     assert budget.spent.calls == llm.stats.misses >= 1 and (tmp_path / "answers.db").exists()
     assert budget.spent.money == pytest.approx(budget.spent.calls * (1000 * 0.2 + 100 * 0.8) / 1e6)
@@ -71,9 +72,16 @@ def test_the_blocks_of_the_readme_run(monkeypatch: pytest.MonkeyPatch, tmp_path:
 )
 def test_links_lead_somewhere(page: str) -> None:
     text = (ROOT / page).read_text()
-    links = re.findall(r"\]\(([^)#]+)[^)]*\)", text)
-    missing = [link for link in links if "://" not in link and not ((ROOT / page).parent / link).exists()]
-    assert not missing
+    for link, _, heading in (link.partition("#") for link in re.findall(r"\]\(([^)]+)\)", text) if "://" not in link):
+        target = (ROOT / page).parent / link
+        assert target.exists(), link
+        assert not heading or heading in _headings(target), f"{link}#{heading}"
+
+
+def _headings(page: Path) -> set[str]:
+    """What links to the headings of a page are made of: `## A, and b` is `a-and-b`."""
+    titles = re.findall(r"^#+ (.+)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", title).lower().replace(" ", "-") for title in titles}
 
 
 def test_the_idea_from_scratch_runs(capsys: pytest.CaptureFixture[str]) -> None:

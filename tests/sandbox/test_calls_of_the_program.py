@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import threading
+from types import SimpleNamespace
 from typing import Any
 
+import pytest
+
+from opto.errors import SandboxForbiddenError
 from opto.execution import Job, Limits
+from opto.llm import Budget, ScriptedLLM
 from opto.sandbox.process import ProcessExecutor
 
 LIMITS = Limits(wall_seconds=20)
@@ -27,6 +33,59 @@ def f(tool):
     echo = Echo()
     with ProcessExecutor(LIMITS, allow=[echo]) as executor:
         assert executor.run(Job(text, "f", (echo,))).result() == list(range(200))
+
+
+class Kit:
+    made = dict
+
+    def __init__(self) -> None:
+        self.inner = Echo().say
+
+    @property
+    def given(self) -> Any:
+        return self.inner
+
+    @functools.cached_property
+    def kept(self) -> Any:
+        return self.inner
+
+    @classmethod
+    def of_class(cls, word: str) -> str:
+        return word
+
+    @staticmethod
+    def of_nobody(word: str) -> str:
+        return word
+
+    def mine(self, word: str) -> str:
+        return word
+
+    part = functools.partialmethod(mine)
+
+    def __getattr__(self, name: str) -> Any:
+        if name != "found":
+            raise AttributeError(name)
+        return self.inner
+
+
+def test_what_an_allowed_object_holds_is_not_allowed() -> None:
+    kit, part = Kit(), functools.partial(Echo.say, None)
+    held = [(kit, "inner"), (kit, "given"), (kit, "kept"), (kit, "made"), (part, "func")]
+    spaces = SimpleNamespace(tool=kit.mine)
+    own = [(kit, "mine"), (kit, "of_class"), (kit, "of_nobody"), (kit, "part"), (kit, "found"), (spaces, "tool")]
+    text = "def f(tool, name):\n    return getattr(tool, name)('word')"
+    with ProcessExecutor(LIMITS, allow=[kit, part, spaces]) as executor:
+        for tool, name in held:
+            error = executor.run(Job(text, "f", (tool, name))).error
+            assert isinstance(error, SandboxForbiddenError) and f"{name!r} is no method" in str(error)
+        assert [executor.run(Job(text, "f", case)).value for case in own] == ["word"] * len(own)
+
+
+def test_a_budget_holds_for_code_in_the_sandbox() -> None:
+    llm = Budget(calls=1).wrap(ScriptedLLM(["first", "second"]))
+    text = "def f(llm):\n    return [ask([{'role': 'user', 'content': ''}]).text for ask in (llm, llm.llm)]"
+    with ProcessExecutor(LIMITS, allow=[llm]) as executor, pytest.raises(SandboxForbiddenError):
+        executor.run(Job(text, "f", (llm,))).result()
 
 
 class Nested:

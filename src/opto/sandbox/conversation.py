@@ -6,12 +6,14 @@ The other side may be hostile: every message is bounded, waited for with a limit
 
 from __future__ import annotations
 
+import functools
 import json
 import pickle
 import re
 import sys
 import time
 from collections.abc import Sequence
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 from opto.errors import SandboxForbiddenError, SandboxValueError
@@ -110,6 +112,26 @@ def _called(worker: Worker, asked: Any, allow: Sequence[Any]) -> Any:
         raise SandboxForbiddenError("The code called an object that is not allowed.")
     if not isinstance(args, list) or not isinstance(kwargs, dict):
         raise SandboxValueError("The code sent a call that cannot be read.")
-    called = getattr(allow[number], method) if method else allow[number]
+    called = _method(allow[number], method) if method else allow[number]
     known = worker.traveller.known
     return called(*[decode(a, known) for a in args], **{k: decode(v, known) for k, v in kwargs.items()})
+
+
+def _method(thing: Any, name: str) -> Any:
+    """A method of an allowed object. What it merely holds, such as the model that it wraps, was not allowed."""
+    kinds: tuple[type, ...] = type(thing).__mro__
+    found = next((vars(kind)[name] for kind in kinds if name in vars(kind)), None)
+    if found is None:
+        held = name in getattr(thing, "__dict__", ()) and not isinstance(thing, ModuleType | SimpleNamespace | type)
+    else:
+        bound = hasattr(type(found), "__get__") and not hasattr(type(found), "__set__")
+        held = not bound or not (callable(found) or isinstance(found, _BINDING))
+    if held:
+        raise SandboxForbiddenError(
+            f"{name!r} is no method of a {kinds[0].__qualname__}: of objects in ProcessExecutor(allow=[...]) the code "
+            "may call themselves and their public methods."
+        )
+    return getattr(thing, name)
+
+
+_BINDING = (classmethod, functools.partialmethod, functools.singledispatchmethod)

@@ -199,6 +199,11 @@ def test_an_agent_that_returns_no_node_is_told_so() -> None:
         improve(lambda n: 3, Scripted([x], []), [4], compare)
 
 
+def test_a_judge_must_return_score_and_feedback() -> None:
+    with pytest.raises(OptimizerError, match=r"A judge returns \(score, feedback\), not False"):
+        improve(lambda n: node(n), Scripted([node(1, trainable=True)], []), [4], lambda n, value: value == 5)  # type: ignore
+
+
 @pytest.mark.parametrize("kind", [OptoPrime, OptoPrimeV1])
 def test_it_works_with_json_replies(kind: Any) -> None:
     x = node(1, name="x", trainable=True)

@@ -86,10 +86,17 @@ def roll_out(
         return Rollout(example, node, 0.0, feedback, usages(node, parameters), True, _ran_out(error))
     if not isinstance(output, Node):
         raise OptimizerError(f"The agent returned a {type(output).__name__}, not a node: feedback has nowhere to go.")
-    judgement = Judgement(*judge(example, output.data))
+    judgement = _judged(judge(example, output.data))
     score = float(judgement.score)
     score = 0.0 if math.isnan(score) else score  # neither better nor worse than any other: as if it had raised
     return Rollout(example, output, score, judgement.feedback, usages(output, parameters))
+
+
+def _judged(said: Any) -> Judgement:
+    try:
+        return Judgement(*said)
+    except TypeError as error:
+        raise OptimizerError(f"A judge returns (score, feedback), not {repr(said)[:100]}.") from error
 
 
 def _ran_out(error: BaseException | None) -> bool:

@@ -22,6 +22,7 @@ from opto.errors import (
 from opto.events import Event, listen
 from opto.llm.base import LLM, Messages, Response
 from opto.llm.flow import Flow, Wrapper, ask
+from opto.llm.forks import begins_anew
 from opto.llm.prices import Price, PriceSource, PriceTable, price_of
 from opto.llm.profile import profile_of
 from opto.llm.retry import CalledAgain, Retried, Waits
@@ -94,9 +95,10 @@ class Budget(Shared):
         self.prices = PriceTable.of(prices)
         self.reply_tokens, self.count = reply_tokens, count
         self.clock: Callable[[], float] = time.monotonic
-        self._spent, self._held = Spending(), _Held()
-        self._lock = threading.Lock()
+        self._spent = Spending()
         self._begin: float | None = None
+        self.begin_anew()
+        begins_anew(self)
 
     @property
     def counts_tokens(self) -> bool:
@@ -178,8 +180,13 @@ class Budget(Shared):
 
     def _restore(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
-        self.clock = time.monotonic
-        self._held, self._lock, self._begin = _Held(), threading.Lock(), None
+        self.clock, self._begin = time.monotonic, None
+        self.begin_anew()
+        begins_anew(self)
+
+    def begin_anew(self) -> None:
+        """Nothing is set aside: calls of another process are not ours."""
+        self._held, self._lock = _Held(), threading.Lock()
 
 
 class _Held:

@@ -15,6 +15,7 @@ from typing import Any, Protocol, cast
 
 from opto.llm.base import LLM, Messages, Response, asked
 from opto.llm.flow import Effect, Flow, Wrapper, ask, running_loop
+from opto.llm.forks import begins_anew
 from opto.llm.stream import Stream, when_whole
 
 __all__ = ["CacheStats", "CachedLLM", "MemoryStore", "Store", "request_key"]
@@ -124,8 +125,7 @@ class CachedLLM(Wrapper):
         super().__init__(llm)
         self.store: Store = MemoryStore() if store is None else store
         self._counts = (0, 0, 0)
-        self._flights: dict[str, _Flight] = {}
-        self._lock = threading.Lock()
+        self._start()
 
     def holds(self) -> Sequence[Any]:
         return (self.llm, self.store)
@@ -215,12 +215,21 @@ class CachedLLM(Wrapper):
             old = self._counts
             self._counts = (old[0] + hits, old[1] + misses, old[2] + unkeyed)
 
+    def begin_anew(self) -> None:
+        """Wait for no request of another process."""
+        self._lock = threading.Lock()
+        self._flights: dict[str, _Flight] = {}
+
+    def _start(self) -> None:
+        self.begin_anew()
+        begins_anew(self)
+
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_flights": {}, "_lock": None}  # a copy waits for none of our requests
+        return {**self.__dict__, "_flights": None, "_lock": None}  # a copy waits for none of our requests
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
-        self._lock = threading.Lock()
+        self._start()
 
 
 def _wait(landed: Future[Response | None], loop: object) -> Effect:

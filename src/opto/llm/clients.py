@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import threading
 from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Mapping
-from contextlib import AbstractContextManager, suppress
+from contextlib import suppress
 from typing import Any, TypeVar
 from weakref import WeakKeyDictionary, finalize
 
@@ -14,6 +13,7 @@ import httpcore
 
 from opto.llm.address import PORTS, Address
 from opto.llm.deadline import AsyncSockets, Limit, Sockets
+from opto.llm.forks import begins_anew
 from opto.llm.network import surroundings
 
 __all__ = ["Clients", "request_to"]
@@ -30,19 +30,23 @@ class Clients:
     """The live half of a transport; copies and pickles of it start empty."""
 
     def __init__(self) -> None:
-        self._lock: AbstractContextManager[object] = threading.Lock()
-        self._pid = os.getpid()
         self._sync: dict[Origin, httpcore.ConnectionPool] = {}
         finalize(self, _close_all, self._sync)
-        self._async: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[Origin, _LoopPool]] = WeakKeyDictionary()
+        self.begin_anew()
+        begins_anew(self)
 
     def __reduce__(self) -> tuple[type[Clients], tuple[()]]:
         return Clients, ()
 
+    def begin_anew(self) -> None:
+        """Hold nothing: sockets shared with a parent process would mix two conversations."""
+        self._lock = threading.Lock()
+        self._sync.clear()
+        self._async: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[Origin, _LoopPool]] = WeakKeyDictionary()
+
     def sync(self, address: Address) -> httpcore.ConnectionPool:
         """The blocking connections to `address`, shared by all threads of this process."""
         with self._lock:
-            self._forget_parent()
             pool = self._sync.get(address.origin)
             if pool is None:
                 pool = self._sync[address.origin] = _made(httpcore.ConnectionPool, Sockets(), address)
@@ -51,7 +55,6 @@ class Clients:
     async def loop(self, address: Address) -> httpcore.AsyncConnectionPool:
         """The connections to `address` in the running loop; they close with the loop."""
         with self._lock:
-            self._forget_parent()
             for old in [loop for loop in self._async if loop.is_closed()]:
                 del self._async[old]
             of_loop = self._async.setdefault(asyncio.get_running_loop(), {})
@@ -74,12 +77,6 @@ class Clients:
             pools = self._async.pop(asyncio.get_running_loop(), {})
         for entry in pools.values():
             await entry.aclose()
-
-    def _forget_parent(self) -> None:
-        """Sockets shared with a parent process would mix two conversations: a fork starts empty."""
-        if self._pid != os.getpid():
-            self._pid, self._async = os.getpid(), WeakKeyDictionary()
-            self._sync.clear()
 
 
 def request_to(

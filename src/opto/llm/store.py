@@ -14,6 +14,7 @@ from weakref import finalize
 from opto.errors import LoadError
 from opto.llm import codec
 from opto.llm.base import Response
+from opto.llm.forks import begins_anew
 
 __all__ = ["SQLiteStore"]
 
@@ -105,7 +106,7 @@ class SQLiteStore:
         return f"SQLiteStore({str(self.path)!r})"
 
     def __getstate__(self) -> dict[str, Any]:
-        live = ("_held", "_lock", "_pid")
+        live = ("_held", "_lock")
         return {name: value for name, value in self.__dict__.items() if name not in live}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -114,9 +115,15 @@ class SQLiteStore:
 
     def _start(self) -> None:
         self._lock = threading.Lock()
-        self._pid = os.getpid()
         self._held: list[sqlite3.Connection] = []
         finalize(self, _close, self._held)
+        begins_anew(self)
+
+    def begin_anew(self) -> None:
+        """Leave the parent's connection alone."""
+        self._lock = threading.Lock()
+        _abandoned.extend(self._held)
+        self._held.clear()
 
     def _keep(self, connection: sqlite3.Connection, key: str, data: bytes) -> None:
         connection.execute("BEGIN IMMEDIATE")
@@ -140,10 +147,6 @@ class SQLiteStore:
             connection.execute(f"DELETE FROM answers WHERE number IN ({oldest})", (min(too_many, answers - 1),))
 
     def _open(self) -> sqlite3.Connection:
-        if self._pid != os.getpid():
-            _abandoned.extend(self._held)
-            self._held.clear()
-            self._pid = os.getpid()
         if not self._held:
             self._held.append(self._connect())
         return self._held[0]

@@ -30,11 +30,15 @@ def append(path: Path, entries: Sequence[Mapping[str, Any]]) -> None:
     text = "".join(_line(entry) + "\n" for entry in entries).encode("utf-8")
     with _writing, _opened(path) as file:
         if sys.platform != "win32":
-            fcntl.flock(file, fcntl.LOCK_EX)  # closing the file frees it
-        _cut_torn_line(file)
-        view = memoryview(text)
-        while view:
-            view = view[file.write(view) :]
+            fcntl.flock(file, fcntl.LOCK_EX)
+        try:
+            _cut_torn_line(file)
+            view = memoryview(text)
+            while view:
+                view = view[file.write(view) :]
+        finally:
+            if sys.platform != "win32":  # closing is not enough: a process forked meanwhile holds the file, too
+                fcntl.flock(file, fcntl.LOCK_UN)
 
 
 def lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:

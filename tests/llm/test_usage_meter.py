@@ -10,7 +10,7 @@ import pytest
 
 from opto.errors import LLMServerError
 from opto.events import listen
-from opto.llm import Answered, CachedLLM, Metered, Response, ScriptedLLM, Spent, Usage
+from opto.llm import Answered, CachedLLM, Effect, Metered, Response, ScriptedLLM, Spent, Stream, Usage
 
 ASK = [{"role": "user", "content": "hi"}]
 
@@ -30,6 +30,32 @@ def test_sums_and_events() -> None:
     with pytest.raises(LLMServerError):
         llm(ASK)
     assert llm.spent.calls == 2
+
+
+@pytest.mark.parametrize("end", ["breaks", "is left", "is dropped"])
+def test_a_stream_that_does_not_end_was_paid_all_the_same(end: str) -> None:
+    def broken() -> Any:
+        raise LLMServerError("gone")
+        yield
+
+    nothing = Effect(lambda: None, lambda: asyncio.sleep(0))
+
+    class Streaming(ScriptedLLM):
+        def __call__(self, messages: Any, **options: Any) -> Any:
+            return Stream(broken, nothing)
+
+    llm = Metered(Streaming([]), lambda: 0.0, {"m": (1, 1)})
+    seen: list[Any] = []
+    with listen(seen.append):
+        stream: Any = llm(ASK, stream=True, model="m")
+        if end == "breaks":
+            with pytest.raises(LLMServerError):
+                list(stream)
+        elif end == "is left":
+            stream.close()
+        del stream
+    assert llm.spent == Spent(calls=1, uncounted=1, unpriced=1) and llm.spent.cost is None
+    assert seen == [Answered("m", None, None, 0.0)]
 
 
 def test_what_the_cache_answers_costs_nothing_and_sums_travel() -> None:

@@ -73,7 +73,8 @@ def told(response: object) -> tuple[int | None, int | None]:
 class Metered(Wrapper):
     """Wrap a model so that what it costs is counted in `spent`; inside a cache it counts paid calls only.
 
-    `prices` overrides the packaged price list, see `PriceTable.of`. A stream counts when it has ended.
+    `prices` overrides the packaged price list, see `PriceTable.of`. A stream counts when it has ended; one
+    that broke off or was left is a call that did not tell its tokens.
 
     >>> from opto.llm.cache import CachedLLM
     >>> from opto.llm.fakes import ScriptedLLM
@@ -99,7 +100,9 @@ class Metered(Wrapper):
         start, model = self._clock(), options.get("model")
         response: Response = yield ask(self.llm, messages, options)
         if isinstance(response, Stream):
-            return response.when_done(lambda whole: self._count(whole, start, model))
+            return response.when_done(
+                lambda whole: self._count(whole, start, model), lambda error: self._count(None, start, model)
+            )
         self._count(response, start, model)
         return response
 

@@ -15,7 +15,7 @@ PORTS = {"http": 80, "https": 443, "socks5": 1080, "socks5h": 1080}
 _LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"  # what is longer or empty makes sockets raise UnicodeError
 _NAME = re.compile(rf"{_LABEL}(?:\.{_LABEL})*\.?")
 _IN_PATH = "/%:@!$&'()*+,;=~"  # RFC 3986, 3.3; a percent sign stays, as most URLs arrive encoded
-_LOGIN = re.compile(r"(?<=//)[^/?#]*@")
+_LOGIN = re.compile(r"(^[\w+.-]*:/+)?.*@", re.DOTALL)  # wherever it stands: a password may hold whatever ends one
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +102,7 @@ def shown_url(url: str) -> str:
     try:
         address = parse_address(url)
     except ValueError:
-        bare = _LOGIN.sub("", url.split("?")[0].split("#")[0])[:200]
+        bare = _LOGIN.sub(r"\1", url).split("?")[0].split("#")[0][:200]
         return "".join(c if c.isprintable() else " " for c in bare)
     path = address.target.partition("?")[0]
     return f"{address.scheme}://{address.authority}{'' if path == '/' and not url.endswith('/') else path}"

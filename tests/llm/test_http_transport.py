@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import gc
 import json
 import os
@@ -11,6 +12,7 @@ import socket
 import warnings
 from typing import Any
 
+import httpcore
 import pytest
 
 from opto.errors import (
@@ -25,6 +27,7 @@ from opto.errors import (
     LLMTimeoutError,
 )
 from opto.llm import EnvKey, ModelProfile, OpenAICompatible, Usage, Wire
+from opto.llm.faults import from_exception
 
 ASK = [{"role": "user", "content": "hi"}]
 KEY = "sk-very-secret-0123456789"
@@ -211,6 +214,30 @@ def test_a_redirect_is_not_followed_with_the_key(server: Any, wire: Any) -> None
     error = both(OpenAICompatible(server.url, "m", api_key=KEY))
     assert type(error) is LLMRequestError and "https://elsewhere.example/v1 " in str(error)
     assert len(server.requests) == 2
+
+
+@pytest.mark.parametrize("status", [200, 201])
+def test_a_reply_under_any_status_of_success_is_one(server: Any, wire: Any, status: int) -> None:
+    server.script = [wire.send(json.dumps(wire.completion("hello")).encode(), status, Content_Type="application/json")]
+    llm = OpenAICompatible(server.url, "m")
+    assert llm(ASK).text == next(llm(ASK, stream=True)).text == "hello"  # type: ignore[call-overload]
+
+
+def test_what_kept_a_connection_from_being_made_is_told_in_the_words_of_who_knows() -> None:
+    unknown = "nodename nor servname provided, or not known"  # by number 8, which is another's
+
+    def failed(reason: BaseException) -> str:
+        error = httpcore.ConnectError("All connection attempts failed")
+        error.__cause__ = reason
+        return str(from_exception(error, "http://h/v1", 1))
+
+    assert unknown in failed(socket.gaierror(8, unknown))
+    assert os.strerror(errno.ECONNREFUSED) in failed(OSError(errno.ECONNREFUSED, "Connect call failed ('::1', 1)"))
+
+    class Group(Exception):
+        exceptions = (OSError(errno.ENETUNREACH, "no way"), OSError(errno.ECONNREFUSED, "no"))
+
+    assert os.strerror(errno.ECONNREFUSED) in failed(Group())
 
 
 @pytest.mark.parametrize("url", ["nonsense", "ftp://x/v1", "http://", "http://[bad", "http://h:99999999/v1"])

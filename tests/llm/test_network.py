@@ -174,6 +174,12 @@ def test_tls_that_breaks_is_a_broken_connection(
     assert type(error) is LLMConnectionError and error.sent and "WRONG_VERSION" in str(error)
 
 
+def test_a_server_without_tls_is_not_called_forbidden(server: Any) -> None:
+    error = both(OpenAICompatible(server.url.replace("http://", "https://"), "m"))
+    assert type(error) is LLMConnectionError and not error.sent
+    assert "WRONG_VERSION_NUMBER" in str(error) and "begin with http://" in str(error)
+
+
 # Proxies
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import email.utils
 import json
 import os
+import socket
 import ssl
 from collections.abc import Iterator, Mapping
 from datetime import datetime, timezone
@@ -79,6 +80,11 @@ def _unconnected(error: Exception, where: str, way: str) -> LLMConnectionError:
             f"{where} shows a certificate that is not trusted ({quote(distrust.verify_message)}){way}: "
             "name the authority's file in SSL_CERT_FILE, or check the base URL."
         )
+    if any(isinstance(link, ssl.SSLError) for link in _chain(error)):
+        return LLMConnectionError(
+            f"{where} makes no secure connection ({quote(_reason(error))}){way}: "
+            "check the base URL, which may have to begin with http://."
+        )
     return LLMConnectionError(
         f"Nobody answers at {where}{way} ({quote(_reason(error))}): check the base URL, and that the server runs."
     )
@@ -93,7 +99,7 @@ def _unsent(error: _E) -> _E:
 
 
 def from_status(status: int, headers: Mapping[str, str], body: bytes, url: str, secret: str | None) -> LLMError:
-    """Map an answer whose status is not 200."""
+    """Map an answer whose status is not 2xx."""
     where, said = shown_url(url), _said(body, secret)
     if status in (401, 403):
         return LLMAuthError(f"{where} refused the key (status {status}{said}): check the API key and its rights.")
@@ -155,17 +161,23 @@ def _reason(error: BaseException) -> str:
     reason = str(error)
     for link in _chain(error):
         if isinstance(link, OSError) and link.strerror:
-            # Positive numbers are the system's: its text for them is shorter than asyncio's.
-            reason = os.strerror(link.errno) if link.errno and link.errno > 0 else link.strerror
+            # The system's text is shorter than asyncio's; numbers of another kind are not the system's.
+            foreign = isinstance(link, (socket.gaierror, ssl.SSLError)) or not link.errno
+            reason = link.strerror if foreign else os.strerror(link.errno or 0)
     return reason
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
     """What the error was raised from, down to the first."""
-    link = error.__cause__ or error.__context__
-    while link is not None:
-        yield link
-        link = link.__cause__ or link.__context__
+    link = error
+    while below := link.__cause__ or link.__context__ or _last(link):
+        yield (link := below)
+
+
+def _last(group: BaseException) -> BaseException | None:
+    """The last error of a group, such as that of a host with several addresses none of which answers."""
+    errors: tuple[BaseException, ...] = getattr(group, "exceptions", ())
+    return errors[-1] if errors else None
 
 
 def _seconds_until(date: str, now: datetime | None) -> float:

@@ -221,7 +221,7 @@ class OpenAICompatible(FlowLLM):
             whole = yield from body.rest()
         except WIRE_ERRORS as error:
             raise from_exception(error, body.url, call.timeout, proxy_url(call.address)) from error
-        if body.reply.status != 200:
+        if not _is_fine(body.reply):
             raise from_status(body.reply.status, headers_of(body.reply), whole, body.url, call.secret)
         return whole
 
@@ -231,12 +231,12 @@ class OpenAICompatible(FlowLLM):
         try:
             body.reply = yield self._send(call)
             headers = headers_of(body.reply)
-            if body.reply.status == 200 and "json" not in headers.get("content-type", ""):
+            if _is_fine(body.reply) and "json" not in headers.get("content-type", ""):
                 return Stream(body.piece, Effect(body.reply.close, body.reply.aclose), body.url, call.secret)
             whole = yield from body.rest()
         except WIRE_ERRORS as error:
             raise from_exception(error, body.url, call.timeout, proxy_url(call.address)) from error
-        if body.reply.status != 200:
+        if not _is_fine(body.reply):
             raise from_status(body.reply.status, headers, whole, body.url, call.secret)
         # A server that does not stream:
         return Stream.of(without_secret(parse_completion, whole, body.url, call.secret))
@@ -256,6 +256,11 @@ class OpenAICompatible(FlowLLM):
             return await pool.handle_async_request(call.request)
 
         return Effect(lambda: self._clients.sync(call.address).handle_request(call.request), later)
+
+
+def _is_fine(reply: httpcore.Response) -> bool:
+    """Some gateways answer every POST with 201."""
+    return 200 <= reply.status < 300
 
 
 def _sent(options: Mapping[str, Any]) -> dict[str, Any]:

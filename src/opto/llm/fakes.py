@@ -56,6 +56,8 @@ def _texts(said: Any) -> list[str]:
 class ScriptedLLM:
     """Give prepared replies in order, and keep the requests in `calls`; an error in the list is raised.
 
+    A call beyond the last reply is an LLMError.
+
     >>> llm = ScriptedLLM(["one", "two"])
     >>> ask = [{"role": "user", "content": "?"}]
     >>> llm(ask).text, llm(ask, temperature=1).text, llm.calls[1]["temperature"]

@@ -50,6 +50,8 @@ _CLASSIC_TEXTS = ("representation_prompt", "user_prompt_template", "final_prompt
 class OptoPrime(OptoPrimeV1):
     """Improves parameters with one lean question to a model a step.
 
+    `objective` says what is wanted, where feedback alone does not; `memory_size` earlier attempts are shown;
+    `max_tokens` bounds a reply (4,096); `log=False` keeps no prompts and replies.
     `max_prompt_tokens` bounds the prompt (8,000, or what a small window holds). `reply` overrides the
     shape of reply that the model's profile names: "json_object", "json_schema", "text", "prefill", or a
     function `(problem, budget, turn) -> Prompt`; a profile that says `small` gets one part at a time (`small.py`),

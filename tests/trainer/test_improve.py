@@ -12,6 +12,7 @@ import pytest
 from opto.errors import OptimizerError, RunTimeoutError
 from opto.events import Event, listen
 from opto.llm import Budget, OpenAICompatible, ScriptedLLM
+from opto.llm.fakes import DummyLLM
 from opto.llm.profile import ModelProfile
 from opto.optimizers import OptoPrime, OptoPrimeV1, OptoPrimeV2
 from opto.optimizers.focus import Focus
@@ -199,9 +200,10 @@ def test_an_agent_that_returns_no_node_is_told_so() -> None:
         improve(lambda n: 3, Scripted([x], []), [4], compare)
 
 
-def test_a_judge_must_return_score_and_feedback() -> None:
-    with pytest.raises(OptimizerError, match=r"A judge returns \(score, feedback\), not False"):
-        improve(lambda n: node(n), Scripted([node(1, trainable=True)], []), [4], lambda n, value: value == 5)  # type: ignore
+@pytest.mark.parametrize("said", [False, 0.5, "no", (1, "a", "b"), (None, "bad"), None])
+def test_a_judge_must_return_score_and_feedback(said: Any) -> None:
+    with pytest.raises(OptimizerError, match=r"A judge returns \(score, feedback\), not "):
+        improve(lambda n: node(n), Scripted([node(1, trainable=True)], []), [4], lambda n, value: said)
 
 
 @pytest.mark.parametrize("kind", [OptoPrime, OptoPrimeV1])
@@ -243,6 +245,55 @@ def test_a_budget_that_is_used_up_ends_training_with_what_was_found() -> None:
     done = improve(lambda _: x + 0, OptoPrime([x], llm=model), [75], judge, plan=Plan(candidates=1))
     assert (done.reason, x.data) == ("out of budget", 70)
     assert len(done.steps) == 3 and done.after == 0.95
+
+
+def nearness(target: int, value: float) -> Judgement:
+    return Judgement(1 - abs(value - target) / 100, "closer")
+
+
+def test_the_best_candidate_before_the_budget_was_used_up_stays() -> None:
+    x = node(50, name="x", trainable=True)
+    model = Budget(calls=2).wrap(ScriptedLLM([f'{{"suggestion": {{"x0": {value}}}}}' for value in (70, 60, 75)]))
+    done = improve(lambda _: x + 0, OptoPrime([x], llm=model), [75], nearness, plan=Plan(candidates=3))
+    assert (done.reason, x.data, done.after) == ("out of budget", 70, 0.95)
+    assert len(done.steps) == 1 and done.calls == 2 and len(done.steps[0].candidates) == 2
+
+
+def test_a_budget_that_the_agent_uses_up_on_fresh_examples_ends_training_too() -> None:
+    x = node(1, name="x", trainable=True)
+    model = Budget(calls=3).wrap(ScriptedLLM(["fine"] * 9))
+
+    def agent(_: int) -> Any:
+        model([{"role": "user", "content": "?"}])
+        return x + 0
+
+    done = improve(agent, Scripted([x], [{"x": 4}]), [4, 4, 4], compare, plan=Plan(candidates=1, batch=1))
+    assert (done.reason, done.solved, x.data) == ("out of budget", False, 4)
+
+
+def test_time_that_is_up_ends_a_step_on_its_way() -> None:
+    x = node(50, name="x", trainable=True)
+    now = [0.0]
+
+    def model(messages: Any, **options: Any) -> str:
+        now[0] += 10
+        return f'{{"suggestion": {{"x0": {50 + now[0]}}}}}'
+
+    optimizer = OptoPrime([x], llm=DummyLLM(model))
+    plan = Plan(candidates=9, seconds=25)
+    done = improve(lambda _: x + 0, optimizer, [75], nearness, plan=plan, clock=lambda: now[0])
+    assert (done.reason, done.seconds, done.calls, x.data) == ("out of time", 30, 3, 70)
+
+
+@pytest.mark.parametrize(("said", "heard"), [((1, None), ""), ((0.5, {"a": 1}), "{'a': 1}"), ((True, "good"), "good")])
+def test_feedback_is_made_words(said: Any, heard: str) -> None:
+    rollout = roll_out(lambda _: node(1), 1, lambda *_: said)
+    assert (rollout.score, rollout.feedback) == (said[0], heard)
+
+
+def test_without_examples_there_is_nothing_to_solve() -> None:
+    with pytest.raises(ValueError, match="examples is empty"):
+        improve(lambda n: node(n), Scripted([node(1, trainable=True)], []), [], compare)
 
 
 def test_a_run_that_waits_too_long_for_a_server_says_so_itself() -> None:

@@ -8,6 +8,7 @@ part to change, and what was tried for it.
 
 from __future__ import annotations
 
+import math
 import random
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -33,6 +34,17 @@ from opto.trainer.suspicion import suspects, telling_rollouts
 __all__ = ["Improvement", "Plan", "StepRecord", "improve"]
 
 _HOTTEST = 1.4
+
+
+class _TimeIsUpError(Exception):
+    """The time that the plan allows is over."""
+
+
+_ENDS = (BudgetExceeded, _TimeIsUpError)
+
+
+def _why(end: BaseException) -> str:
+    return "out of budget" if isinstance(end, BudgetExceeded) else "out of time"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +89,10 @@ class StepRecord:
 
 @dataclass(frozen=True, slots=True)
 class Improvement:
-    """What training did. Scores are means over the examples; `reason` says why it ended."""
+    """What training did. Scores are means over the examples; `reason` says why it ended.
+
+    It is "solved", "out of steps", "out of time", "out of budget" or "nothing to change".
+    """
 
     before: float
     after: float
@@ -134,7 +149,10 @@ def improve(
 
 
 class _Improver:
-    """The loop and its state: the rollouts of the values in force, and what was tried for each part."""
+    """The loop and its state: the rollouts of the values in force, and what was tried for each part.
+
+    Of the present step, `fresh` holds the candidates not yet decided about, `tried` the others.
+    """
 
     def __init__(
         self,
@@ -153,22 +171,30 @@ class _Improver:
         self.by_name = {p.py_name: p for p in optimizer.parameters}
         self.originals = {name: p.data for name, p in self.by_name.items()}
         self.step = 0
+        self.fresh: list[Candidate] = []
+        self.tried: list[Candidate] = []
+        self.accepted: list[Candidate] = []
+        self.ended: str | None = None
+        self.until = math.inf
 
     def run(self, examples: Sequence[Any]) -> Improvement:
         start = self.clock()
+        self.until = start + (self.plan.seconds or math.inf)
         self.waiting = list(examples)
+        if not self.waiting:
+            raise ValueError("examples is empty: there is nothing to judge the agent by.")
         self._join()
         before = self._score()
         records: list[StepRecord] = []
-        reason = self._why_stop(start)
+        reason: str | None = None
         while reason is None:
-            self.step += 1
             try:
-                records.append(self._one_step())
-            except BudgetExceeded:
-                reason = "out of budget"
-            else:
-                reason = self._why_stop(start)
+                reason = self._why_stop()
+                if reason is None:
+                    self.step += 1
+                    records.append(self._one_step())
+            except _ENDS as end:
+                reason = _why(end)
         emit(ImproveEnded(reason, before, self._score()))
         seconds = self.clock() - start
         return Improvement(before, self._score(), tuple(records), tuple(self.present), reason, seconds)
@@ -183,18 +209,22 @@ class _Improver:
     def _score(self) -> float:
         return sum(r.score for r in self.present) / max(1, len(self.present))
 
-    def _why_stop(self, start: float) -> str | None:
-        while self._all_solved(self.present) and self.waiting:
+    def _why_stop(self) -> str | None:
+        while self._all_solved(self.present) and self.waiting and self.ended is None:
             self._join()
-        if self._all_solved(self.present):
+        if self._all_solved(self.present) and not self.waiting:
             return "solved"
+        if self.ended is not None:
+            return self.ended
         if not any(r.usages for r in self.present if r.score < self.plan.perfect):
             return "nothing to change"
         if self.step >= self.plan.steps:
             return "out of steps"
-        if self.plan.seconds and self.clock() - start >= self.plan.seconds:
-            return "out of time"
-        return None
+        return "out of time" if self.clock() >= self.until else None
+
+    def _check_time(self) -> None:
+        if self.clock() >= self.until:
+            raise _TimeIsUpError
 
     # --- one step ---
 
@@ -205,54 +235,55 @@ class _Improver:
         focused = hasattr(self.optimizer, "focus")
         emit(StepBegun(self.step, part if focused else None, scores))
         self._show(part)
-        candidates = self._ask(part, spent)
-        self.attempts.visits[part] += 1
-        accepted = self._accept(candidates)
-        if not accepted:
-            pairs = self._paired(candidates)
-            accepted = self._accept(pairs)
-            candidates += pairs
-        while accepted and not self._all_solved(self.present):
-            chances = self._retried(self.attempts.singles(), len(candidates))
-            candidates += chances
-            fresh = self._accept(chances)
-            accepted += fresh
-            if not fresh:
-                break
+        self.tried, self.accepted = [], []
+        try:
+            self._search(part, spent)
+        except _ENDS as end:
+            if not self.fresh and not self.tried:
+                raise
+            self.ended = _why(end)
+            self._accept()  # what was found on the way stays
         seconds = self.clock() - start
         name = part if focused else None
-        changed = tuple(dict.fromkeys(name for candidate in accepted for name in candidate.values))
+        changed = tuple(dict.fromkeys(name for candidate in self.accepted for name in candidate.values))
         cost = (spent.calls, spent.prompt_tokens, spent.completion_tokens, seconds)
         emit(StepEnded(self.step, name, changed, self._score(), *cost))
-        return StepRecord(self.step, name, tuple(candidates), tuple(accepted), self._score(), spent, seconds)
+        return StepRecord(self.step, name, tuple(self.tried), tuple(self.accepted), self._score(), spent, seconds)
+
+    def _search(self, part: str, spent: Tally) -> None:
+        """Draw candidates; where none passes try pairs, and where one does give what was refused another chance."""
+        drawn = self._ask(part, spent)
+        self.attempts.visits[part] += 1
+        accepted = self._accept() or self._paired(drawn)
+        while accepted and not self._all_solved(self.present):
+            for values in list(self.attempts.singles()):
+                self._retry(values)
+            accepted = self._accept()
 
     def _ask(self, part: str, spent: Tally) -> list[Candidate]:
         """Draw candidates and try each at once; stop early if one solves all."""
-        candidates: list[Candidate] = []
-        for number, update in enumerate(self._proposals(part), 1):
-            candidate = self._try(number, update, leader=best_of(candidates))
+        drawn: list[Candidate] = []
+        for update in self._proposals(part):
             _add(spent, getattr(self.optimizer, "spent", None))
-            candidates.append(candidate)
+            candidate = self._try(update, leader=best_of(drawn))
+            drawn.append(candidate)
             if all(map(is_ordered, candidate.values.values())):
                 self.attempts.remember(candidate)  # at once: the next can already use what was said of this number
             if candidate.verdict.better and self._all_solved(candidate.verdict.rollouts):
                 break
-        return candidates
+        return drawn
 
-    def _paired(self, candidates: Sequence[Candidate]) -> list[Candidate]:
+    def _paired(self, drawn: Sequence[Candidate]) -> bool:
         """Try each refused candidate with refused values of other parts, until one pair passes."""
-        fresh = [(name, value) for candidate in candidates for name, value in candidate.values.items()]
-        tried: list[Candidate] = []
+        fresh = [(name, value) for candidate in drawn for name, value in candidate.values.items()]
         for values in islice(chain.from_iterable(starmap(self.attempts.pairs, fresh)), self.plan.pairs):
-            if tried and tried[-1].verdict.better:
+            if self._retry(values).verdict.better:
                 break
-            tried += self._retried([values], len(candidates) + len(tried))
-        return tried
+        return self._accept()
 
-    def _retried(self, updates: Iterable[Mapping[str, Any]], number: int) -> list[Candidate]:
+    def _retry(self, values: Mapping[str, Any]) -> Candidate:
         """Try again what was refused before, now that something else has changed."""
-        named = [{self.by_name[name]: value for name, value in values.items()} for values in updates]
-        return [self._try(number + i, update, again=True) for i, update in enumerate(named, 1)]
+        return self._try({self.by_name[name]: value for name, value in values.items()}, again=True)
 
     def _all_solved(self, rollouts: Iterable[Rollout]) -> bool:
         return all(r.score >= self.plan.perfect for r in rollouts)
@@ -277,6 +308,7 @@ class _Improver:
         start = self.originals[part] if visits % 2 and not ordered else None
         temperatures = [max(t, min(t + warmer, _HOTTEST)) for t in self.plan.temperatures]
         for i in range(self._number(part)):
+            self._check_time()
             if hasattr(optimizer, "focus"):
                 optimizer.focus = Focus(part, tuple(self.attempts.shown[part]), seed + i, start)
             if hasattr(optimizer, "propose_each"):
@@ -290,14 +322,10 @@ class _Improver:
         return max(self.plan.texts, self.plan.candidates) if is_text else self.plan.candidates
 
     def _try(
-        self,
-        number: int,
-        update: Mapping[ParameterNode[Any], Any],
-        *,
-        again: bool = False,
-        leader: Candidate | None = None,
+        self, update: Mapping[ParameterNode[Any], Any], *, again: bool = False, leader: Candidate | None = None
     ) -> Candidate:
         """Run a proposal behind the gate; the values in force are put back whatever happens."""
+        number = len(self.tried) + len(self.fresh) + 1
         fresh = {p: v for p, v in update.items() if p.trainable and not same_value(v, p.data)}
         values = {p.py_name: v for p, v in fresh.items()}
         fault = self._refusal(update, values)
@@ -318,6 +346,7 @@ class _Improver:
             finally:
                 self.optimizer.update(present)
             candidate = Candidate(values, verdict)
+        self.fresh.append(candidate)
         verdict = candidate.verdict
         score = verdict.standing.score / len(self.present) if verdict.standing else None
         emit(CandidateTried(self.step, number, values, score, verdict.better, verdict.reason, again))
@@ -331,21 +360,26 @@ class _Improver:
             return "it was tried before"
         return None
 
-    def _accept(self, candidates: Sequence[Candidate]) -> list[Candidate]:
-        """Write the best candidate that passed, if any; remember the others with what was said about them."""
+    def _accept(self) -> bool:
+        """Write the best of the fresh candidates, if one passed; remember the others with what was said about them."""
+        candidates, self.fresh = self.fresh, []
+        self.tried += candidates
         accepted = best_of(candidates)
         for candidate in candidates:
             if candidate is not accepted:
                 self.attempts.remember(candidate)
         if accepted is None:
-            return []
+            return False
         before = {name: self.by_name[name].data for name in accepted.values}
         self.attempts.accept(accepted.values, before, self.present)
         self.optimizer.update({self.by_name[name]: value for name, value in accepted.values.items()})
         self.present = list(accepted.verdict.rollouts)
-        return [accepted]
+        self.accepted.append(accepted)
+        return True
 
     def _roll_out(self, example: Any, candidate: int) -> Rollout:
+        if candidate:
+            self._check_time()
         parameters = self.optimizer.parameters
         seconds = self.plan.run_seconds
         rollout = roll_out(self.agent, example, self.judge, parameters=parameters, seconds=seconds)

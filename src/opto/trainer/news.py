@@ -64,7 +64,7 @@ class StepEnded(Event):
 
 @dataclass(frozen=True)
 class ImproveEnded(Event):
-    """Training ended; `reason` is "solved", "out of steps", "out of time" or "nothing to change"."""
+    """Training ended; `reason` is "solved", "out of steps", "out of time", "out of budget" or "nothing to change"."""
 
     reason: str
     before: float

@@ -86,17 +86,19 @@ def roll_out(
         return Rollout(example, node, 0.0, feedback, usages(node, parameters), True, _ran_out(error))
     if not isinstance(output, Node):
         raise OptimizerError(f"The agent returned a {type(output).__name__}, not a node: feedback has nowhere to go.")
-    judgement = _judged(judge(example, output.data))
-    score = float(judgement.score)
-    score = 0.0 if math.isnan(score) else score  # neither better nor worse than any other: as if it had raised
-    return Rollout(example, output, score, judgement.feedback, usages(output, parameters))
+    score, feedback = _judged(judge(example, output.data))
+    return Rollout(example, output, score, feedback, usages(output, parameters))
 
 
 def _judged(said: Any) -> Judgement:
+    """What a judge said, as a number and words; OptimizerError if it is not both."""
     try:
-        return Judgement(*said)
-    except TypeError as error:
+        score, feedback = said
+        score = float(score)
+    except (TypeError, ValueError) as error:
         raise OptimizerError(f"A judge returns (score, feedback), not {repr(said)[:100]}.") from error
+    score = 0.0 if math.isnan(score) else score  # neither better nor worse than any other: as if it had raised
+    return Judgement(score, "" if feedback is None else str(feedback))
 
 
 def _ran_out(error: BaseException | None) -> bool:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from importlib import import_module
+from math import inf
 from threading import Lock
 from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol, runtime_checkable
@@ -68,7 +69,8 @@ class Limits(NamedTuple):
     """What one call may use. `value_bytes` bounds its result and each value it exchanges, as they are written.
 
     `output_bytes` is how much of stdout and of stderr is kept, `processes` how many threads it may have beside its
-    own (new processes are never allowed where the system can refuse them).
+    own (new processes are never allowed where the system can refuse them). `float("inf")` seconds are as long as the
+    clocks can count, three weeks.
     """
 
     wall_seconds: float = 5.0
@@ -78,6 +80,30 @@ class Limits(NamedTuple):
     value_bytes: int = 1 << 24
     processes: int = 16
     open_files: int = 64
+
+    def checked(self) -> Limits:
+        """These limits as executors can keep them; ValueError names the first that none could."""
+        return Limits(*(_bounded(name, given) for name, given in self._asdict().items()))
+
+
+_LEAST = {
+    "wall_seconds": 0.001,
+    "cpu_seconds": 0.001,
+    "memory_bytes": 1 << 20,
+    "output_bytes": 0,
+    "value_bytes": 1,
+    "processes": 0,
+    "open_files": 16,  # with fewer not all layers of protection can be put on
+}
+_MOST_SECONDS = 2_000_000.0
+
+
+def _bounded(name: str, given: Any) -> Any:
+    least = _LEAST[name]
+    in_seconds = name.endswith("seconds")
+    if not isinstance(given, int | float) or not given >= least or (given == inf and not in_seconds):
+        raise ValueError(f"Limits.{name} is {given!r}: it must be a number, at least {least}.")
+    return min(given, _MOST_SECONDS) if in_seconds else int(given)
 
 
 class Usage(NamedTuple):

@@ -128,7 +128,7 @@ def _method(thing: Any, name: str) -> Any:
         held = not bound or not (callable(found) or isinstance(found, _BINDING))
     if held:
         raise SandboxForbiddenError(
-            f"{name!r} is no method of a {kinds[0].__qualname__}: of objects in ProcessExecutor(allow=[...]) the code "
+            f"{name!r} is no method of {kinds[0].__qualname__}: of objects in ProcessExecutor(allow=[...]) the code "
             "may call themselves and their public methods."
         )
     return getattr(thing, name)

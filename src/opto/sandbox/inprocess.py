@@ -33,18 +33,19 @@ class UnsafeExecutor:
     """Runs jobs in the program, with all its rights: they can read its keys, delete its files and never end."""
 
     def __init__(self, limits: Limits | None = None) -> None:
-        self.limits = limits or Limits()
+        self.limits = (limits or Limits()).checked()
         self._known: dict[Any, Running] = {}
 
     def run(self, job: Job, limits: Limits | None = None) -> Outcome:
         """Defines and calls; what is printed is not kept."""
-        return self._run(job, limits or self.limits)
+        return self._run(job, self.limits if limits is None else limits.checked())
 
     async def arun(self, job: Job, limits: Limits | None = None) -> Outcome:
         """The same; a coroutine function is awaited here."""
-        outcome = self._run(job, limits or self.limits)
+        limits = self.limits if limits is None else limits.checked()
+        outcome = self._run(job, limits)
         if inspect.iscoroutine(outcome.value):
-            return await self._awaited(outcome.value, limits or self.limits)
+            return await self._awaited(outcome.value, limits)
         return outcome
 
     async def _awaited(self, coroutine: Any, limits: Limits) -> Outcome:

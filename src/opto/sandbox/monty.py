@@ -44,7 +44,9 @@ class MontyExecutor(AbstractContextManager["MontyExecutor"]):
     def __init__(
         self, limits: Limits | None = None, *, otherwise: str | Executor | None = None, workers: int = 8
     ) -> None:
-        self.limits = limits or Limits()
+        self.limits = (limits or Limits()).checked()
+        if workers < 1:
+            raise ValueError(f"workers is {workers}: at least one process must be there to run the code.")
         self._otherwise, self._most = otherwise, workers
         self._unable: dict[str, None] = {}
         self._lock = threading.Lock()
@@ -59,7 +61,7 @@ class MontyExecutor(AbstractContextManager["MontyExecutor"]):
         other = executor_named(self._otherwise) if isinstance(self._otherwise, str) else self._otherwise
         if other is not None and job.text in self._unable:
             return other.run(job, limits)
-        outcome = self._run(job, limits or self.limits)
+        outcome = self._run(job, self.limits if limits is None else limits.checked())
         if other is None or outcome.error is None or isinstance(outcome.error, _FINAL):
             return outcome
         return other.run(job, limits)

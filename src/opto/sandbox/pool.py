@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
 from io import FileIO
@@ -53,7 +54,10 @@ _PRELOAD = ("collections", "functools", "itertools", "math", "random", "re")
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """How a worker ended: its exit code, or the signal that killed it; what it used; its last words (`last_words`)."""
+    """How a worker ended: its exit code, or the signal that killed it; what it used; its last words (`last_words`).
+
+    With -1 and no signal nobody knows.
+    """
 
     code: int
     signal: int
@@ -83,6 +87,11 @@ class Worker:
         listening = select.poll()
         listening.register(self.pipe, select.POLLIN)
         listening.poll(_MOST_WAIT * 1000)
+
+    def hang_up(self) -> None:
+        """Lets whoever waits for its answer know that none comes; the descriptors stay theirs to close."""
+        with suppress(OSError):
+            self.connection.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
         """Closes what leads to it."""
@@ -149,6 +158,8 @@ class Pool:
         """Leases this worker, waiting until it is idle; False if it is no more."""
         if worker in ANSWERING.get():
             raise SandboxError("The generator is already running: it waits for the call that wants its next value.")
+        if os.getpid() != self._pid:
+            self._forget()
         with self._change:
             while True:
                 if worker in self._idle:
@@ -159,9 +170,12 @@ class Pool:
                 self._change.wait()
 
     def give_back(self, worker: Worker) -> None:
-        """The worker may serve others."""
+        """The worker may serve others, unless the pool was closed meanwhile."""
         with self._change:
-            self._idle.append(worker)
+            if self._living.get(worker.number) is worker:
+                self._idle.append(worker)
+            else:
+                worker.close()
             self._change.notify_all()
 
     def _new(self, number: int, key: Any, job: Job) -> Worker:
@@ -195,12 +209,14 @@ class Pool:
             with self._change:
                 self._living.pop(worker.number, None)
                 self._change.notify_all()
+        if answer is None:
+            return End(-1, 0, 0.0, 0, told)
         status, user, system, memory = answer
         code = os.WEXITSTATUS(status) if os.WIFEXITED(status) else -1
         return End(code, os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0, user + system, memory, told)
 
-    def _asked(self, order: bytes) -> tuple[int, float, float, int]:
-        """The answer; that of a worker that nobody knows if the first process has ended, and the workers with it."""
+    def _asked(self, order: bytes) -> tuple[int, float, float, int] | None:
+        """The answer; None if the first process has ended, and the workers with it, or knows no such worker."""
         orders, answer = self._orders, b""
         try:
             if orders is not None:
@@ -213,9 +229,9 @@ class Pool:
         except OSError as error:
             _log.debug("The sandbox's first process does not answer: %s", error)
         if len(answer) < wire.ANSWER.size:
-            return 0, 0.0, 0.0, 0
+            return None
         status, user, system, memory = wire.ANSWER.unpack(answer)
-        return status, user, system, memory
+        return None if status < 0 else (status, user, system, memory)
 
     # --- the first process ---
 
@@ -281,8 +297,11 @@ class Pool:
         if os.getpid() != self._pid:
             return self._forget()
         with self._control, self._change:
-            for worker in [*self._idle, *(w for w in self._living.values() if w is not None)]:
-                worker.close()
+            for worker in self._living.values():
+                if worker in self._idle:
+                    worker.close()
+                elif worker is not None:
+                    worker.hang_up()
             self._idle.clear()
             self._living.clear()
             orders, process, self._orders, self._process = self._orders, self._process, None, None
@@ -295,6 +314,13 @@ class Pool:
 
     def _forget(self) -> None:
         """In a fork of the program: the workers are the parent's."""
+        for worker in self._living.values():
+            if worker is not None:
+                worker.close()
+        if self._orders is not None:
+            self._orders.close()
+        if self._process is not None:
+            self._process.returncode = 0  # no child of this process: nothing to wait for
         self._change, self._control = threading.Condition(), threading.Lock()
         self._idle, self._living = [], {}
         self._orders = self._process = None

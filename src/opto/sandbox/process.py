@@ -63,13 +63,16 @@ class ProcessExecutor:
         unknown = set(without) - LAYERS.keys()
         if unknown:
             raise ValueError(f"There are no layers {sorted(unknown)}: choose among {', '.join(LAYERS)}.")
-        self.limits = limits or Limits()
+        if workers is not None and workers < 1:
+            raise ValueError(f"workers is {workers}: at least one process must be there to run the code.")
+        self.limits = (limits or Limits()).checked()
         self._allow = tuple(allow)
         self._most = workers or max(4, 2 * (os.cpu_count() or 1))
         self._without = tuple(without)
         self._pools: dict[tuple[int, int, int], Pool] = {}
         self._lock = threading.Lock()
         self._threads: ThreadPoolExecutor | None = None
+        self._threads_of = os.getpid()
         self._finish = weakref.finalize(self, _close, self._pools)
 
     # --- the seam ---
@@ -77,7 +80,7 @@ class ProcessExecutor:
     def run(self, job: Job, limits: Limits | None = None) -> Outcome:
         """Runs a job to its end, in a worker that knows its text or in a fresh one."""
         began = time.monotonic()
-        limits = limits or self.limits
+        limits = self.limits if limits is None else limits.checked()
         try:
             worker, pool = self._lease(job, limits)
         except SandboxError as error:
@@ -105,7 +108,8 @@ class ProcessExecutor:
 
     async def _in_thread(self, work: Any) -> Any:
         with self._lock:
-            if self._threads is None:
+            if self._threads is None or self._threads_of != os.getpid():  # a fork has none of them
+                self._threads_of = os.getpid()
                 self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="opto-sandbox")
         context: Any = contextvars.copy_context()
         return await asyncio.get_running_loop().run_in_executor(self._threads, context.run, work)
@@ -330,6 +334,10 @@ def _lost(error: SandboxError, end: End, worker: Worker, job: Job, began: float)
 
 
 def _crash(end: End, limits: Limits) -> SandboxError:
+    if end.code < 0 and not end.signal:
+        return SandboxCrashError(
+            "The code's process was ended from outside: the executor was closed, or it was killed."
+        )
     if end.signal == signal.SIGKILL and end.seconds >= limits.cpu_seconds:
         return SandboxTimeoutError(f"The code used more than {limits.cpu_seconds:g} seconds of CPU time.")
     if end.signal and end.memory >= limits.memory_bytes * 0.9:

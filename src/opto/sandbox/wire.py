@@ -13,7 +13,8 @@ _LENGTH = struct.Struct("!Q")
 ORDER = struct.Struct("!cQ")
 """What the program sends the first process: SPAWN or END, and the number of the worker."""
 ANSWER = struct.Struct("!iddQ")
-"""What END is answered with: the wait status, user and system CPU seconds, the most memory held in bytes."""
+"""What END is answered with: the wait status (-1 if there is no such worker), user and system CPU seconds, the most
+memory held in bytes."""
 SPAWN, END = b"S", b"E"
 
 

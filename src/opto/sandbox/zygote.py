@@ -111,7 +111,7 @@ def _spawn(orders: socket.socket, number: int, handles: list[int], confined: lay
 
 def _ended(child: int) -> bytes:
     if child <= 0:
-        return ANSWER.pack(0, 0.0, 0.0, 0)
+        return ANSWER.pack(-1, 0.0, 0.0, 0)
     try:
         os.kill(child, signal.SIGKILL)
     except ProcessLookupError:

@@ -209,6 +209,11 @@ def test_feedback_for_a_plain_value_says_what_to_give() -> None:
         OptoPrime([x], llm=ScriptedLLM([])).backward((x + 1).data, "too small")
 
 
+def test_an_agent_without_parameters_is_told_where_they_are_found() -> None:
+    with pytest.raises(AssertionError, match=r"trainable=True; .*Seq and Map"):
+        OptoPrime([], llm=ScriptedLLM([]))
+
+
 def test_the_log_tells_what_a_step_changed_and_what_it_passed_over(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO", "opto.optimizers")
     optimizer, x, _ = posed(OptoPrime, '{"suggestion": {"x0": 3, "y0": 4}}', JSON_REPLY)

@@ -35,7 +35,10 @@ class AbstractOptimizer(ABC):
 
     def __init__(self, parameters: list[ParameterNode[Any]], *args: Any, **kwargs: Any) -> None:
         assert type(parameters) is list, "parameters is a list, for instance model.parameters()."
-        assert parameters, "parameters is empty: mark something with trainable=True."
+        assert parameters, (
+            "parameters is empty: mark something with trainable=True; those in a list or dict are found in "
+            "opto.trace.containers.Seq and Map."
+        )
         assert all(isinstance(p, ParameterNode) for p in parameters), "Each of the parameters is a ParameterNode."
         self.parameters = parameters
 

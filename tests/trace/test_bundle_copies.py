@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import copy
 import functools
 import inspect
@@ -283,3 +284,19 @@ def test_keyed_by_method_and_operator() -> None:
     one = Two()
     assert [one.first().data, one.second().data] == [1, 2]
     assert node(1).data == 1
+
+
+def test_abstract_methods_stay_abstract() -> None:
+    class Base(abc.ABC):
+        @bundle()
+        @abc.abstractmethod
+        def step(self, x: Any) -> Any: ...
+
+    class Whole(Base):
+        @bundle()
+        def step(self, x: Any) -> Any:
+            return x
+
+    with pytest.raises(TypeError, match="step"):
+        Base()  # type: ignore[abstract]
+    assert Whole().step(1).data == 1

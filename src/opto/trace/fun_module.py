@@ -82,7 +82,7 @@ class FunModule(Module):
             self._environment = Environment(written(fun), captured or {})
             self._bodies = Bodies(self._environment, self.parameter._data, self._async)
             self.parameter._extras().bodies = self._bodies
-        for name in ("__module__", "__name__", "__qualname__", "__doc__"):
+        for name in ("__module__", "__name__", "__qualname__", "__doc__", "__isabstractmethod__"):
             if hasattr(fun, name):
                 self.__dict__[name] = getattr(fun, name)
         self.__wrapped__ = fun

@@ -51,7 +51,8 @@ DEFINE = "__define__"
 """The function that `compiled_inside` wraps a text in; called with the class, it returns the names defined."""
 
 _LONGEST_LINE = 300
-_STORES = {"STORE_NAME", "STORE_GLOBAL", "DELETE_NAME", "DELETE_GLOBAL"}
+_GLOBAL_STORES = {"STORE_GLOBAL", "DELETE_GLOBAL"}
+_STORES = {"STORE_NAME", "DELETE_NAME", *_GLOBAL_STORES}
 _LOADS = {"LOAD_NAME", "LOAD_GLOBAL", "LOAD_FROM_DICT_OR_GLOBALS"}
 _LOOKS_AROUND = {"eval", "exec", "globals", "vars", "locals"}
 _INDENTED_DEF = r"(?m)^([ \t]+)(?:def\b|async\b|@)"
@@ -60,8 +61,10 @@ _INDENTED_DEF = r"(?m)^([ \t]+)(?:def\b|async\b|@)"
 class Program(NamedTuple):
     """A compiled text, the global names that it reads and writes, whether it may read others, the modules it imports.
 
-    `lasting`: it only imports and defines, so that running it again would change nothing. Any other text is run for
-    each call, as a list that it makes must be empty when the next call begins.
+    `writes` are the names that are its own from the start: those that it reads before, and those that its functions
+    declare `global`, come from around it.
+    `lasting`: it only imports and defines, and its functions write no globals, so that running it again would change
+    nothing. Any other text is run for each call, as a list that it makes must be empty when the next call begins.
     """
 
     code: CodeType
@@ -78,14 +81,21 @@ def compiled(text: str, flags: int = 0) -> Program:
     code = _compile(text, flags)
     reads: set[str] = set()
     writes: set[str] = set()
+    first: set[str] = set()  # read before it is written: `LIMIT = LIMIT or 3`
+    rebinds = False
     for part in _parts(code):
         for step in dis.get_instructions(part):
             if step.opname in _LOADS:
                 reads.add(step.argval)
-            elif step.opname in _STORES and (part is code or step.opname.endswith("GLOBAL")):
+                if part is code and step.argval not in writes:
+                    first.add(step.argval)
+            elif part is code and step.opname in _STORES:
                 writes.add(step.argval)
+            elif step.opname in _GLOBAL_STORES:
+                rebinds = True
+    writes -= first
     tree = _tree(text)
-    lasting = tree is not None and all(map(_only_defines, tree.body))
+    lasting = not rebinds and tree is not None and all(map(_only_defines, tree.body))
     return Program(code, frozenset(reads), frozenset(writes), bool(reads & _LOOKS_AROUND), lasting, _imports(tree))
 
 

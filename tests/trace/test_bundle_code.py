@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from opto.execution import SuggestedText
 from opto.trace import ExecutionError, bundle, node, stop_tracing
 from opto.trace.code import Environment, compiled, define
 from opto.trace.nodes import ParameterNode
@@ -74,6 +75,14 @@ def test_a_text_may_shadow_globals() -> None:
     assert result("FACTOR = 100\ndef act(x):\n    return FACTOR", 1) == 100
     assert FACTOR == 2
     assert result("def act(x):\n    global FACTOR\n    FACTOR = 7\n    return FACTOR", 1) == 7
+    assert FACTOR == 2
+
+
+@pytest.mark.parametrize("kind", [str, SuggestedText])
+def test_a_text_may_read_globals_that_it_writes(kind: type[str]) -> None:
+    for _ in range(2):  # what it writes is gone when the next call begins
+        assert result(kind("def act(x):\n    global FACTOR\n    FACTOR += x\n    return FACTOR"), 1) == 3
+    assert result(kind("FACTOR = FACTOR * 5\ndef act(x):\n    return FACTOR + x"), 1) == 11
     assert FACTOR == 2
 
 
@@ -207,7 +216,9 @@ def test_compiled_says_what_a_text_reads_and_writes() -> None:
         "import re\nfor i in range(3):\n    pass\ndef f(x):\n    global K\n    K = N.real\n    return len(x)"
     )
     assert {"range", "N", "len"} <= program.reads
-    assert {"re", "i", "f", "K"} == set(program.writes)
+    assert {"re", "i", "f"} == set(program.writes)
+    again = compiled("K = K + 1\nL = 2\nL = L + 1")
+    assert {"K", "L"} == set(again.reads) and {"L"} == set(again.writes)
     assert not program.dynamic and compiled("eval('1')").dynamic
 
 

@@ -10,6 +10,7 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -297,6 +298,30 @@ def test_without_a_layer_the_others_still_hold() -> None:
         assert executor.layers()["seccomp"] == "switched off"
         outcome = executor.run(Job("def f():\n    return open('/etc/passwd').read()", "f"))
         assert isinstance(outcome.error, OSError | SandboxError)
+
+
+def test_files_keep_rights_and_times_where_there_are_no_namespaces(tmp_path: Path) -> None:
+    """As in a container: Landlock stops neither."""
+    text = """
+import os
+def f(path):
+    refused = []
+    for act in (lambda: os.chmod(path, 0o777), lambda: os.utime(path, (1, 1)), lambda: os.truncate(path, 0)):
+        try:
+            act()
+        except OSError as error:
+            refused.append(type(error).__name__)
+    return refused
+"""
+    file = tmp_path / "file"
+    file.write_text("kept")
+    file.chmod(0o600)
+    before = file.stat()
+    with ProcessExecutor(without=["users", "network", "ipc", "files", "processes", "temporary"]) as executor:
+        if executor.layers()["seccomp"] is not None:
+            pytest.skip(f"no seccomp here: {executor.layers()['seccomp']}")
+        assert executor.run(Job(text, "f", (str(file),))).result() == ["PermissionError"] * 3
+    assert (file.stat(), file.read_text()) == (before, "kept")
 
 
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")

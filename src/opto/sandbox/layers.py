@@ -146,7 +146,7 @@ class Confinement:
         inner._try("limits", lambda: _limit(limits, self._countable()))
         inner._try("rights", namespaces.drop_rights)
         inner._try("landlock", lambda: landlock.restrict([*self.settings["readable"], *namespaces.DEVICES], writable))
-        inner._try("seccomp", seccomp.install)
+        inner._try("seccomp", lambda: seccomp.install(own_files=self.report["files"] is None))
         return {layer: reason for layer, reason in inner.report.items() if reason is not None}
 
     def _place(self, number: int) -> str:

@@ -9,9 +9,10 @@ import ctypes
 import errno
 import os
 import struct
+from collections.abc import Sequence
 
 from opto.sandbox.kernel import MACHINE, prctl
-from opto.sandbox.syscalls import ALLOWED, AUDIT_ARCH, CHECKED, COLUMN
+from opto.sandbox.syscalls import ALLOWED, AUDIT_ARCH, CHECKED, COLUMN, UNSEEN
 
 __all__ = ["install", "program"]
 
@@ -20,7 +21,10 @@ _NUMBER, _ARCH, _ARGUMENTS = 0, 4, 16
 _ALLOW, _ERROR, _KILL = 0x7FFF0000, 0x00050000, 0x80000000
 _CLONE_THREAD = 0x00010000
 _AF_UNIX = 1
+_MSG_OOB = 1
 _NAMING = (15, 16, 0x53564D41)  # PR_SET_NAME, PR_GET_NAME, PR_SET_VMA
+_OF_DESCRIPTORS = (*range(8), *range(36, 39), *range(1030, 1033))  # F_DUPFD to F_SETLKW, F_OFD_*, sizes of pipes
+_OF_TERMINALS = (0x5401, 0x5413, 0x541B, 0x5421, 0x5450, 0x5451)  # TCGETS, TIOCGWINSZ, FIONREAD, FIONBIO, FIO(N)CLEX
 _PR_SET_SECCOMP, _MODE_FILTER = 22, 2
 
 _Instruction = tuple[int, int, int, int]
@@ -32,26 +36,34 @@ def _argument(index: int, high: bool = False) -> _Instruction:
     return (_LOAD, 0, 0, _ARGUMENTS + 8 * index + 4 * high)
 
 
+def _one_of(index: int, values: Sequence[int]) -> list[_Instruction]:
+    """Allows the call if this argument is one of a few, and nothing that reaches further: owners, leases, watches."""
+    tests: list[_Instruction] = [(_EQUAL, len(values) - i, 0, value) for i, value in enumerate(values)]
+    return [_argument(index), *tests, _DENY, _OK]
+
+
 def _checks(pid: int) -> dict[str, list[_Instruction]]:
     """What to ask of the arguments of each call in CHECKED; every list ends in a verdict."""
     to_itself = [_argument(0), (_EQUAL, 0, 1, pid), _OK, _DENY]
     of_itself = [_argument(0), (_EQUAL, 1, 0, 0), (_EQUAL, 0, 1, pid), _OK, _DENY]
-    names: list[_Instruction] = [_argument(0), *((_EQUAL, 3 - i, 0, option) for i, option in enumerate(_NAMING)), _DENY]
+    to_nobody = [_argument(4), (_EQUAL, 0, 3, 0), _argument(4, True), (_EQUAL, 0, 1, 0), _OK, _DENY]
     return {
         "clone": [_argument(0), (_BITS, 0, 1, _CLONE_THREAD), _OK, _DENY],
         "clone3": [(_RETURN, 0, 0, _ERROR | errno.ENOSYS)],  # its flags are out of a filter's sight: use clone
+        "fcntl": _one_of(1, _OF_DESCRIPTORS),
+        "ioctl": _one_of(1, _OF_TERMINALS),
         "kill": to_itself,
         "tgkill": to_itself,
         "tkill": to_itself,
-        "prctl": [*names, _OK],
+        "prctl": _one_of(0, _NAMING),
         "prlimit64": of_itself,
         "setrlimit": [_OK],
-        "sendto": [_argument(4), (_EQUAL, 0, 3, 0), _argument(4, True), (_EQUAL, 0, 1, 0), _OK, _DENY],
+        "sendto": [_argument(3), (_BITS, len(to_nobody) - 1, 0, _MSG_OOB), *to_nobody],
         "socketpair": [_argument(0), (_EQUAL, 0, 1, _AF_UNIX), _OK, _DENY],
     }
 
 
-def program(machine: str, pid: int) -> list[_Instruction]:
+def program(machine: str, pid: int, own_files: bool = True) -> list[_Instruction]:
     """The filter for a process of this number; KeyError for a processor whose call numbers are not known."""
     column = COLUMN[machine]
     steps: list[_Instruction] = [
@@ -60,8 +72,8 @@ def program(machine: str, pid: int) -> list[_Instruction]:
         (_RETURN, 0, 0, _KILL),
         (_LOAD, 0, 0, _NUMBER),
     ]
-    for numbers in ALLOWED.values():
-        if numbers[column] is not None:
+    for name, numbers in ALLOWED.items():
+        if numbers[column] is not None and (own_files or name not in UNSEEN):
             steps += [(_EQUAL, 0, 1, numbers[column] or 0), _OK]
     checks = _checks(pid)
     for name, numbers in CHECKED.items():
@@ -75,11 +87,14 @@ class _Program(ctypes.Structure):
     _fields_ = [("length", ctypes.c_ushort), ("filter", ctypes.c_void_p)]
 
 
-def install() -> None:
-    """Puts the filter on this process, for ever; OSError if the kernel will not."""
+def install(own_files: bool) -> None:
+    """Puts the filter on this process, for ever; OSError if the kernel will not.
+
+    Unless the process sees `own_files` only, it may not do either what Landlock does not look at.
+    """
     if MACHINE not in COLUMN:
         raise OSError(f"seccomp: the system calls of {MACHINE} are not known here")
-    steps = program(MACHINE, os.getpid())
+    steps = program(MACHINE, os.getpid(), own_files)
     code = b"".join(struct.pack("HBBI", *step) for step in steps)
     buffer = ctypes.create_string_buffer(code, len(code))
     filter_program = _Program(len(steps), ctypes.cast(buffer, ctypes.c_void_p))

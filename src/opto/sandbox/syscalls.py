@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["ALLOWED", "AUDIT_ARCH", "CHECKED", "COLUMN"]
+__all__ = ["ALLOWED", "AUDIT_ARCH", "CHECKED", "COLUMN", "UNSEEN"]
 
 AUDIT_ARCH = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
 """How the kernel calls the processor whose numbers a call uses."""
@@ -28,7 +28,6 @@ ALLOWED: dict[str, tuple[int | None, int | None]] = {
     "fchdir": (81, 50),
     "fchmod": (91, 52),
     "fchmodat": (268, 53),
-    "fcntl": (72, 25),
     "fdatasync": (75, 83),
     "flock": (73, 32),
     "fstat": (5, 80),
@@ -38,7 +37,6 @@ ALLOWED: dict[str, tuple[int | None, int | None]] = {
     "getcwd": (79, 17),
     "getdents": (78, None),
     "getdents64": (217, 61),
-    "ioctl": (16, 29),
     "lseek": (8, 62),
     "lstat": (6, None),
     "mkdir": (83, None),
@@ -160,6 +158,8 @@ ALLOWED: dict[str, tuple[int | None, int | None]] = {
 CHECKED: dict[str, tuple[int | None, int | None]] = {
     "clone": (56, 220),
     "clone3": (435, 435),
+    "fcntl": (72, 25),
+    "ioctl": (16, 29),
     "kill": (62, 129),
     "prctl": (157, 167),
     "prlimit64": (302, 261),
@@ -169,4 +169,7 @@ CHECKED: dict[str, tuple[int | None, int | None]] = {
     "tgkill": (234, 131),
     "tkill": (200, 130),
 }
-"""Calls that are allowed with some arguments only; `layers` says which."""
+"""Calls that are allowed with some arguments only; `seccomp` says which."""
+
+UNSEEN = frozenset(["chmod", "fchmod", "fchmodat", "truncate", "utimensat"])
+"""Calls by which files change unseen by Landlock (old ones miss truncate): for workers that see only their own."""

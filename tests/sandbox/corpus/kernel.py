@@ -277,3 +277,71 @@ def starve_the_clock(target):
     threading.Thread(target=spin, daemon=True).start()
     while True:
         pass
+
+
+#: lease_a_library -> error
+#: Takes a lease on a library: whoever opens that file to write to it then waits most of a minute.
+def lease_a_library(target):
+    import fcntl
+    import os
+
+    handle = os.open(os.__file__, os.O_RDONLY)
+    try:
+        fcntl.fcntl(handle, 1024, fcntl.F_RDLCK)  # F_SETLEASE
+        fcntl.fcntl(handle, 1024, fcntl.F_UNLCK)
+    finally:
+        os.close(handle)
+    return "escaped"
+
+
+#: watch_the_libraries -> error
+#: Asks for a signal whenever somebody adds a file to the installation.
+def watch_the_libraries(target):
+    import fcntl
+    import os
+    import signal
+
+    handle = os.open(os.path.dirname(os.__file__), os.O_RDONLY)
+    try:
+        fcntl.fcntl(handle, 10, signal.SIGURG)  # F_SETSIG
+        fcntl.fcntl(handle, 1026, 4)  # F_NOTIFY, DN_CREATE
+    finally:
+        os.close(handle)
+    return "escaped"
+
+
+#: signal_by_a_descriptor -> error
+#: Makes the host the owner of a socket, who gets a signal when something arrives there.
+def signal_by_a_descriptor(target):
+    import fcntl
+    import os
+    import signal
+    import socket
+
+    ours, theirs = socket.socketpair()
+    fcntl.fcntl(ours, fcntl.F_SETOWN, target["host"])
+    fcntl.fcntl(ours, 10, signal.SIGURG)  # F_SETSIG
+    fcntl.fcntl(ours, fcntl.F_SETFL, os.O_ASYNC)
+    theirs.send(b"x")
+
+
+#: signal_by_a_socket -> error
+#: The same by other calls, with data that are urgent.
+def signal_by_a_socket(target):
+    import fcntl
+    import socket
+    import struct
+
+    ours, theirs = socket.socketpair()
+    fcntl.ioctl(ours, 0x8901, struct.pack("i", target["host"]))  # FIOSETOWN
+    theirs.send(b"x", socket.MSG_OOB)
+
+
+#: send_out_of_band -> error
+#: Sends urgent data to itself, by a part of the kernel that exploits like.
+def send_out_of_band(target):
+    import socket
+
+    ours, theirs = socket.socketpair()
+    theirs.send(b"x", socket.MSG_OOB)
+    return "escaped"

@@ -12,6 +12,8 @@ from opto.errors import RunTimeoutError
 
 __all__ = ["deadline"]
 
+_AGAIN = 1.0  # for code that swallows the first; a failed call must be recorded by then, on a busy machine too
+
 
 @contextmanager
 def deadline(seconds: float) -> Generator[None, None, None]:
@@ -26,7 +28,7 @@ def deadline(seconds: float) -> Generator[None, None, None]:
         return
 
     def ring(_signal: int, _frame: FrameType | None) -> None:
-        signal.setitimer(signal.ITIMER_REAL, 0.05)  # again, if the code swallows this one
+        signal.setitimer(signal.ITIMER_REAL, _AGAIN)
         raise RunTimeoutError(f"it took longer than {seconds:g} seconds")
 
     before = signal.signal(signal.SIGALRM, ring)

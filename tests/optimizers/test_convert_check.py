@@ -31,6 +31,8 @@ from opto.optimizers.convert import convert, format_code, same_value
         ('{"a":1}', {}, {"a": 1}),
         ('{"a": true, "b": null}', {}, {"a": True, "b": None}),
         (3, "text", "3"),
+        ({"a": "é"}, '{"a": ""}', '{"a": "é"}'),
+        ([1], "[]", "[1]"),
         ("False", True, False),
         ("false", True, False),
         ("yes", False, True),
@@ -53,6 +55,9 @@ def test_convert(value: Any, current: Any, expected: Any) -> None:
         ("abc", 1.0),
         (None, 1),
         (None, "text"),
+        ({"value": "a new text", "reason": "r"}, "text"),
+        (["a", "b"], "text"),
+        (["a", "b"], "{}"),
         (None, True),
         ("maybe", True),
         ("abc", []),
@@ -75,6 +80,7 @@ def test_refused(value: Any, current: Any) -> None:
 def test_arrays() -> None:
     result = convert("[1, 2]", np.zeros(2))
     assert result.dtype == float and result.tolist() == [1.0, 2.0]
+    assert convert(3, np.array(1.0)).tolist() == 3.0
     assert convert(3, np.float32(1)) == np.float32(3) and isinstance(convert(3, np.float32(1)), np.float32)
 
 

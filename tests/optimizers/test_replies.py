@@ -317,6 +317,15 @@ def test_runs_of_blanks_and_marks_cost_time_in_proportion_to_their_length(start:
     assert read_reply(f"{start}{endless} x0 prompt0", PROBLEM).fault
 
 
+def test_the_first_of_several_objects_that_says_something_counts() -> None:
+    data, change = '```json\n{"x": 1}\n```\n', '```json\n{"suggestion": {"x0": 2}}\n```\n'
+    assert dict(read_reply(f"Given:\n{data}I propose:\n{change}", PROBLEM).values) == {"x0": 2}
+    assert dict(read_reply(f"{change}Then:\n{change.replace('2', '3')}", PROBLEM).values) == {"x0": 2}
+    nothing = read_reply(f'```json\n{{"suggestion": {{}}}}\n```\nUnlike\n{change}', PROBLEM)
+    assert (dict(nothing.values), nothing.fault) == ({}, None)
+    assert "no part named x" in str(read_reply(data + data, PROBLEM).fault)
+
+
 def test_thoughts_are_not_believed() -> None:
     assert dict(read_reply("<think>x0 = 1</think>x0 = 2", PROBLEM).values) == {"x0": "2"}
     assert dict(read_reply("maybe x0 = 1\n</think>\nx0 = 2", PROBLEM).values) == {"x0": "2"}

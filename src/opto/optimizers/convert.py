@@ -28,7 +28,7 @@ def convert(value: Any, current: Any) -> Any:
     if current is None:
         return value
     if isinstance(current, str):
-        return _text(value, type(current))
+        return _text(_written(value, current), type(current))
     if isinstance(value, str):
         value = _literal(value)
     if isinstance(current, bool):
@@ -38,6 +38,19 @@ def convert(value: Any, current: Any) -> Any:
     if type(value) is type(current):
         return _finite(value)
     return _cast(value, current)
+
+
+def _written(value: Any, current: str) -> Any:
+    """An object or a list in the place of a text, written as JSON if the text is such; else it is a misread reply."""
+    if not isinstance(value, (dict, list)):
+        return value
+    try:
+        known = type(json.loads(current))
+    except (ValueError, RecursionError):
+        known = None
+    if known is not type(value):
+        raise ReplyError(f"a text is expected, not {'an object' if isinstance(value, dict) else 'a list'}")
+    return json.dumps(value, ensure_ascii=False)
 
 
 def _text(value: Any, kind: type[str]) -> str:
@@ -70,8 +83,9 @@ def _bool(value: Any) -> bool:
 
 def _array(value: Any, current: Any) -> Any:
     try:
-        if hasattr(current, "shape") and current.shape != ():
-            return _finite(sys.modules["numpy"].asarray(value, dtype=current.dtype))
+        numpy: Any = sys.modules["numpy"]
+        if isinstance(current, numpy.ndarray):
+            return _finite(numpy.asarray(value, dtype=current.dtype))
         return _finite(type(current)(value))
     except ReplyError:
         raise

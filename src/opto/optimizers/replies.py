@@ -158,9 +158,10 @@ def _from_json(text: str, problem: Problem) -> Suggestion | None:
     """Strict JSON in any of its places: the whole, a fence, from the first brace to the last; then mended."""
     fenced = [match["body"] for match in islice(_FENCE.finditer(text), _MOST_FENCES)]
     places = [text, *fenced, text[text.find("{") : text.rfind("}") + 1]]
-    for place in places:
-        if isinstance(found := strict(place), (dict, list)):
-            return _from_object(found, problem)
+    objects = [found for place in places if isinstance(found := strict(place), (dict, list))]
+    if objects:
+        said = [_from_object(found, problem) for found in objects]
+        return next((found for found in said if found and (found.values or found.fault is None)), said[0])
     start = text.find("{")
     if start < 0 or not any(key in text[start:] for key in (*problem.names, *_WRAPPERS)):
         return None

@@ -149,6 +149,15 @@ def test_ten_thousand_parts_fit() -> None:
     assert 1_500 < estimate_tokens(numbers) <= 2_000 and "the middle of" not in numbers
 
 
+def test_a_long_goal_and_context_leave_room_for_the_rest() -> None:
+    problem = Problem(
+        parts=(Part("x0", 1),), outcomes=(Outcome("f0", 2, "too low"),), objective="goal " * 9_000, context="known " * 9
+    )
+    text = render_lean(problem, 1_000)
+    assert estimate_tokens(text) <= 1_000 and "x0 (int): 1" in text and "too low" in text
+    assert "known " * 9 in text and "Left out to save space: the middle of the goal." in text
+
+
 def test_long_texts_are_cut_in_the_middle_last() -> None:
     long = "start " + "x" * 50_000 + " end"
     problem = Problem(

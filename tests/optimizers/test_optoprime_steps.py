@@ -450,6 +450,13 @@ def test_a_mask_turns_to_the_classic_format() -> None:
     assert optimizer.construct_prompt(optimizer.summarize(), ["#Inputs"])[1].count("#Inputs") == 1
 
 
+def test_an_attempt_that_is_drawn_from_many_times_is_one_memory() -> None:
+    optimizer, _, llm = posed(OptoPrime, *[JSON_REPLY] * 4, memory_size=3)
+    for _ in range(4):  # as a trainer does, a question a candidate
+        optimizer.propose_many(1)
+    assert len(optimizer.memory) == 1 and user_text(llm).count("- the present values: too low") == 1
+
+
 def test_propose_many_draws_from_one_prompt() -> None:
     replies = [JSON_REPLY, "nonsense", '{"suggestion": {"x0": 9}}', "TERMINATE"]
     optimizer, x, llm = posed(OptoPrime, *replies)

@@ -18,6 +18,7 @@ from opto.events import emit
 from opto.llm.profile import ModelProfile, profile_of
 from opto.optimizers.asking import Tally
 from opto.optimizers.collect import FunctionFeedback, get_fun_name, node_to_function_feedback, repr_function_call
+from opto.optimizers.convert import same_value
 from opto.optimizers.focus import Focus
 from opto.optimizers.llm_optimizer import STOP_WORD, stopped
 from opto.optimizers.optoprime_v1 import OptoPrimeV1
@@ -220,7 +221,9 @@ class OptoPrime(OptoPrimeV1):
         summary = self.summarize()
         problem = self._problem(summary)
         prompt = self._classic_prompt(summary) if self.is_classic() else self._prompt(problem)
-        self.memory.add((summary.variables, summary.user_feedback))
+        attempt = (summary.variables, summary.user_feedback)
+        if not any(same_value(attempt, last) for last in self.memory.buffer[-1:]):  # one may be drawn from many times
+            self.memory.add(attempt)
         self.turn += 1
         messages = prompt.messages(problem)
         for temperature in temperatures:

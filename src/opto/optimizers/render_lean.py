@@ -29,8 +29,8 @@ _PAST_VALUE, _PAST_FEEDBACK = 120, 200
 def render_lean(problem: Problem, budget: int) -> str:
     """The problem as text of at most about `budget` tokens."""
     left_out: list[str] = []
-    goal = _section("Goal", problem.objective)
-    context = _section("What else is known", problem.context or "")
+    objective, known = _told((problem.objective, problem.context or ""), budget * 6 // 10, left_out)
+    goal, context = _section("Goal", objective), _section("What else is known", known)
     blamed = _section("Likely at fault", str(Blame(problem.blame)))
     budget -= estimate_tokens(goal + context + blamed) + 70  # titles, and the note on what was left out
     parts = _parts(problem.parts, max(budget * 6 // 10, 50), left_out)
@@ -62,6 +62,18 @@ def render_lean(problem: Problem, budget: int) -> str:
 
 def _section(title: str, body: str) -> str:
     return f"# {title}\n{body}\n" if body else ""
+
+
+def _told(texts: tuple[str, str], budget: int, left_out: list[str]) -> list[str]:
+    """Goal and context, their middles cut out where they are longer than the budget."""
+    lengths, room = [len(text) for text in texts], budget * _CHARACTERS
+    if sum(lengths) <= room:
+        return [*texts]
+    limit = _waterline(lengths, room)
+    titles = ("the goal", "what else is known")
+    cut = [title for title, length in zip(titles, lengths, strict=True) if length > limit]
+    left_out += [f"the middle of {title}" for title in cut]
+    return [cut_middle(text, limit) for text in texts]
 
 
 # --- parts ---

@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -417,6 +418,16 @@ def test_a_history_from_wider_spaces_is_used_as_far_as_it_fits(tmp_path: Path) -
         second.backward(narrow[0] * 1, narrow[0].data)
         second.step()
         assert 0 <= narrow[0].data <= 1 and narrow[1].data in ("a", "b")
+
+
+def test_values_without_a_plain_truth_are_no_obstacle() -> None:
+    x = node(numpy.array([1.0, 2.0]), name="x", trainable=True)
+    optimizer = Mixed([x], llm=ScriptedLLM(['{"suggestion": {"x0": [3, 4]}}'] * 3))
+    for score in (0.5, 0.2):
+        optimizer.backward(x * 2, score)
+        assert [value.tolist() for value in optimizer.step(bypassing=True).values()] == [[3, 4]]
+        optimizer.zero_feedback()
+    assert optimizer.spent.calls == 1
 
 
 def test_what_is_not_trainable_stays() -> None:

@@ -194,6 +194,16 @@ def test_selectors_and_overrides_of_a_step() -> None:
     assert update == {x: 2} and optimizer.candidates == [reply(4), reply(2)] and optimizer.num_responses == 3
 
 
+def test_a_selector_is_not_asked_to_choose_from_nothing() -> None:
+    def down(messages: Any, **options: Any) -> str:
+        raise ConnectionError("down")
+
+    x = node(1, name="x", trainable=True)
+    optimizer = OptoPrimeMulti([x], llm=DummyLLM(down), selector=lambda candidates: candidates[0])
+    optimizer.backward(x + 1, "more")
+    assert "every call of the model failed" in str(optimizer.step().reason)
+
+
 def test_the_model_may_end_the_optimization() -> None:
     optimizer, _ = make(Recorder(lambda request, _: " TERMINATE\n"))
     assert optimizer.step() == {} and optimizer.log == []

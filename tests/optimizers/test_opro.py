@@ -72,6 +72,15 @@ def test_opro_takes_the_options_of_its_family() -> None:
     assert OPRO([x], llm=llm).json_keys["answer"] is None and optimizer.log and len(optimizer.log) == 1
 
 
+def test_headings_of_another_format_are_not_looked_for() -> None:
+    x = node(1, name="x", trainable=True)
+    llm = ScriptedLLM(['{"suggestion": {"x0": 7}}'])
+    optimizer = OPROv2([x], llm=llm, prompt_symbols={"constraints": "#Rules", "feedback": "# Judgement"})
+    optimizer.backward(x + 1, "more")
+    optimizer.step()
+    assert "# Judgement\nmore" in llm.calls[0]["messages"][1]["content"]
+
+
 def test_opro_example_is_read_by_our_own_parser() -> None:
     optimizer = OPRO([node(1, trainable=True)], llm=ScriptedLLM([]))
     response = optimizer._with_keys(optimizer.example_response_template, "classic_example_answer_line")

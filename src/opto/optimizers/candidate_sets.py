@@ -95,7 +95,8 @@ class CandidateSets(CandidateOptimizer):
         self.candidates = self.generate_candidates(summary, system, user, verbose, mask, self.max_tokens, **chosen)
         picked: Any = STOP_WORD
         if not any(reply.strip() == STOP_WORD for reply in self.candidates):
-            picked = selector(self.candidates) if selector else self.select_candidate(self.candidates, selection, user)
+            choose = selector if selector and self.candidates else None
+            picked = choose(self.candidates) if choose else self.select_candidate(self.candidates, selection, user)
         self.selected_candidate = picked
         if isinstance(picked, str) and picked.strip() == STOP_WORD:
             return stopped()

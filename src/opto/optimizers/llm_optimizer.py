@@ -145,9 +145,9 @@ class LLMOptimizer(Optimizer):
         return self.replace_symbols(system, self.prompt_symbols), self.replace_symbols(user, self.prompt_symbols)
 
     def replace_symbols(self, text: str, symbols: Mapping[str, str]) -> str:
-        """`text` with the default headings replaced by those of `symbols`."""
-        for key, symbol in symbols.items():
-            text = text.replace(self.default_prompt_symbols[key], symbol)
+        """`text` with the default headings replaced by those of `symbols`, where this format has them."""
+        for key, heading in self.default_prompt_symbols.items():
+            text = text.replace(heading, symbols.get(key, heading))
         return text
 
     def _step(self, verbose: bool | str = False, mask: list[str] | None = None, *args: Any, **kwargs: Any) -> Update:

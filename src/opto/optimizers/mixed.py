@@ -11,6 +11,7 @@ from opto.optimizers.asking import Tally
 from opto.optimizers.axes import Axis, axis_of
 from opto.optimizers.buffers import FIFOBuffer
 from opto.optimizers.collect import unique_parameters
+from opto.optimizers.convert import same_value
 from opto.optimizers.counting import Count
 from opto.optimizers.optoprime import OptoPrime
 from opto.optimizers.scored import ScoredOptimizer
@@ -168,7 +169,8 @@ class Mixed(ScoredOptimizer):
         found: dict[ParameterNode[Any], Any] = {}
         for parameter in unique_parameters(self.parameters):
             name, space = parameter.py_name, space_of(parameter)
-            if parameter.trainable and plain_value(parameter) != plain.get(name) and _holds(space, plain.get(name)):
+            changes = parameter.trainable and not same_value(plain_value(parameter), plain.get(name))
+            if changes and _holds(space, plain.get(name)):
                 found[parameter] = plain[name] if space is None else space.read(plain[name], lambda value: value)
         return found
 
@@ -178,8 +180,13 @@ class Mixed(ScoredOptimizer):
         values = self._values(best.values)
         return Update(values, reason=None if values else why, reasoning=why)
 
+    @property
+    def spent(self) -> Tally:
+        """What the last step cost so far."""
+        return Tally() if self.writer is None else self.writer.spent
+
     def _spent(self) -> dict[str, Any]:
-        return {} if self.writer is None else vars(self.writer.spent)
+        return vars(self.spent)
 
     # --- files ---
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from typing import Any
 
 import pytest
@@ -72,6 +73,13 @@ def test_paid_calls_behind_the_doubtful_one_are_known_from_other_runs() -> None:
     assert "ask" in without.untried["a0"]
     blame = estimate_blame(wrong, [prompt, other], {first: [elsewhere.data]}, good, [join], runs=[right_one])
     assert blame.shares == {"a0": 1.0}
+
+
+def test_of_a_failed_run_only_what_makes_it_succeed_is_blamed() -> None:
+    x, y, z = (node(0, name=name, trainable=True) for name in "xyz")
+    score = lambda total: total if total > 2 else -math.inf  # noqa: E731
+    blame = estimate_blame(x + y + z, [x, y, z], {x: [5], y: [2], z: [3]}, score)
+    assert blame.shares == {"x0": 0.5, "z0": 0.5, "y0": 0.0}
 
 
 def test_a_counterfactual_that_fails_is_no_gain() -> None:

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from opto.errors import ReplyError
-from opto.optimizers.check import check_code, check_value
+from opto.optimizers.check import check_code
 from opto.optimizers.convert import convert, format_code, same_value
 
 
@@ -154,12 +154,6 @@ def test_async_code_stays_async() -> None:
     check_code("async def f(): return 1", "async def f(): return 2")
     with pytest.raises(ReplyError, match="async def"):
         check_code("def f(): return 1", "async def f(): return 2")
-
-
-def test_check_value() -> None:
-    assert check_value("2", 1) == 2
-    with pytest.raises(ReplyError):
-        check_value("def g(): pass", "def f(): pass", code=True)
 
 
 @given(st.text(max_size=80))

@@ -72,6 +72,18 @@ def test_copies_and_pickles_go_on(kind: Any) -> None:
     assert dict(twin.step()) == {x: 4}
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_values_that_json_has_no_form_for_are_remembered(kind: Any) -> None:
+    loop: list[Any] = []
+    loop.append(loop)
+    x = node({(1, 2): loop}, name="x", trainable=True)
+    optimizer = kind([x], llm=DummyLLM(lambda *_, **options: "no idea"), memory_size=3)
+    for score in (0.1, 0.2):
+        optimizer.backward(x, score)
+        assert optimizer.step().reason
+        optimizer.zero_feedback()
+
+
 @pytest.mark.parametrize("size", [-1, 2.5, "3"])
 def test_a_memory_that_cannot_be_says_what_it_must_be(size: Any) -> None:
     with pytest.raises(ValueError, match="whole number of attempts, 0 or more"):

@@ -9,6 +9,7 @@ This looks inside one run; a trainer that has many runs judges by them (`opto.tr
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -75,6 +76,8 @@ def estimate_blame(
             gains[parameter.py_name] = max(0.0, *found)
         else:
             untried[parameter.py_name] = reason
+    if math.inf in gains.values():  # what failed before no longer does: beside that, no finite gain counts
+        gains = {name: float(gain == math.inf) for name, gain in gains.items()}
     total = sum(gains.values())
     ordered = sorted(gains.items(), key=lambda item: -item[1])
     return Blame({name: gain / total if total else 0.0 for name, gain in ordered}, untried)

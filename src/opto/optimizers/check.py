@@ -11,9 +11,9 @@ from opto.optimizers.problem import Part, is_code
 from opto.optimizers.salvage import read_code, salvage
 from opto.trace.projections.space import space_of
 from opto.trace.spaces import Text
-from opto.trace.spaces.signatures import check_code, signature_of
+from opto.trace.spaces.signatures import check_code
 
-__all__ = ["check_code", "check_value", "read_value", "signature_of"]
+__all__ = ["check_code", "read_value"]
 
 
 def read_value(said: Any, parameter: Any, parts: Sequence[Part] = ()) -> Any:
@@ -33,11 +33,3 @@ def read_value(said: Any, parameter: Any, parts: Sequence[Part] = ()) -> Any:
     if space is None:
         return convert(said, parameter._data)
     return space.read(said, lambda value: convert(value, parameter._data))
-
-
-def check_value(value: Any, current: Any, *, code: bool = False, description: str | None = None) -> Any:
-    """The converted value; ReplyError says what is wrong with it."""
-    converted = convert(value, current)
-    if code and isinstance(converted, str):
-        check_code(converted, str(current), description)
-    return converted

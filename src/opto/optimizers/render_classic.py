@@ -105,10 +105,23 @@ def problem_instance(summary: FunctionFeedback, objective: str, mask: Iterable[s
 def attempts_text(memory: Iterable[tuple[Mapping[str, tuple[Any, Any]], Any]]) -> str:
     """Values and the feedback they got, one JSON object an attempt."""
     attempts = [
-        json.dumps({"variables": {k: v[0] for k, v in variables.items()}, "feedback": feedback}, indent=4, default=str)
+        json.dumps(
+            {"variables": {k: _writable(v[0]) for k, v in variables.items()}, "feedback": _writable(feedback)},
+            indent=4,
+            default=str,
+        )
         for variables, feedback in memory
     ]
     return "\n\n".join(attempts)
+
+
+def _writable(value: Any) -> Any:
+    """The value, or its text if JSON has no form for its keys or its loops."""
+    try:
+        json.dumps(value, default=str)
+    except (TypeError, ValueError):
+        return str(value)
+    return value
 
 
 def memory_text(memory: Iterable[tuple[Mapping[str, tuple[Any, Any]], Any]]) -> str:

@@ -52,7 +52,6 @@ class Suggestion:
     values: Mapping[str, Any] = field(default_factory=dict[str, Any])
     reasoning: str = ""
     fault: str | None = None
-    stop: bool = False
     is_cut: bool = False
 
 

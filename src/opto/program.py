@@ -61,6 +61,8 @@ _INDENTED_DEF = r"(?m)^([ \t]+)(?:def\b|async\b|@)"
 class Program(NamedTuple):
     """A compiled text, the global names that it reads and writes, whether it may read others, the modules it imports.
 
+    `names` are all names in it, those of attributes too.
+
     `writes` are the names that are its own from the start: those that it reads before, and those that its functions
     declare `global`, come from around it.
     `lasting`: it only imports and defines, and its functions write no globals, so that running it again would change
@@ -73,6 +75,7 @@ class Program(NamedTuple):
     dynamic: bool
     lasting: bool
     imports: frozenset[str]
+    names: frozenset[str]
 
 
 @lru_cache(maxsize=512)
@@ -96,7 +99,15 @@ def compiled(text: str, flags: int = 0) -> Program:
     writes -= first
     tree = _tree(text)
     lasting = not rebinds and tree is not None and all(map(_only_defines, tree.body))
-    return Program(code, frozenset(reads), frozenset(writes), bool(reads & _LOOKS_AROUND), lasting, _imports(tree))
+    return Program(
+        code=code,
+        reads=frozenset(reads),
+        writes=frozenset(writes),
+        dynamic=bool(reads & _LOOKS_AROUND),
+        lasting=lasting,
+        imports=_imports(tree),
+        names=frozenset(name for part in _parts(code) for name in part.co_names),
+    )
 
 
 def _tree(text: str) -> ast.Module | None:
@@ -107,20 +118,28 @@ def _tree(text: str) -> ast.Module | None:
 
 
 @lru_cache(maxsize=256)
-def imports_of(text: str) -> frozenset[str]:
-    """The modules that a text imports, their packages included; none if it is not Python."""
-    return _imports(_tree(text))
+def imports_of(text: str, package: str = "") -> frozenset[str]:
+    """The modules that a text imports, their packages included; none if it is not Python. Dots count from `package`."""
+    return _imports(_tree(text), package)
 
 
-def _imports(tree: ast.Module | None) -> frozenset[str]:
+def _imports(tree: ast.Module | None, package: str = "") -> frozenset[str]:
     found: set[str] = set()
     for item in () if tree is None else ast.walk(tree):
         if isinstance(item, ast.Import):
             found.update(alias.name for alias in item.names)
-        elif isinstance(item, ast.ImportFrom) and item.module and not item.level:
-            found.add(item.module)
-            found.update(f"{item.module}.{alias.name}" for alias in item.names)
+        elif isinstance(item, ast.ImportFrom) and (origin := _origin(item, package)):
+            found.add(origin)
+            found.update(f"{origin}.{alias.name}" for alias in item.names)
     return frozenset(part for name in found for part in _above(name))
+
+
+def _origin(item: ast.ImportFrom, package: str) -> str:
+    """The module that `from ... import` names; "" for one that nobody knows."""
+    above = package.split(".")
+    if item.level > len(above) or (item.level and not package):
+        return ""
+    return ".".join([*(above[: len(above) - item.level + 1] if item.level else ()), *filter(None, [item.module])])
 
 
 def _above(name: str) -> Iterator[str]:

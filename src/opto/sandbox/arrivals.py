@@ -11,6 +11,8 @@ import marshal
 import os
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from functools import lru_cache
 from types import CellType, FunctionType, ModuleType
 from typing import Any, cast
 
@@ -25,6 +27,7 @@ __all__ = [
     "HostObject",
     "absent",
     "bare",
+    "cached",
     "class_of",
     "environment",
     "fill_function",
@@ -81,9 +84,18 @@ def class_of(number: int) -> Any:
     return CLASSES[number]
 
 
-def module_of(name: str) -> ModuleType:
-    """A module, imported here."""
-    return importlib.import_module(name)
+def module_of(name: str, inside: Sequence[str] = ()) -> ModuleType:
+    """A module, imported here, and modules `inside` of it where they can be."""
+    module = importlib.import_module(name)
+    for inner in inside:
+        with suppress(ImportError):
+            importlib.import_module(inner)
+    return module
+
+
+def cached(function: Callable[..., Any], parameters: dict[str, Any]) -> Any:
+    """A function that remembers its results, as yet none."""
+    return lru_cache(**parameters)(function)
 
 
 class Absent:

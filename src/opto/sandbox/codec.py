@@ -20,6 +20,7 @@ from pathlib import Path, PurePath
 from types import MemberDescriptorType, SimpleNamespace
 from typing import Any
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 from opto.errors import SandboxValueError
 from opto.execution import UNTOLD
@@ -30,6 +31,7 @@ _BIG = 10**4000  # Python refuses to write or read longer numbers in decimal
 _DEEPEST = 200
 _LONGEST_NUMBER = 1 << 14  # bits
 _MOST_ALIKE = 64
+_ZONES = (type(None), datetime.timezone, ZoneInfo)
 _PLAIN: tuple[Any, ...] = (str, int, float, bytes)
 _FACTORIES: dict[str, Any] = {t.__name__: t for t in (list, dict, set, int, float, str, tuple, bool)}
 _ARRAY = re.compile(r"[<>|=]?([biufcSUV?]\d*|[mM]8(\[\d*\w+\])?)\Z")
@@ -66,6 +68,8 @@ def _rarer(value: Any, kind: type, depth: int) -> Any:
         return {"$array": array}
     if isinstance(value, PurePath):
         return {"$path": str(value)}
+    if isinstance(value, enum.Flag):
+        return {"$flag": [kind.__module__, kind.__qualname__, encode(value.value)]}
     if isinstance(value, enum.Enum):
         return {"$enum": [kind.__module__, kind.__qualname__, value.name]}
     if isinstance(value, tuple) and hasattr(value, "_fields"):
@@ -82,6 +86,7 @@ def state_of(value: Any) -> dict[str, Any]:
     """The attributes of an object of an ordinary class; SandboxValueError for other things."""
     kind: Any = type(value)
     own = kind.__reduce_ex__ is not object.__reduce_ex__ or kind.__reduce__ is not object.__reduce__
+    own = own or any(base.__module__ == "builtins" for base in kind.__mro__[:-1])  # a list with methods, say
     if own or callable(value) or kind.__module__ in ("builtins", "types", "_io"):
         raise SandboxValueError(
             f"A {kind.__name__} cannot leave the sandbox: return plain data instead, or let the code run in your "
@@ -98,7 +103,9 @@ def _slots(cls: type) -> list[str]:
 
 def _from_numpy(value: Any) -> Any:
     numpy = sys.modules["numpy"]
-    if not isinstance(value, numpy.ndarray | numpy.generic) or not _ARRAY.match(value.dtype.str):
+    if not isinstance(value, numpy.ndarray | numpy.generic) or isinstance(value, numpy.matrix):
+        return None
+    if value.dtype.names is not None or not _ARRAY.match(value.dtype.str):
         return None
     data = b2a_base64(numpy.ascontiguousarray(value).tobytes(), newline=False).decode()
     return [value.dtype.str, None if isinstance(value, numpy.generic) else list(value.shape), data]
@@ -107,6 +114,13 @@ def _from_numpy(value: Any) -> Any:
 def _default_dict(value: defaultdict[Any, Any]) -> list[Any]:
     names = [name for name, factory in _FACTORIES.items() if factory is value.default_factory]
     return [names[0] if names else None, dict(value)]
+
+
+def _moment(value: Any) -> list[Any]:
+    zone, offset = value.tzinfo, value.utcoffset()
+    if type(zone) not in _ZONES:  # of another package: what it says of this moment
+        zone = None if offset is None else datetime.timezone(offset)
+    return [value.replace(tzinfo=None).isoformat(), value.fold, zone]
 
 
 _WRITERS: dict[type, tuple[str, Callable[[Any], Any]]] = {
@@ -120,8 +134,10 @@ _WRITERS: dict[type, tuple[str, Callable[[Any], Any]]] = {
     Decimal: ("$decimal", str),
     Fraction: ("$fraction", lambda v: [v.numerator, v.denominator]),
     datetime.date: ("$date", datetime.date.isoformat),
-    datetime.time: ("$time", datetime.time.isoformat),
-    datetime.datetime: ("$datetime", datetime.datetime.isoformat),
+    datetime.time: ("$time", _moment),
+    datetime.datetime: ("$datetime", _moment),
+    datetime.timezone: ("$timezone", lambda v: list(v.__getinitargs__())),
+    ZoneInfo: ("$zone", lambda v: v.key),
     datetime.timedelta: ("$timedelta", lambda v: [v.days, v.seconds, v.microseconds]),
     UUID: ("$uuid", str),
     OrderedDict: ("$ordered", lambda v: [list(pair) for pair in v.items()]),
@@ -199,6 +215,12 @@ def _named(content: Any, known: Known) -> Any:
     return tuple.__new__(cls, items)
 
 
+def _flag(content: Any, known: Known) -> Any:
+    cls = _class(content, known, enum.Flag)
+    (value,) = _numbers(content[2:])
+    return cls(value)
+
+
 def _member(content: Any, known: Known) -> Any:
     return _class(content, known, enum.Enum)[content[2]]
 
@@ -209,6 +231,8 @@ def _array(content: Any) -> Any:
         raise SandboxValueError(f"The sandbox sent an array of the unknown kind {kind!r}.")
     numpy = import_module("numpy")
     wanted = numpy.dtype(kind)
+    if wanted.itemsize == 0 and shape is None:
+        return wanted.type()
     stored = numpy.dtype("u1") if wanted.kind == "b" else wanted
     flat = numpy.frombuffer(bytearray(a2b_base64(data)), dtype=stored)
     if wanted.kind == "b":
@@ -262,6 +286,20 @@ def _text(content: Any) -> str:
     return content
 
 
+def _moment_of(cls: Any, content: Any) -> Any:
+    text, fold, zone = _items(content)
+    if not isinstance(zone, _ZONES):
+        raise TypeError(f"a {type(zone).__name__} in place of a time zone")
+    return cls.fromisoformat(_text(text)).replace(fold=fold, tzinfo=zone)
+
+
+def _zone(content: Any) -> ZoneInfo:
+    try:
+        return ZoneInfo(_text(content))
+    except OSError:  # a folder of zones
+        raise ValueError("a time zone that does not exist") from None
+
+
 def _defaultdict(content: Any) -> Any:
     name, items = _items(content)
     return defaultdict(None if name is None else _FACTORIES[name], _table(items))
@@ -285,8 +323,10 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     "$decimal": lambda text: Decimal(_text(text)),
     "$fraction": lambda parts: Fraction(*_numbers(parts)),
     "$date": datetime.date.fromisoformat,
-    "$time": datetime.time.fromisoformat,
-    "$datetime": datetime.datetime.fromisoformat,
+    "$time": lambda parts: _moment_of(datetime.time, parts),
+    "$datetime": lambda parts: _moment_of(datetime.datetime, parts),
+    "$timezone": lambda parts: datetime.timezone(*_items(parts)),
+    "$zone": _zone,
     "$timedelta": lambda parts: datetime.timedelta(*_numbers(parts)),
     "$uuid": lambda text: UUID(_text(text)),
     "$path": lambda text: Path(_text(text)),
@@ -298,4 +338,9 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     "$array": _array,
     "$untold": lambda _: UNTOLD,
 }
-_OF_CLASSES: dict[str, Callable[[Any, Known], Any]] = {"$object": _object, "$named": _named, "$enum": _member}
+_OF_CLASSES: dict[str, Callable[[Any, Known], Any]] = {
+    "$object": _object,
+    "$named": _named,
+    "$enum": _member,
+    "$flag": _flag,
+}

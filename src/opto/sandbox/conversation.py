@@ -99,7 +99,7 @@ def _answered(worker: Worker, asked: Any, allow: Sequence[Any], errors: dict[int
     except Exception as error:  # noqa: BLE001 - it goes on in the worker, and comes back as itself if not caught there
         number = len(errors)
         errors[number] = error
-        return pickle.dumps(("error", (number, faults.told(error, 0))))
+        return pickle.dumps(("error", (number, faults.told(error, 0, held=False))))
     finally:
         ANSWERING.reset(token)
 

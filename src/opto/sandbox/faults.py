@@ -6,6 +6,7 @@ Imports leaves and `codec`.
 from __future__ import annotations
 
 import builtins
+import json
 from collections.abc import Callable, Collection, Iterable, Mapping
 from types import CodeType
 from typing import Any
@@ -24,14 +25,23 @@ _MOST_PLACES, _MOST_TEXT, _MOST_NAME, _MOST_ARGUMENTS, _MOST_LINES = 50, 10_000,
 _OWN = "opto"
 
 
-def told(error: BaseException, memory: int) -> dict[str, Any]:
-    """The error as data."""
+def told(error: BaseException, memory: int, *, held: bool = True) -> dict[str, Any]:
+    """The error as data; with what it holds, unless that is not for the other side."""
     places = list(_places(error))
     error = _in_our_words(error, memory)
     kind = type(error)
     kinds = [[base.__module__, base.__qualname__] for base in kind.__mro__]
     arguments = [_told_argument(a) for a in _arguments(error)[:_MOST_ARGUMENTS]]
-    return {"kinds": kinds, "args": arguments, "places": places}
+    return {"kinds": kinds, "args": arguments, "places": places, "held": _held(error) if held else {}}
+
+
+def _held(error: BaseException) -> Any:
+    """What the error has for attributes, if that is little data."""
+    try:
+        tree = encode(vars(error))
+    except Exception:  # noqa: BLE001 - objects of the code
+        return {}
+    return tree if len(repr(tree)) <= _MOST_TEXT else {}
 
 
 def _arguments(error: BaseException) -> tuple[Any, ...]:
@@ -88,13 +98,33 @@ def error_of(data: Any, known: Mapping[tuple[str, str], type]) -> Exception:
         arguments = [decode(_cut(tree), known) for tree in data["args"][:_MOST_ARGUMENTS]]
     except (KeyError, TypeError, ValueError, OptoError):
         return SandboxCrashError("The code's process sent an error that cannot be read.")
-    base: type[Exception] = Exception
     for position, kind in enumerate(kinds):
         found = _class(kind, known)
         if found is not None:
-            base = found if position == 0 else _named(kinds[0], found)
-            break
-    return _made(base, arguments)
+            made = _made(found if position == 0 else _named(kinds[0], found), arguments)
+            made.__dict__.update(_held_of(data.get("held"), known))
+            if _has_words(made):
+                return made
+    return _made(Exception, arguments)
+
+
+def _held_of(tree: Any, known: Mapping[tuple[str, str], type]) -> dict[str, Any]:
+    try:
+        if len(json.dumps(tree, ensure_ascii=False).encode()) > 4 * _MOST_TEXT:  # or they cannot be written to a file
+            return {}
+        held = decode(tree, known)
+    except (RecursionError, ValueError, OptoError):
+        return {}
+    return held if type(held) is dict and all(type(name) is str for name in held) else {}
+
+
+def _has_words(error: Exception) -> bool:
+    """Whether it can be printed, though some of what it held may be missing."""
+    try:
+        str(error)
+    except Exception:  # noqa: BLE001 - of a class of the program's
+        return False
+    return True
 
 
 def _cut(tree: Any) -> Any:

@@ -13,6 +13,8 @@ __all__ = ["import_path", "package_root", "readable_paths"]
 
 _LIBRARIES = ("/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib", "/nix/store", "/etc/ld.so.cache")
 
+_TIMES = ("/usr/share/zoneinfo", "/usr/lib/zoneinfo", "/usr/share/lib/zoneinfo", "/etc/zoneinfo", "/etc/localtime")
+
 
 def package_root() -> str:
     """The directory of the package `opto`."""
@@ -21,12 +23,12 @@ def package_root() -> str:
 
 @lru_cache(maxsize=1)
 def readable_paths() -> tuple[str, ...]:
-    """Directories and files of the Python installation, its packages, and the system's libraries, as real paths."""
+    """Where the Python installation, its packages, the system's libraries and time zones are, as real paths."""
     python = [sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")]
     found = [*python, *site.getsitepackages(), site.getusersitepackages()]
     for prefix in (sys.prefix, sys.base_prefix, sys.exec_prefix):
         found += [f"{prefix}/lib", f"{prefix}/lib64", f"{prefix}/bin", f"{prefix}/pyvenv.cfg"]
-    paths = [*found, os.path.dirname(os.path.realpath(sys.executable)), *_LIBRARIES, package_root()]
+    paths = [*found, os.path.dirname(os.path.realpath(sys.executable)), *_LIBRARIES, *_TIMES, package_root()]
     return tuple(dict.fromkeys(real for path in paths if path for real in _both(path)))
 
 

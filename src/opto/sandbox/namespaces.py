@@ -84,7 +84,7 @@ def own_files(root: str, readable: Iterable[str], temporary: str) -> None:
     unshare(FILES)
     mount("none", "/", None, _MS_REC | _MS_PRIVATE)
     mount("tmpfs", root, "tmpfs", _MS_NOSUID | _MS_NODEV, "size=1m,mode=755")
-    for path in _outermost(readable):
+    for path in sorted(_outermost(readable), key=os.path.islink):  # what links lead to may be in a folder of these
         _show(path, root)
     for path in DEVICES:
         target = root + path

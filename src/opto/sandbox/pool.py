@@ -332,7 +332,7 @@ def _launched(control: int, temporary: str) -> subprocess.Popen[bytes]:
     arguments = json.dumps([import_path(), package_root(), control])
     return subprocess.Popen(
         [sys.executable, "-I", "-S", "-B", "-c", _BOOT, arguments],
-        env={**_ENVIRONMENT, "HOME": temporary, "TMPDIR": temporary},
+        env={**_ENVIRONMENT, **_time_zone(), "HOME": temporary, "TMPDIR": temporary},
         cwd="/",
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
@@ -340,3 +340,8 @@ def _launched(control: int, temporary: str) -> subprocess.Popen[bytes]:
         pass_fds=(control,),
         start_new_session=True,
     )
+
+
+def _time_zone() -> dict[str, str]:
+    """All of the program's environment that its workers have: what the clock shows is the same there."""
+    return {name: os.environ[name] for name in ("TZ",) if name in os.environ}

@@ -377,8 +377,9 @@ def _text(told: Any, most: int) -> str:
 def _reading(tree: Any) -> Reading:
     """What a worker found in its text, before any of it ran."""
     try:
-        reads, writes, dynamic, imports = tree
-        return Reading(frozenset(reads), frozenset(writes), bool(dynamic), frozenset(imports))
+        dynamic, *found = tree
+        reads, writes, imports, names = map(frozenset, found)
+        return Reading(reads, writes, bool(dynamic), imports, names)
     except (TypeError, ValueError):
         raise SandboxCrashError("The code's process could not read the code.") from None
 

@@ -78,6 +78,7 @@ class Reading(NamedTuple):
     writes: frozenset[str]
     dynamic: bool
     imports: frozenset[str]
+    names: frozenset[str]
 
 
 def wanted_names(program: Program | Reading, scope: Scope) -> set[str]:

@@ -9,8 +9,9 @@ import builtins
 import dis
 import sys
 from collections.abc import Iterator, Mapping
-from functools import lru_cache
-from types import CodeType, FunctionType, ModuleType
+from functools import cached_property, lru_cache, partial, partialmethod
+from importlib.util import decode_source
+from types import CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
 
 from opto.errors import SandboxValueError
@@ -18,22 +19,27 @@ from opto.execution import TRAVELS, Job
 from opto.program import imports_of
 from opto.sandbox import arrivals
 from opto.sandbox.runner import Reading, wanted_names
-from opto.sandbox.travel import Traveller, by_reference, is_installed, needs_no_pickle
+from opto.sandbox.travel import Imported, Traveller, attributes_of, by_reference, is_installed, needs_no_pickle
 
 __all__ = ["Surroundings"]
 
 _MISSING = object()
+_MOST = 1000
 _FIXED = (FunctionType, ModuleType, type, type(len))
 Update = tuple[str, str, "bytes | None"]
 
 
 class _Watched:
-    """A global that the code may read: where it stands, its value, and how that was written last."""
+    """A global that the code may read: where it stands, its value, and how that was written last.
 
-    __slots__ = ("last", "names", "written")
+    `asked` are names of attributes that the code reads, of whatever.
+    """
+
+    __slots__ = ("asked", "last", "names", "written")
 
     def __init__(self, names: Mapping[str, Any]) -> None:
         self.names = names
+        self.asked: frozenset[str] = frozenset()
         self.last: Any = _MISSING
         self.written: bytes | None = None
 
@@ -53,7 +59,7 @@ class Surroundings:
         self.shown: set[tuple[str, int, str]] = set()
         for name in wanted_names(read, job.scope):
             if name in job.scope.names or name not in vars(builtins):
-                self._watch("", name, job.scope.names)
+                self._watch("", name, job.scope.names, read.names)
         for module in read.imports & _imports_of_module(job.scope.module):
             self._add_module(module)
 
@@ -77,21 +83,28 @@ class Surroundings:
                 self.visit(value)
             ahead += list(self._watched)[before:]
             watched.last = value
-            written = None if value is _MISSING else self._written(key[1], value)
+            written = None if value is _MISSING else self._written(key[1], value, watched.asked)
             if written != watched.written:
                 watched.written = written
                 found.append((*key, written))
         return found
 
-    def _written(self, name: str, value: Any) -> bytes:
+    def _written(self, name: str, value: Any, asked: frozenset[str]) -> bytes:
+        if isinstance(value, ModuleType):
+            inside = _inside(value, asked)
+            for inner in inside:
+                self._add_module(inner)
+            value = Imported(value, inside)
         try:
             return self._traveller.dumps(value)
         except SandboxValueError as error:
             return self._traveller.dumps(arrivals.Absent(f"{name}: {error}"))
 
-    def _watch(self, module: str, name: str, names: Mapping[str, Any]) -> None:
-        if (module, name) not in self._watched:
-            self._watched[module, name] = _Watched(names)
+    def _watch(self, module: str, name: str, names: Mapping[str, Any], asked: frozenset[str]) -> None:
+        watched = self._watched.setdefault((module, name), _Watched(names))
+        if not asked <= watched.asked:
+            watched.asked |= asked
+            watched.last = _MISSING if isinstance(watched.last, ModuleType) else watched.last
 
     def visit(self, value: Any) -> None:
         """Finds the functions in a value, and what they read."""
@@ -108,21 +121,17 @@ class Surroundings:
     def _parts(self, item: Any) -> list[Any]:
         if isinstance(item, ModuleType):
             self._add_module(item.__name__)
-        elif isinstance(item, type):
-            if not by_reference(item) and item.__module__ != "builtins":
-                return [part for v in vars(item).values() for part in _functions_of(v)] + list(item.__bases__)
-        elif isinstance(item, FunctionType):
-            if not by_reference(item):
-                return self._function(item)
-        elif isinstance(item, list | tuple | set | frozenset):
-            return list(item) if len(item) < 1000 else []
-        elif isinstance(item, dict):
-            return list(item.values()) if len(item) < 1000 else []
-        elif (write := next((TRAVELS[c] for c in type(item).__mro__ if c in TRAVELS), None)) is not None:
-            return [type(item), *_functions_of(item), *write(item)[1:3]]
-        elif type(item).__module__ != "builtins":
-            return [type(item), *_functions_of(item)]
-        return []
+            return []
+        if isinstance(item, type):
+            if by_reference(item) or item.__module__ == "builtins":
+                return []
+            held = list(vars(item).values())
+            return [*held, *(part for value in held for part in _functions_of(value)), *item.__bases__]
+        if isinstance(item, FunctionType):
+            return [] if by_reference(item) else self._function(item)
+        if isinstance(item, MethodType):
+            return [item.__func__, item.__self__]
+        return [*_contents(item), *_about(item)]
 
     def _function(self, function: FunctionType) -> list[Any]:
         code, around = function.__code__, function.__globals__
@@ -130,7 +139,7 @@ class Surroundings:
         self.shown.update((c.co_filename, c.co_firstlineno, c.co_name) for c in _inner(code))
         for name in _global_reads(code):
             if name in around:
-                self._watch(function.__module__ or "__main__", name, around)
+                self._watch(function.__module__ or "__main__", name, around, _names(code))
         return [*_cell_contents(function), *(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()]
 
     def _add_module(self, name: str) -> None:
@@ -143,12 +152,38 @@ class Surroundings:
             text = _source(at)
             if text is not None:
                 self._sources[at] = (text, hasattr(sys.modules[at], "__path__"))
-                ahead += [*imports_of(text), at.rpartition(".")[0]]
+                ahead += [*imports_of(text, _package(at)), at.rpartition(".")[0]]
+
+
+def _contents(item: Any) -> list[Any]:
+    """What a container holds, unless that is very much."""
+    if not isinstance(item, list | tuple | set | frozenset | dict) or len(item) >= _MOST:
+        return []
+    return list(item.values()) if isinstance(item, dict) else list(item)
+
+
+def _about(item: Any) -> list[Any]:
+    """The class of an object, the functions in it, and what it has for attributes if it is of the program's."""
+    kind = type(item)
+    write = next((TRAVELS[c] for c in kind.__mro__ if c in TRAVELS), None)
+    if write is not None:
+        return [kind, *_functions_of(item), *write(item)[1:3]]
+    if kind.__module__ == "builtins":
+        return []
+    if isinstance(item, partial):
+        return [item.func, item.args, item.keywords]
+    held = {} if by_reference(kind) else attributes_of(item)
+    return [kind, *_functions_of(item), *(held.values() if len(held) < _MOST else ())]
 
 
 def _functions_of(value: Any) -> list[Any]:
     """The functions inside of a descriptor or a method."""
-    inner = [getattr(value, name, None) for name in ("__func__", "fget", "fset", "fun", "__wrapped__")]
+    names = (
+        ("func",)
+        if isinstance(value, cached_property | partialmethod)
+        else ("__func__", "fget", "fset", "fun", "__wrapped__")
+    )
+    inner = [getattr(value, name, None) for name in names]
     return [f for f in (value, *inner) if isinstance(f, FunctionType)]
 
 
@@ -173,9 +208,26 @@ def _global_reads(code: CodeType) -> frozenset[str]:
     return frozenset(step.argval for step in steps if step.opname in ("LOAD_GLOBAL", "LOAD_NAME"))
 
 
+@lru_cache(maxsize=1024)
+def _names(code: CodeType) -> frozenset[str]:
+    return frozenset(name for part in (code, *_inner(code)) for name in part.co_names)
+
+
+def _inside(module: ModuleType, asked: frozenset[str]) -> list[str]:
+    """The loaded modules inside of a package that code with these names of attributes can be after."""
+    above = f"{module.__name__}."
+    inner = [name for name in list(sys.modules) if name.startswith(above)]
+    return sorted(name for name in inner if asked.issuperset(name[len(above) :].split(".")))
+
+
 def _imports_of_module(name: str) -> frozenset[str]:
     text = None if is_installed(name) else _source(name)
-    return frozenset() if text is None else imports_of(text)
+    return frozenset() if text is None else imports_of(text, _package(name))
+
+
+def _package(name: str) -> str:
+    """From which package the dots of its imports count."""
+    return name if hasattr(sys.modules[name], "__path__") else name.rpartition(".")[0]
 
 
 def _source(name: str) -> str | None:
@@ -184,7 +236,7 @@ def _source(name: str) -> str | None:
     if not path or not path.endswith(".py"):
         return None
     try:
-        with open(path, encoding="utf-8") as file:
-            return file.read()
-    except (OSError, UnicodeDecodeError):
+        with open(path, "rb") as file:
+            return decode_source(file.read())
+    except (OSError, SyntaxError, UnicodeDecodeError):
         return None

@@ -14,11 +14,11 @@ import os
 import pickle
 import sys
 from collections import Counter, OrderedDict, deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from importlib import import_module
 from pathlib import Path, PosixPath
 from types import FunctionType, ModuleType
@@ -35,7 +35,7 @@ try:
 except ImportError:  # only classes of the program need it
     _cloudpickle = None
 
-__all__ = ["Traveller", "by_reference", "can_travel", "is_installed", "needs_no_pickle"]
+__all__ = ["Imported", "Traveller", "attributes_of", "by_reference", "can_travel", "is_installed", "needs_no_pickle"]
 
 _PROTOCOL = 4
 _ATOMS = (int, float, str, bool, type(None), bytes, complex, range, type(Ellipsis), type(NotImplemented))
@@ -98,6 +98,16 @@ def _of_installation(cls: type) -> bool:
     return cls.__module__ == "builtins" or by_reference(cls)
 
 
+class Imported:
+    """A module, with those inside of it that are to be there, too."""
+
+    def __init__(self, module: ModuleType, inside: Sequence[str]) -> None:
+        self._names = module.__name__, tuple(inside)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return arrivals.module_of, self._names
+
+
 _Base: Any = pickle.Pickler if _cloudpickle is None else _cloudpickle.Pickler
 
 
@@ -139,9 +149,11 @@ class Traveller:
             self.classes.append((number, self.dumps(cls, inline=True)))
         return number
 
-    def note(self, cls: type) -> None:
-        """A result may be of this class."""
-        self.known[cls.__module__, cls.__qualname__] = cls
+    def note(self, cls: type, inside: bool = False) -> None:
+        """A result may be of this class. One `inside` of a class may be that class before it got slots."""
+        name = cls.__module__, cls.__qualname__
+        if not (inside and name in self.known):
+            self.known[name] = cls
 
     def place_of(self, thing: Any) -> int | None:
         """Where an allowed object stands in the list."""
@@ -170,13 +182,15 @@ class _Writer(_Base):  # type: ignore[misc]
 
     def _class(self, cls: type) -> Any:
         if cls.__module__ != "builtins":
-            self._traveller.note(cls)
+            self._traveller.note(cls, self._inline)
         if _of_installation(cls):
             return NotImplemented if _cloudpickle is None else super().reducer_override(cls)
         if not can_travel(cls):
             raise SandboxValueError(_without_cloudpickle(cls))
         if self._inline:
-            return _cloudpickle._dynamic_class_reduce(cls)
+            reduced = _cloudpickle._dynamic_class_reduce(cls)
+            reduced[2][0]["__qualname__"] = cls.__qualname__  # else that of a class in another's body is lost
+            return reduced
         return arrivals.class_of, (self._traveller.number_of(cls),)
 
     def _instance(self, obj: Any, kind: type) -> Any:
@@ -186,19 +200,25 @@ class _Writer(_Base):  # type: ignore[misc]
                 return self._absence(kind) if write is None else self._with_class(write(obj), kind)
         if kind in _HARMLESS:
             return NotImplemented
+        if kind in _WRAPPERS:
+            return NotImplemented if by_reference(obj) else _WRAPPERS[kind](obj)
         if isinstance(obj, os._Environ):
             return arrivals.environment, (obj is not os.environ,)
         if not self._strict and by_reference(kind) and not self._whole(obj):
             return self._absence(kind)
         if not can_travel(kind):
-            return self._with_class((None, (), _attributes(obj)), kind)
+            return self._with_class((None, (), attributes_of(obj)), kind)
         table: Mapping[type, Any] = getattr(self, "dispatch_table", copyreg.dispatch_table)
         reduce = table.get(kind)
         try:
             reduced = obj.__reduce_ex__(_PROTOCOL) if reduce is None else reduce(obj)
         except Exception:  # noqa: BLE001 - locks, files, connections: each refuses in its own way
             return self._absence(kind)
-        return NotImplemented if isinstance(reduced, str) else reduced
+        if isinstance(reduced, str):  # its name: it is a global of a module
+            return (
+                NotImplemented if is_installed(getattr(obj, "__module__", None) or "builtins") else self._absence(kind)
+            )
+        return reduced
 
     def _with_class(self, reduced: tuple[Any, ...], kind: type) -> tuple[Any, ...]:
         """The same, or where the class cannot travel the bare attributes."""
@@ -228,6 +248,21 @@ class _Writer(_Base):  # type: ignore[misc]
         return arrivals.absent, (why,)
 
 
+def _cached(obj: Any) -> Any:
+    return arrivals.cached, (obj.__wrapped__, obj.cache_parameters())
+
+
+def _cached_property(obj: Any) -> Any:
+    return cached_property, (obj.func,), {name: part for name, part in vars(obj).items() if name != "lock"}
+
+
+_WRAPPERS: dict[type, Callable[[Any], Any]] = {
+    type(lru_cache(is_installed)): _cached,
+    cached_property: _cached_property,
+}
+"""What is around functions and would else be written as a name, or not at all because of a lock."""
+
+
 def _without_cloudpickle(cls: type) -> str:
     return (
         f"Your class {cls.__qualname__} travels into the sandbox with the package 'cloudpickle', which is not "
@@ -241,7 +276,7 @@ def _own_specials(cls: type) -> list[str]:
     return sorted(name for name in found if name.startswith("__") and name.endswith("__") and name not in _OF_MAKING)
 
 
-def _attributes(obj: Any) -> dict[str, Any]:
+def attributes_of(obj: Any) -> dict[str, Any]:
     """What an object holds, in its dictionary and in slots."""
     slots = [getattr(cls, "__slots__", ()) for cls in type(obj).__mro__]
     names = [name for group in slots for name in ([group] if isinstance(group, str) else group)]

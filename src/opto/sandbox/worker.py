@@ -192,7 +192,7 @@ class _Worker:
             found = program.compiled(text, flags)
         except (MemoryError, RecursionError):
             raise SandboxValueError("The code is nested too deeply for Python's compiler.") from None
-        return {"value": [sorted(found.reads), sorted(found.writes), found.dynamic, sorted(found.imports)]}
+        return {"value": [found.dynamic, *map(sorted, (found.reads, found.writes, found.imports, found.names))]}
 
     def _go_on(self, payload: bytes) -> dict[str, Any]:
         number, value = pickle.loads(payload)

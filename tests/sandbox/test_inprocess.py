@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import builtins
+import enum
 import gc
 import importlib
 import inspect
@@ -70,6 +71,44 @@ def test_names_that_a_star_brings_last(executor: UnsafeExecutor) -> None:
 
 
 @pytest.mark.skipif(sys.version_info < (3, 11), reason="there is no except* before")
+def test_enumerations_of_all_kinds() -> None:
+    text = """
+import enum
+
+def f(given):
+    made = [enum.Enum("E", "A B"), enum.Enum("E", {"A": 1, "B": 2}), enum.IntEnum("E", ["A", "B"])]
+    made += [enum.Flag("E", [("A", 1), ("B", 2)]), enum.Enum("E", names=("A", "B"))]
+
+    class Own(str, enum.Enum):
+        A = "a"
+
+        @property
+        def big(self):
+            return self.name * 2
+
+    class Rights(enum.IntFlag):
+        READ = 1
+        WRITE = 2
+
+    kinds = (enum.Enum, enum.IntEnum, enum.Flag)
+    return (
+        [[member.name for member in kind] for kind in made],
+        Own("a").big,
+        (Rights.READ | Rights.WRITE).value,
+        [isinstance(thing, kinds[0]) for thing in (given, made[0].A, Rights.READ, 1)],
+        [issubclass(kind, base) for kind in (made[2], Rights, int) for base in kinds],
+        repr(made[0].A),
+    )
+"""
+    names, big, both, members, kinds, shown = EXECUTOR.run(Job(text, "f", (Shade.DARK,))).result()
+    assert names == [["A", "B"]] * 5 and (big, both, shown) == ("AA", 3, "<E.A: 1>")
+    assert members == [True, True, True, False] and kinds == [True, True, False, True, False, True, False, False, False]
+
+
+class Shade(enum.Enum):
+    DARK = 1
+
+
 def test_a_group_is_caught_without_a_jump_in_finally() -> None:
     text = "def f(x):\n    try:\n        pass\n    except* ValueError:\n        pass\n    finally:\n        return 1"
     assert isinstance(run(text, 1).error, SandboxForbiddenError)

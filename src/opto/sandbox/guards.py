@@ -67,8 +67,8 @@ class Guards:
                 _refuse(f"the attribute {name!r} of {_article(value)}")
         elif name in _FORMATS and issubclass(value if isinstance(value, type) else type(value), str):
             return _FORMATS[name] if isinstance(value, type) else functools.partial(_FORMATS[name], value)
-        elif name == "obj" and isinstance(value, BaseException):
-            _refuse("the attribute 'obj' of an exception")
+        elif (name == "obj" and isinstance(value, BaseException)) or (name == "mro" and isinstance(value, type)):
+            _refuse(f"the attribute {name!r} of {_article(value)}")
         return getattr(value, name)
 
     def store(self, value: Any, name: str) -> Any:
@@ -144,7 +144,7 @@ class Guards:
 
 
 _MADE = (type, FunctionType, BuiltinFunctionType)
-_OF_LIBRARIES = frozenset(["tofile", "dump", "ctypes", "cffi"])
+_OF_LIBRARIES = frozenset(["cffi", "ctypes", "dump", "evaluate", "tofile"])
 
 
 def _lineage(thing: Any) -> tuple[type, ...]:

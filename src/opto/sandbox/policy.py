@@ -46,7 +46,7 @@ _FRAMES = frozenset(
     + ["f_back", "f_builtins", "f_code", "f_globals", "f_locals", "tb_frame", "tb_next"]
     + ["func_closure", "func_code", "func_defaults", "func_dict", "func_globals"]  # of compiled extensions
 )
-_DOUBTFUL = frozenset(["format", "format_map", "obj", "tofile", "dump", "ctypes", "cffi"])
+_DOUBTFUL = frozenset(["cffi", "ctypes", "dump", "evaluate", "format", "format_map", "mro", "obj", "tofile"])
 _AWAY = """
     BaseException BaseExceptionGroup GeneratorExit KeyboardInterrupt SystemExit breakpoint compile copyright credits
     eval exec exit globals help input license locals memoryview open quit vars"""

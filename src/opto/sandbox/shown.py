@@ -1,7 +1,7 @@
 """What code in the executor `inprocess` sees of a module: its public names, without the modules that it imported.
 
-Imports leaves only. `MODULES` were looked through: what of them opens files, evaluates texts, starts processes or
-changes the program is hidden; the test that walks them says whether a new Python has brought more.
+Imports leaves and `enumerations`. `MODULES` were looked through: what of them opens files, evaluates texts, starts
+processes or changes the program is hidden; the test that walks them says whether a new Python has brought more.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from types import ModuleType
 from typing import Any
 
 from opto.errors import SandboxForbiddenError
+from opto.sandbox.enumerations import STAND_INS
 
 __all__ = ["MODULES", "Shown", "Shows"]
 
@@ -31,7 +32,7 @@ _HIDDEN: dict[str, frozenset[str]] = {
         "calendar": "LocaleHTMLCalendar LocaleTextCalendar",  # set the locale of the process
         "collections": "UserString",  # its `format` reads attributes
         "dataclasses": "make_dataclass",
-        "enum": "EnumDict EnumMeta EnumType global_enum",
+        "enum": "EnumDict EnumMeta EnumType ReprEnum global_enum",
         "functools": "singledispatch singledispatchmethod",  # evaluate annotations
         "numpy": """
             DataSource asmatrix bmat from_dlpack fromfile fromregex genfromtxt info load loadtxt lookfor mafromtxt
@@ -53,6 +54,7 @@ class Shown(ModuleType):
         super().__init__(f"{module.__name__} (its public names)")  # no name of a module: `import` would look it up
         for name in _public(module):
             value = replaced.get(name, vars(module)[name])
+            value = STAND_INS.get(id(value), value)
             self.__dict__[name] = value.copy() if type(value) in (dict, list, set) else value
         self.__dict__["__all__"] = [name for name in self.__dict__ if not name.startswith("_")]
         self.__dict__["__getattr__"] = _finder(module, shows)

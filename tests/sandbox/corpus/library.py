@@ -222,6 +222,52 @@ def enumeration_of_its_own(target):
     return "escaped: " + str(list(found)[0].value(target["home"]))
 
 
+#: enumeration_with_methods -> error | quiet
+#: Makes an enumeration whose members are methods that no text may define, and lets a library write for it.
+def enumeration_with_methods(target):
+    import copy
+    import enum
+    import json
+    from abc import ABC
+
+    class Any(ABC):
+        pass
+
+    def change(self, protocol):
+        return lambda: Any, (), (None, {"__match_args__": ("__globals__",)})
+
+    Any.register(type(json.loads))
+    copy.copy(enum.Enum("Copied", {"__copy__": None, "__reduce_ex__": change, "A": 1}).A)
+    match json.loads:
+        case Any(found):
+            return found["codecs"].open(target["secret"]).read()
+
+
+#: enumeration_by_its_lineage -> error | quiet
+#: The same by a class of the library that a class of its own is made of.
+def enumeration_by_its_lineage(target):
+    import copy
+    import enum
+    import json
+    from abc import ABC
+
+    class Any(ABC):
+        pass
+
+    class Empty(enum.Enum):
+        pass
+
+    def change(self, protocol):
+        return lambda: Any, (), (None, {"__match_args__": ("__globals__",)})
+
+    Any.register(type(json.loads))
+    made = [kind for kind in Empty.mro() if kind.__name__ == "Enum"][-1]
+    copy.copy(made("Copied", {"__copy__": None, "__reduce_ex__": change, "A": 1}).A)
+    match json.loads:
+        case Any(found):
+            return found["codecs"].open(target["secret"]).read()
+
+
 #: enumeration_among_the_builtins -> error | quiet
 #: Lets an enumeration put its members where all code looks.
 def enumeration_among_the_builtins(target):

@@ -17,6 +17,8 @@ __all__ = ["Defined", "defined", "shape_by_syntax"]
 
 _ANY = (("args", int(Parameter.VAR_POSITIONAL), False, None), ("kwargs", int(Parameter.VAR_KEYWORD), False, None))
 
+_LONGEST_TEXT = 1 << 14  # the compiler's time, in this program, grows with the square
+
 
 class Defined(NamedTuple):
     """A function as its text defines it; `text` stands at the left margin."""
@@ -29,7 +31,7 @@ class Defined(NamedTuple):
 @lru_cache(maxsize=256)
 def defined(text: str, name: str) -> Defined:
     """The function `name` of a text; KeyError if it has none, SandboxError if it cannot be told."""
-    check_length(text)
+    check_length(text, _LONGEST_TEXT)
     try:
         tree, writes = parsed(text), compiled(text).writes
     except (MemoryError, RecursionError):

@@ -17,6 +17,7 @@ FILES += ["trace/test_bundle_errors.py", "trace/test_bundle_runs.py", "trace/tes
 def test_trainable_functions_keep_their_promises() -> None:
     command = [sys.executable, "-m", "pytest", "-p", "forced_provenance", "-p", "no:cacheprovider", "-x"]
     command += [f"tests/{file}" for file in FILES]
-    environment = {**os.environ, "PYTHONPATH": str(HERE)}
+    paths = [str(HERE), *filter(None, [os.environ.get("PYTHONPATH")])]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
     done = subprocess.run(command, env=environment, cwd=HERE.parent.parent, capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]

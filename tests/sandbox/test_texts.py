@@ -19,7 +19,7 @@ from opto.trace import bundle
 TEXTS = {
     "patterns": ("match 1:\n case 1" + "|1" * 32_000 + ": pass", (SandboxTimeoutError, KeyError)),
     "signs": ("x = " + "-" * 7_000 + "1", (SandboxValueError, SyntaxError)),
-    "attributes": ("x = a" + ".a" * 30_000, (SandboxValueError, KeyError)),
+    "attributes": ("x = a" + ".a" * 30_000, (SandboxTimeoutError, SandboxValueError, KeyError)),
     "branches": ("if a: pass\n" + "elif a: pass\n" * 4_900, (SandboxValueError, KeyError, NameError)),
     "brackets": ("x = " + "(" * 199 + "1" + ")" * 199, (SandboxValueError, SyntaxError, KeyError)),
     "too many brackets": ("x = " + "[" * 1_000, (SyntaxError,)),

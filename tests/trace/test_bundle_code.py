@@ -239,6 +239,16 @@ def test_needs_a_def() -> None:
         bundle(trainable=True)(len)
 
 
+def test_a_bound_method_is_to_be_decorated_in_its_class() -> None:
+    class Tool:
+        def use(self, x: int) -> int:
+            return x
+
+    assert bundle()(Tool().use)(3).data == 3
+    with pytest.raises(TypeError, match=r"Tool\.use is bound to an object already: decorate it where its class"):
+        bundle(trainable=True)(Tool().use)
+
+
 def test_parameter_has_header_description() -> None:
     parameter = act.parameter
     assert isinstance(parameter, ParameterNode)

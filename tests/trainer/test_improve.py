@@ -292,6 +292,12 @@ def test_feedback_is_made_words(said: Any, heard: str) -> None:
     assert (rollout.score, rollout.feedback) == (said[0], heard)
 
 
+@pytest.mark.parametrize("senseless", [{"temperatures": ()}, {"candidates": 0}])
+def test_a_plan_that_draws_nothing_is_refused(senseless: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="at least one"):
+        Plan(**senseless)
+
+
 def test_without_examples_there_is_nothing_to_solve() -> None:
     with pytest.raises(ValueError, match="examples is empty"):
         improve(lambda n: node(n), Scripted([node(1, trainable=True)], []), [], compare)

@@ -206,9 +206,11 @@ def guard(fun: Callable[..., Any], about: About) -> Callable[..., Any]:
     return guarded_async if inspect.iscoroutinefunction(fun) else guarded
 
 
-def code_parameter(about: About) -> ParameterNode[str]:
+def code_parameter(fun: Any, about: About) -> ParameterNode[str]:
     """The parameter that holds the text of a trainable function."""
     source, code = about.source, about.code
+    if inspect.ismethod(fun):
+        raise TypeError(f"{about.qualname} is bound to an object already: decorate it where its class defines it.")
     if code is None or code.co_name == "<lambda>":
         raise TypeError(f"{about.qualname} is not written as a 'def', so it has no code that could be trained.")
     if source is None:

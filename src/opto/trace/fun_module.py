@@ -78,7 +78,7 @@ class FunModule(Module):
         self._body = Body(guard(fun, self._about) if self._guarded else fun)
         self._attribute: str = getattr(fun, "__name__", self._about.name)
         if options.trainable:
-            self.parameter = code_parameter(self._about)
+            self.parameter = code_parameter(fun, self._about)
             self._environment = Environment(written(fun), captured or {})
             self._bodies = Bodies(self._environment, self.parameter._data, self._async)
             self.parameter._extras().bodies = self._bodies

@@ -1,0 +1,40 @@
+"""How a training is to go: how many candidates, how hot, how long."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["Plan"]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How to improve. A step draws up to `candidates`, of a text `texts` (they are short, so more can be drawn), at
+    `temperatures` in turn, and stops early if one solves all.
+
+    `failing` and `passing` count the runs shown; `seconds` bounds the whole, `run_seconds` one run of the
+    agent (0: no bound); `perfect` is the score from which an example counts as solved; `kept` refused values of
+    each part get second chances, at most `pairs` a step two at a time. Each try that led nowhere raises the
+    temperatures by `warmer`, up to 1.4.
+    With `batch` only so many examples are used at first; whenever those in use are solved, as many more join.
+    """
+
+    steps: int = 12
+    candidates: int = 4
+    texts: int = 8
+    temperatures: tuple[float, ...] = (0.4, 0.7, 0.9, 1.1)
+    failing: int = 3
+    passing: int = 1
+    seconds: float = 0
+    run_seconds: float = 120
+    perfect: float = 1.0
+    kept: int = 12
+    pairs: int = 100
+    warmer: float = 0.15
+    batch: int = 0
+
+    def __post_init__(self) -> None:
+        if not self.temperatures:
+            raise ValueError("temperatures is empty: give at least one, such as (0.7,).")
+        if self.candidates < 1:
+            raise ValueError(f"candidates={self.candidates}: a step draws at least one.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +70,27 @@ def test_a_call_that_is_dropped_with_its_loop_holds_nothing() -> None:
     call.close()
     gc.collect()
     assert llm.slots._free == 1 and budget._held.calls == 0 and budget.spent.calls == 1
+
+
+def test_a_stream_in_garbage_waits_for_no_lock_of_the_thread_that_collects_it() -> None:
+    llm = Limited(ScriptedLLM(["a", "b"]), 1)
+
+    def collect() -> None:
+        cycle: list[Any] = [llm(ASK, stream=True)]
+        cycle.append(cycle)
+        with llm.slots._lock:  # as if a collection began in the midst of the lines that hold it
+            del cycle
+            gc.collect()
+        llm(ASK, stream=True)  # waits for the slot of the first
+
+    thread = threading.Thread(target=collect, daemon=True)
+    gc.disable()
+    try:
+        thread.start()
+        thread.join(20)
+    finally:
+        gc.enable()
+    assert not thread.is_alive()
 
 
 async def _begin(call: Any) -> None:

@@ -6,11 +6,12 @@ A name is imported from its file when first used: `import opto.llm` alone loads 
 
 The order that spends least, from the outside in: cache, record, retry, fallback, budget, limits, timeout, transport.
 
-Read in this order: base (the protocol and its records), flow (one implementation for sync and async), forks, http with
+Read in this order: base (the protocol and its records), flow (one implementation for sync and async), http with
 address, network, deadline, clients, body, faults, replies and stream (the transport), fakes, profile (what a model can
 do); the wrappers: retry, cache with store, record, usage with prices, budget with spending, limit, pace, timeout,
-fallback; local (a model on this machine), routes and resolve (which model a user means), abstract and backends (the
-classes that older programs construct).
+fallback, all of them on shared, forks and finalizers (what copies, child processes and garbage hold); local (a model on
+this machine), routes and resolve (which model a user means), abstract and backends (the classes that older programs
+construct).
 """
 
 from importlib import import_module

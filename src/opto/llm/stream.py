@@ -10,6 +10,7 @@ from typing import Any, cast
 from opto.errors import LLMError, LLMResponseError
 from opto.llm.address import shown_url
 from opto.llm.base import Choice, Chunk, ChunkChoice, Delta, Message, Response, Usage
+from opto.llm.finalizers import outside_collections
 from opto.llm.flow import Effect, Flow, arun, run
 from opto.llm.replies import parse_chunk, without_secret
 
@@ -145,9 +146,12 @@ class Stream:
 
     def __del__(self) -> None:
         if not self._over:
-            with suppress(Exception):  # an awaited connection cannot be closed here; its loop will
-                self._close.now()
-            self._end(_left())
+            outside_collections(self._abandon)
+
+    def _abandon(self) -> None:
+        with suppress(Exception):  # an awaited connection cannot be closed here; its loop will
+            self._close.now()
+        self._end(_left())
 
     def _next(self) -> Flow[Chunk | None]:
         try:

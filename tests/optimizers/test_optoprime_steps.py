@@ -593,3 +593,12 @@ def test_a_custom_optimizer_that_proposes_nothing_says_so() -> None:
     x = node(1.0, trainable=True)
     update = Fixed([x]).step()
     assert update == {} and update.reason == "nothing was proposed"
+
+
+def test_parameters_that_a_model_cannot_tell_apart_are_named(caplog: pytest.LogCaptureFixture) -> None:
+    first = node(1, name="x", trainable=True)
+    OptoPrime([first, first, node(1, name="x", trainable=True)], llm=ScriptedLLM([]))
+    assert not caplog.records
+    GRAPH.clear()
+    OptoPrime([first, node(1, name="x", trainable=True)], llm=ScriptedLLM([]))
+    assert "2 parameters are called x:0" in caplog.text

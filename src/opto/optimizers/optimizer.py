@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import logging
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -88,6 +89,7 @@ class Optimizer(AbstractOptimizer):
         **kwargs: Any,
     ) -> None:
         super().__init__(parameters)
+        _warn_of_equal_names(parameters)
         propagator = self.default_propagator() if propagator is None else propagator
         assert isinstance(propagator, Propagator), "propagator is a Propagator object."
         self._propagator = propagator
@@ -251,3 +253,15 @@ class Optimizer(AbstractOptimizer):
 def _as_update(values: dict[ParameterNode[Any], Any] | None) -> Update:
     """`values` as an Update."""
     return values if isinstance(values, Update) else Update(values)
+
+
+def _warn_of_equal_names(parameters: Iterable[ParameterNode[Any]]) -> None:
+    names = Counter(p.name for p in unique_parameters(parameters))
+    for name, count in names.items():
+        if count > 1:
+            _log.warning(
+                "%d parameters are called %s, as after GRAPH.clear(): a value for one goes to all of them. "
+                "Give each a name of its own: node(..., name=...).",
+                count,
+                name,
+            )

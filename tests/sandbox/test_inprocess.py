@@ -109,6 +109,7 @@ class Shade(enum.Enum):
     DARK = 1
 
 
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="except* is of Python 3.11")
 def test_a_group_is_caught_without_a_jump_in_finally() -> None:
     text = "def f(x):\n    try:\n        pass\n    except* ValueError:\n        pass\n    finally:\n        return 1"
     assert isinstance(run(text, 1).error, SandboxForbiddenError)

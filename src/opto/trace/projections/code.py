@@ -30,7 +30,7 @@ class BlackCodeFormatter(Projection):
         if not isinstance(x, str) or not re.search(_FUNCTION, x):
             return x
         try:
-            import black
+            import black.parsing
         except ImportError:
             logging.getLogger(__name__).info(
                 "black is not installed: code stays as written (pip install 'opto-trace[format]')"
@@ -38,5 +38,5 @@ class BlackCodeFormatter(Projection):
             return x
         try:
             return black.format_str(x, mode=black.Mode())
-        except black.InvalidInput:
+        except black.parsing.InvalidInput:
             return x

@@ -56,10 +56,9 @@ def from_exception(error: Exception, url: str, timeout: float, proxy: str | None
             )
         )
     if isinstance(error, httpcore.TimeoutException):
-        late = LLMTimeoutError(
+        return LLMTimeoutError(
             f"{where} did not answer within {timeout:g} s: raise `timeout`, ask for fewer tokens, or check the server."
         )
-        return _unsent(late) if isinstance(error, httpcore.PoolTimeout) else late
     if isinstance(error, httpcore.ProxyError):
         return _unsent(
             LLMConnectionError(

@@ -76,11 +76,16 @@ def estimate_blame(
             gains[parameter.py_name] = max(0.0, *found)
         else:
             untried[parameter.py_name] = reason
+    return Blame(_shares(gains), untried)
+
+
+def _shares(gains: Mapping[str, float]) -> dict[str, float]:
+    """Gains as shares of their sum, the largest first."""
     if math.inf in gains.values():  # what failed before no longer does: beside that, no finite gain counts
         gains = {name: float(gain == math.inf) for name, gain in gains.items()}
     total = sum(gains.values())
     ordered = sorted(gains.items(), key=lambda item: -item[1])
-    return Blame({name: gain / total if total else 0.0 for name, gain in ordered}, untried)
+    return {name: gain / total if total else 0.0 for name, gain in ordered}
 
 
 def _gains(

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from opto.execution import SuggestedText
-from opto.trace.body import Bodies, Body
+from opto.trace.bundle.implementation import Bodies, Body
 
 
 @pytest.fixture(autouse=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from typing import Any
 
 import pytest
@@ -9,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from opto.trace import GRAPH, node
-from opto.trace.binding import Binder, Plan
 from opto.trace.bundle import FunModule, bundle
+from opto.trace.bundle.binding import Binder, Plan
 from opto.trace.nodes import NAME_SCOPES, Operation
 
 
@@ -106,7 +107,7 @@ def test_plans_are_made_once_and_forgotten_in_time(monkeypatch: pytest.MonkeyPat
     assert binder.plan(2, (), operation) is binder.plan(2, (), operation)
     assert binder.plan(2, ("x",), operation) is binder.plan(2, ("x",), operation)
     assert len(made) == 2
-    monkeypatch.setattr("opto.trace.binding._SHAPES_KEPT", 2)
+    monkeypatch.setattr(importlib.import_module("opto.trace.bundle.binding"), "_SHAPES_KEPT", 2)
     binder.plan(3, (), operation)
     assert list(binder.plans) == [3]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import math
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 
 from opto.execution import SuggestedText
 from opto.trace import ExecutionError, bundle, node, stop_tracing
-from opto.trace.code import Environment, compiled, define
+from opto.trace.bundle.definition import Environment, compiled, define
 from opto.trace.nodes import ParameterNode
 
 FACTOR = 2
@@ -168,7 +169,7 @@ def test_a_text_that_makes_state_is_run_for_each_call(text: str) -> None:
 
 
 def test_only_the_last_texts_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("opto.trace.body._BODIES_KEPT", 2)
+    monkeypatch.setattr(importlib.import_module("opto.trace.bundle.implementation"), "_BODIES_KEPT", 2)
     before = len(act._bodies.texts())
     for i in range(5):
         assert result(f"def act(x):\n    return {i}", 0) == i

@@ -10,7 +10,7 @@ import pytest
 
 from opto.trace import GRAPH, ExecutionError, bundle, node, stop_tracing
 from opto.trace.bundle import TraceMissingInputsError
-from opto.trace.comments import broken_code, error_message
+from opto.trace.bundle.error_comments import broken_code, error_message
 
 
 class Silent(Exception):
@@ -76,7 +76,7 @@ def test_traceback_begins_with_the_body() -> None:
     assert lines[0] == "Traceback (most recent call last):"
     assert lines[1].endswith("in err") and "z = x / 0" in lines[2]
     assert lines[-1] == "ZeroDivisionError: division by zero"
-    assert not any("fun_module" in line for line in lines)
+    assert not any("bundle/function" in line for line in lines)
 
 
 def test_inner_errors_surface_as_the_outer_one() -> None:

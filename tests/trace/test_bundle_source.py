@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import importlib
 import linecache
 import sys
 from importlib import import_module
@@ -15,7 +16,7 @@ import pytest
 from opto import trace
 from opto.trace.bundle import bundle
 from opto.trace.bundle import bundle as other_name
-from opto.trace.source import code_of, signature_text, source_of
+from opto.trace.bundle.source import code_of, signature_text, source_of
 
 
 def noted(fun: Any) -> Any:
@@ -138,8 +139,8 @@ def test_a_file_that_no_longer_parses_has_no_source(tmp_path: Path, monkeypatch:
 
 def test_only_a_number_of_files_is_remembered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(tmp_path))
-    monkeypatch.setattr("opto.trace.source._FILES_KEPT", 1)
-    monkeypatch.setattr("opto.trace.source._FILES", files := {})
+    monkeypatch.setattr(importlib.import_module("opto.trace.bundle.source"), "_FILES_KEPT", 1)
+    monkeypatch.setattr(importlib.import_module("opto.trace.bundle.source"), "_FILES", files := {})
     for name in ("first_of_two", "second_of_two"):
         source_of(load(tmp_path / f"{name}.py", "def f(x):\n    return 1\n", name).f)
     assert len(files) == 1

@@ -25,12 +25,12 @@ import pytest
 import opto.trace.operators as ops
 from opto.trace.bundle import bundle
 from opto.trace.containers import Map, Seq
-from opto.trace.export import export_source, plain_value
 from opto.trace.modules import Module, model
 from opto.trace.nodes import Node, node
 from opto.trace.operators import add, call_llm
 from opto.trace.operators import call_llm as ask
 from opto.trace.projections import Projection
+from opto.trace.saving.export import export_source, plain_value
 from opto.utils.llm import DummyLLM
 
 RATE = 3

@@ -14,8 +14,8 @@ import pytest
 from opto.errors import LoadError, TraceMissingInputsError
 from opto.trace import bundle, node, nodes, operators, stop_tracing
 from opto.trace.nodes import Node, ParameterNode
-from opto.trace.operator_table import TABLE
-from opto.trace.safe_pickle import loads
+from opto.trace.operators.table import TABLE
+from opto.trace.saving.old_pickles import loads
 from opto.trace.value_methods import ValueMethods
 
 
@@ -84,7 +84,7 @@ def declared(stub: str) -> list[ast.FunctionDef]:
 
 def test_types_are_declared_for_every_operator_with_the_names_of_its_arguments() -> None:
     found = {}
-    for item in declared("operators.pyi"):
+    for item in declared("operators/__init__.pyi"):
         given = item.args
         extra = [star for star in (given.vararg, given.kwarg) if star is not None]
         found[item.name] = tuple(argument.arg for argument in (*given.posonlyargs, *given.args, *extra))

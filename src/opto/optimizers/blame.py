@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from opto.errors import BudgetExceeded, RunTimeoutError
-from opto.trace.fun_module import FunModule
+from opto.trace.bundle.function import FunModule
 from opto.trace.nodes import Node, ParameterNode
 from opto.trace.replay import CannotReplay, Recorded, replay
 from opto.trace.walk import ancestors_by_level

@@ -13,7 +13,7 @@ from typing import Any
 
 from opto.optimizers.problem import Call, Given, Outcome, Part, Problem
 from opto.trace.nodes import ExceptionNode, MessageNode, Node, Operation
-from opto.trace.operator_table import TABLE
+from opto.trace.operators.table import TABLE
 from opto.trace.projections.space import constraints_of, plain_value
 from opto.trace.propagators.graph_propagator import TraceGraph
 

@@ -21,7 +21,7 @@ from opto.optimizers.collect import unique_parameters
 from opto.optimizers.convert import same_value
 from opto.optimizers.state import read_state, write_state
 from opto.optimizers.update import StepDone, Update, refuse, why_refused
-from opto.trace.fun_module import FunModule
+from opto.trace.bundle.function import FunModule
 from opto.trace.nodes import Node, ParameterNode
 from opto.trace.propagators.graph_propagator import GraphPropagator, sum_feedback
 from opto.trace.propagators.propagators import Propagator

@@ -25,10 +25,10 @@ from opto.trace.broadcast import apply_op
 from opto.trace.bundle import bundle
 from opto.trace.containers import NodeContainer
 from opto.trace.context import stop_tracing
-from opto.trace.methods import attach
 from opto.trace.modules import Model, Module, model
 from opto.trace.nodes import GRAPH, Node, node
-from opto.trace.travel import let_travel
+from opto.trace.operators.methods import attach
+from opto.trace.saving.sandbox_reductions import let_travel
 
 attach()
 let_travel()

@@ -15,9 +15,9 @@ from typing import Any, Generic, TypeVar
 from weakref import ref
 
 from opto.trace.context import USED_NODES
-from opto.trace.flat_pickle import reduce_node
 from opto.trace.records import DEPENDS, DETACHED, Children, Extras, Operation, copied_extras, scoped
 from opto.trace.registry import GRAPH
+from opto.trace.saving.flat_pickle import reduce_node
 
 __all__ = ["AbstractNode", "add_child", "attach", "named_inputs"]
 

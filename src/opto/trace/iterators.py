@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from opto.trace.nodes import Node
-from opto.trace.operator_table import TABLE
+from opto.trace.operators.table import TABLE
 
 __all__ = ["DictIterable", "SeqIterable", "items", "iterate"]
 

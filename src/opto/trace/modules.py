@@ -16,9 +16,9 @@ from weakref import WeakValueDictionary
 
 from opto.deferred import Deferred
 from opto.trace.containers import RESERVED, Member, ParameterContainer, is_bundled, own_attributes, put_attribute
-from opto.trace.export import export_source
 from opto.trace.projections import BlackCodeFormatter, Projection
-from opto.trace.storage import load_into, save_to, write_atomic
+from opto.trace.saving.export import export_source
+from opto.trace.saving.files import load_into, save_to, write_atomic
 
 if TYPE_CHECKING:
     import pickle

@@ -4,7 +4,7 @@
 that remember what they were made of. A node stores its value, its operation
 and its inputs; everything else (name, parents, children, info, description) is
 a view worked out when somebody asks. Methods such as `+` or `.split()` are
-attached by `opto.trace.methods`, `backward` by `opto.trace.backward`.
+attached by `opto.trace.operators.methods`, `backward` by `opto.trace.backward`.
 
 Memory: a node keeps its past alive, never its future; `children` is a view over
 weak references.

@@ -12,11 +12,11 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from opto.deferred import Deferred
-from opto.trace.about import Facts
+from opto.trace.bundle.function import FunModule
+from opto.trace.bundle.info import Facts
 from opto.trace.context import TRACING
-from opto.trace.fun_module import FunModule
 from opto.trace.nodes import ExceptionNode, MessageNode, Node
-from opto.trace.operator_table import Operator
+from opto.trace.operators.table import Operator
 from opto.trace.walk import ancestors_by_level
 
 if TYPE_CHECKING:

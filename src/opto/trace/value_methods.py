@@ -1,6 +1,6 @@
 """The base class that carries the methods by which a node behaves like its value.
 
-Empty here: `opto.trace.methods` attaches them from a table; the `.pyi` beside this file gives their types.
+Empty here: `opto.trace.operators.methods` attaches them from a table; the `.pyi` beside this file gives their types.
 Imports nothing.
 """
 
@@ -8,6 +8,6 @@ __all__ = ["ValueMethods"]
 
 
 class ValueMethods:
-    """Carries `+`, `[]`, `.split()`, `.backward()` and the like; see `opto.trace.methods`."""
+    """Carries `+`, `[]`, `.split()`, `.backward()` and the like; see `opto.trace.operators.methods`."""
 
     __slots__ = ()

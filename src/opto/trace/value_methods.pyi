@@ -1,4 +1,4 @@
-"""Types of the methods that `opto.trace.methods` attaches."""
+"""Types of the methods that `opto.trace.operators.methods` attaches."""
 
 from collections.abc import Iterator
 from typing import Any

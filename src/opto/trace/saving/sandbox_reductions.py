@@ -12,8 +12,8 @@ from typing import Any
 from opto.execution import TRAVELS
 from opto.program import DEFINE
 from opto.trace.abstract_node import AbstractNode
+from opto.trace.bundle.function import FunModule
 from opto.trace.containers import RESERVED, ParameterContainer, own_attributes, put_attribute
-from opto.trace.fun_module import FunModule
 from opto.trace.nodes import Node, ParameterNode
 
 __all__ = ["let_travel"]

@@ -11,13 +11,13 @@ from types import CodeType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from opto.deferred import Deferred
-from opto.trace.binding import Plan
-from opto.trace.comments import Failure
+from opto.trace.bundle.binding import Plan
+from opto.trace.bundle.error_comments import Failure
+from opto.trace.bundle.naming import CODE_NAME, EVAL, EVAL_TEXT, describe, qualified_name
+from opto.trace.bundle.source import CallSite, Source, code_of, source_of
 from opto.trace.containers import RESERVED
-from opto.trace.describe import CODE_NAME, EVAL, EVAL_TEXT, describe, qualified_name
 from opto.trace.nodes import Operation
 from opto.trace.projections.projection import Projection
-from opto.trace.source import CallSite, Source, code_of, source_of
 
 if TYPE_CHECKING:
     import inspect

@@ -20,8 +20,8 @@ from opto.deferred import Deferred
 from opto.errors import LoadError
 from opto.trace.containers import is_bundled, own_attributes
 from opto.trace.nodes import AbstractNode
-from opto.trace.plain_data import Path, decode, node_record
-from opto.trace.safe_numpy import check_state, stand_in_for
+from opto.trace.saving.old_arrays import check_state, stand_in_for
+from opto.trace.saving.plain_data import Path, decode, node_record
 
 if TYPE_CHECKING:
     import enum
@@ -51,7 +51,7 @@ _SAFE: dict[str, str] = {
     "numpy.core.numeric": "_frombuffer",
     "opto.execution": "SuggestedText",
     "opto.trace.modules": "blank_model",
-    "opto.trace.safe_pickle": "_stored_node",
+    "opto.trace.saving.old_pickles": "_stored_node",
 }
 _NAMES = {(module, name) for module, names in _SAFE.items() for name in names.split()}
 

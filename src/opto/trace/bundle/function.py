@@ -15,20 +15,20 @@ from typing import TYPE_CHECKING, Any
 
 from opto.deferred import Deferred
 from opto.errors import BudgetExceeded, ExecutionError, TraceMissingInputsError
-from opto.trace.about import About, FailureFacts, Options
-from opto.trace.binding import Plan
-from opto.trace.body import INSIDE, Bodies, Body, code_parameter, guard, plain, run, unwatched
-from opto.trace.code import Environment
-from opto.trace.comments import Failure, broken_code
+from opto.trace.bundle.binding import Plan
+from opto.trace.bundle.definition import Environment
+from opto.trace.bundle.error_comments import Failure, broken_code
+from opto.trace.bundle.implementation import INSIDE, Bodies, Body, code_parameter, guard, plain, run, unwatched
+from opto.trace.bundle.info import About, FailureFacts, Options
+from opto.trace.bundle.naming import exception_description
+from opto.trace.bundle.nested import hidden_parameters
+from opto.trace.bundle.source import CallSite, written
 from opto.trace.containers import RESERVED
 from opto.trace.context import TRACING, USED_NODES
-from opto.trace.describe import exception_description
 from opto.trace.modules import Module
-from opto.trace.nested import hidden_parameters
 from opto.trace.nodes import ExceptionNode, Node, ParameterNode, link, root_operation, wrap
 from opto.trace.pictures.style import cut
 from opto.trace.records import printed
-from opto.trace.source import CallSite, written
 
 if TYPE_CHECKING:
     import inspect

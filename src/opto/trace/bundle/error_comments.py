@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from opto.deferred import Deferred
 from opto.errors import ExecutionError
-from opto.trace.code import CODE_FILE, text_behind
+from opto.trace.bundle.definition import CODE_FILE, text_behind
+from opto.trace.bundle.source import Source, code_source
 from opto.trace.records import printed
-from opto.trace.source import Source, code_source
 
 if TYPE_CHECKING:
     import traceback
@@ -25,7 +25,7 @@ else:
 __all__ = ["Failure", "broken_code", "error_message", "root_of"]
 
 _BELOW = "the error is raised below, in a function called here."
-_HERE = os.path.dirname(__file__)
+_HERE = os.path.dirname(os.path.dirname(__file__))  # the tape
 _INTERNAL = (_HERE + os.sep, os.path.join(os.path.dirname(_HERE), "sandbox") + os.sep)
 
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from opto.deferred import Deferred
 from opto.errors import BudgetExceeded, ExecutionError
-from opto.trace.comments import Failure
+from opto.trace.bundle.error_comments import Failure
 from opto.trace.context import TRACING
 from opto.trace.nodes import ExceptionNode, Node, Operation, get_op_name, link, root_operation, wrap
 from opto.trace.records import exception_text

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from opto.deferred import Deferred
 from opto.execution import UNTOLD, Executor, Job, Outcome, Scope, Shape
-from opto.trace.code import Environment
+from opto.trace.bundle.definition import Environment
 
 if TYPE_CHECKING:
     import inspect

@@ -3,7 +3,7 @@
 A `.pyi` beside this file gives their types.
 """
 
-from opto.trace.operator_table import TABLE
+from opto.trace.operators.table import TABLE
 
 globals().update(TABLE)
 __all__ = sorted(TABLE)  # pyright: ignore[reportUnsupportedDunderAll]

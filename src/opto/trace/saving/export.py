@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 from opto.deferred import Deferred
 from opto.syntax import tree_of
 from opto.trace.containers import Map, ParameterContainer, Seq, is_bundled, own_attributes
-from opto.trace.export_names import Names, assigned_text, class_scope, is_ours
-from opto.trace.export_text import edited, literal, reindented, straightened, unbundled
 from opto.trace.nodes import AbstractNode, MessageNode
+from opto.trace.saving.export_names import Names, assigned_text, class_scope, is_ours
+from opto.trace.saving.export_text import edited, literal, reindented, straightened, unbundled
 
 if TYPE_CHECKING:
     import ast

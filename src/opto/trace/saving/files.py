@@ -16,9 +16,9 @@ from opto.deferred import Deferred
 from opto.errors import LoadError, ReplyError
 from opto.trace.containers import Map, Member, ParameterContainer, Seq, is_bundled, put_attribute
 from opto.trace.nodes import ParameterNode
-from opto.trace.plain_data import Encoder, NotPlainError, Path, decode, node_record, parameter_of
 from opto.trace.projections.space import space_of
-from opto.trace.safe_pickle import PROGRAM, OldObject, classes_in, dumps, loads, loads_old
+from opto.trace.saving.old_pickles import PROGRAM, OldObject, classes_in, dumps, loads, loads_old
+from opto.trace.saving.plain_data import Encoder, NotPlainError, Path, decode, node_record, parameter_of
 
 if TYPE_CHECKING:
     import json

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from opto.deferred import Deferred
 from opto.syntax import tree_of
 from opto.trace.containers import ParameterContainer, is_bundled, own_attributes
-from opto.trace.export_text import literal, reindented, unbundled
 from opto.trace.nodes import AbstractNode, ParameterNode
+from opto.trace.saving.export_text import literal, reindented, unbundled
 
 if TYPE_CHECKING:
     import ast

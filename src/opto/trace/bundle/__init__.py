@@ -14,11 +14,11 @@ from contextlib import contextmanager
 from typing import Any
 
 from opto.errors import ExecutionError, TraceMissingInputsError
-from opto.trace.about import Options
-from opto.trace.body import Caller
+from opto.trace.bundle.function import FunModule
+from opto.trace.bundle.implementation import Caller
+from opto.trace.bundle.info import Options
+from opto.trace.bundle.nested import detach_inputs, to_data, wrap_node
 from opto.trace.context import USED_NODES
-from opto.trace.fun_module import FunModule
-from opto.trace.nested import detach_inputs, to_data, wrap_node
 from opto.trace.nodes import ExceptionNode, MessageNode, Node, ParameterNode
 from opto.trace.projections.projection import Projection
 

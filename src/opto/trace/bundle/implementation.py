@@ -16,14 +16,14 @@ from opto.deferred import Deferred
 from opto.errors import ExecutionError
 from opto.execution import Executor, SuggestedText, current_executor
 from opto.program import compiled, compiled_inside
-from opto.trace.about import About
-from opto.trace.binding import Binder, Plan
-from opto.trace.code import Definition, Environment, define
+from opto.trace.bundle.binding import Binder, Plan
+from opto.trace.bundle.definition import Definition, Environment, define
+from opto.trace.bundle.info import About
+from opto.trace.bundle.naming import CODE_NAME
+from opto.trace.bundle.sandboxed_function import suggested_function
+from opto.trace.bundle.source import CallSite, signature_text
 from opto.trace.context import USED_NODES
-from opto.trace.describe import CODE_NAME
 from opto.trace.nodes import Node, ParameterNode
-from opto.trace.source import CallSite, signature_text
-from opto.trace.suggested import suggested_function
 
 if TYPE_CHECKING:
     import inspect

@@ -20,6 +20,7 @@ LEAVES = {
     "opto.events",
     "opto.execution",
     "opto.program",
+    "opto.registry",
     "opto.syntax",
     "opto.version",
 }

@@ -15,8 +15,8 @@ from typing import Any, Generic, TypeVar
 from weakref import ref
 
 from opto.trace.context import USED_NODES
+from opto.trace.names import GRAPH
 from opto.trace.records import DEPENDS, DETACHED, Children, Extras, Operation, copied_extras, scoped
-from opto.trace.registry import GRAPH
 from opto.trace.saving.flat_pickle import reduce_node
 
 __all__ = ["AbstractNode", "add_child", "attach", "named_inputs"]

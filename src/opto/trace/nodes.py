@@ -20,6 +20,7 @@ from warnings import warn
 from opto.trace.abstract_node import AbstractNode, attach, named_inputs
 from opto.trace.changes import Changing
 from opto.trace.context import TRACING, USED_NODES
+from opto.trace.names import COUNTERS, GRAPH, NAME_SCOPES, Graph, next_index
 from opto.trace.pictures.style import NodeVizStyleGuide, NodeVizStyleGuideColorful
 from opto.trace.projections.projection import Projection
 from opto.trace.projections.space import Space, settled
@@ -37,7 +38,6 @@ from opto.trace.records import (
     type_operation,
     without_prefix,
 )
-from opto.trace.registry import COUNTERS, GRAPH, NAME_SCOPES, Graph, next_index
 from opto.trace.value_methods import ValueMethods
 
 __all__ = [

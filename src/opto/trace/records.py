@@ -12,8 +12,8 @@ from typing import Any
 from weakref import ref
 
 from opto.errors import ExecutionError
+from opto.trace.names import NAME_SCOPES
 from opto.trace.projections.projection import Projection
-from opto.trace.registry import NAME_SCOPES
 
 __all__ = [
     "BUILTIN_ROOTS",

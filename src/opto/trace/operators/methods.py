@@ -16,10 +16,10 @@ from opto.trace.abstract_node import add_child
 from opto.trace.backward import backward
 from opto.trace.context import TRACING
 from opto.trace.iterators import items, iterate
+from opto.trace.names import COUNTERS, GRAPH, NAME_SCOPES, next_index
 from opto.trace.nodes import MessageNode, Node, link, node, wrap
 from opto.trace.operators.table import TABLE, Operator
 from opto.trace.records import DEPENDS
-from opto.trace.registry import COUNTERS, GRAPH, NAME_SCOPES, next_index
 from opto.trace.value_methods import ValueMethods
 
 __all__ = ["attach"]

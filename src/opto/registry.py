@@ -1,0 +1,31 @@
+"""Implementations by name, loaded at first use: the one place where a text names a module of ours. A leaf.
+
+A folder that must not import another asks here for the object that serves it. `tests/test_architecture.py` checks
+that each row exists, and that no other file names a module in a text.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+__all__ = ["IMPLEMENTATIONS", "implementation"]
+
+IMPLEMENTATIONS: dict[str, str] = {
+    "default model": "opto.utils.llm:LLM",
+    "executor process": "opto.sandbox.process:ProcessExecutor",
+    "executor monty": "opto.sandbox.monty:MontyExecutor",
+    "executor inprocess": "opto.sandbox.inprocess:InProcessExecutor",
+    "executor unsafe": "opto.sandbox.inprocess:UnsafeExecutor",
+}
+"""`module:attribute` by the name under which other folders ask for it."""
+
+
+def implementation(name: str) -> Any:
+    """The object under `name`, looked up anew each time: a test that replaces it in its module is obeyed.
+
+    >>> implementation("default model").__name__
+    'LLM'
+    """
+    module, _, attribute = IMPLEMENTATIONS[name].partition(":")
+    return getattr(import_module(module), attribute)

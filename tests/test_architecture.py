@@ -15,6 +15,7 @@ import opto
 ROOT = Path(opto.__file__).parent
 FILES = sorted(path for path in ROOT.rglob("*.py"))
 LEAVES = {
+    "opto.cost",
     "opto.deferred",
     "opto.errors",
     "opto.events",

@@ -8,7 +8,7 @@ import os
 import socket
 import ssl
 from collections.abc import Iterator, Mapping
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 import httpcore
@@ -184,8 +184,8 @@ def _seconds_until(date: str, now: datetime | None) -> float:
         when = email.utils.parsedate_to_datetime(date)
     except (ValueError, TypeError):
         return -1.0
-    when = when if when.tzinfo else when.replace(tzinfo=timezone.utc)
-    return max(0.0, (when - (now or datetime.now(timezone.utc))).total_seconds())
+    when = when if when.tzinfo else when.replace(tzinfo=UTC)
+    return max(0.0, (when - (now or datetime.now(UTC))).total_seconds())
 
 
 def _error_fields(body: bytes) -> Mapping[str, Any]:

@@ -19,7 +19,7 @@ from opto.optimizers.problem import Attempt, Call, Given, Outcome, Part, Problem
 from opto.optimizers.prompts_lean import SHAPES, ContinuePrompt
 from opto.optimizers.render_calls import render_calls
 from opto.optimizers.render_lean import part_text, render_lean
-from opto.optimizers.replies import read_reply
+from opto.optimizers.replies.shapes import read_reply
 from opto.optimizers.show import estimate_tokens
 from opto.trace.bundle import bundle
 from opto.trace.nodes import GRAPH, node

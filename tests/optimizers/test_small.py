@@ -15,7 +15,7 @@ from opto.llm.profile import ModelProfile
 from opto.optimizers import OptoPrime
 from opto.optimizers.focus import Focus, Tried, repeated, uses_of
 from opto.optimizers.problem import Call, Outcome, Part, Problem
-from opto.optimizers.replies import read_fence
+from opto.optimizers.replies.shapes import read_fence
 from opto.optimizers.show import estimate_tokens
 from opto.optimizers.small import CodeFocus, TextFocus, ValueFocus, focus_prompt, mend_code, tidy_code
 from opto.optimizers.texts import prompt_text

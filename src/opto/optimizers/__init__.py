@@ -2,8 +2,7 @@
 
 May import: `opto.trace`, `opto.llm`, `opto.events`, `opto.errors`. Read in this order: `optimizer.py` (the base),
 `problem.py` and `collect.py` (graph → problem), `render_lean.py` / `render_classic.py` / `render_tags.py` (problem →
-text), `prompts_lean.py` (text → messages), `replies.py` and `repair.py` (reply → suggestion), `convert.py` and
-`check.py` (suggestion → values), `llm_optimizer.py` (the step), then `optoprime.py`, the one to use.
+text), `prompts_lean.py` (text → messages), `replies/` (reply → suggestion → values), `llm_optimizer.py` (the step), then `optoprime.py`, the one to use.
 """
 
 from opto.optimizers.mixed import Mixed

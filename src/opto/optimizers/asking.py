@@ -11,7 +11,7 @@ from typing import Any
 
 from opto import llm as models
 from opto.errors import LLMResponseError
-from opto.optimizers.cuts import CutText
+from opto.optimizers.replies.json_replies import CutText
 
 __all__ = ["Tally", "ask", "ask_all", "default_model_maker", "send_by_name", "send_first"]
 

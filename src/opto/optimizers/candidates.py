@@ -16,7 +16,7 @@ from opto.optimizers.drawing import answers_text
 from opto.optimizers.llm_optimizer import LLMOptimizer
 from opto.optimizers.majority import majority
 from opto.optimizers.problem import Problem
-from opto.optimizers.replies import Suggestion, clean_name
+from opto.optimizers.replies.shapes import Suggestion, clean_name
 from opto.optimizers.texts import fill, prompt_text
 from opto.optimizers.utils import print_color
 from opto.trace.nodes import ParameterNode

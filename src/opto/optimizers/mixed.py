@@ -11,9 +11,9 @@ from opto.optimizers.asking import Tally
 from opto.optimizers.axes import Axis, axis_of
 from opto.optimizers.buffers import FIFOBuffer
 from opto.optimizers.collect import unique_parameters
-from opto.optimizers.convert import same_value
 from opto.optimizers.counting import Count
 from opto.optimizers.optoprime import OptoPrime
+from opto.optimizers.replies.values import same_value
 from opto.optimizers.scored import ScoredOptimizer
 from opto.optimizers.search import Explorer, Tried, suggest
 from opto.optimizers.trials import MODEL, SEARCH, START, Trial, best_of, levelled, rest_is_over, texts_of

@@ -7,7 +7,6 @@ from typing import Any, ClassVar
 
 from opto.errors import BudgetExceeded
 from opto.optimizers.collect import FunctionFeedback
-from opto.optimizers.formats import read_json_reply
 from opto.optimizers.llm_optimizer import LLMOptimizer
 from opto.optimizers.render_classic import (
     DEFAULT_SYMBOLS,
@@ -16,6 +15,7 @@ from opto.optimizers.render_classic import (
     problem_instance,
     value_lines,
 )
+from opto.optimizers.replies.json_replies import read_json_reply
 from opto.optimizers.texts import PromptText, prompt_text
 from opto.optimizers.utils import print_color
 from opto.trace.nodes import ParameterNode

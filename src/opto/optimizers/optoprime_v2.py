@@ -6,9 +6,10 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from opto.optimizers.collect import FunctionFeedback
-from opto.optimizers.formats import drop_blank_code, extract_xml_like_data
 from opto.optimizers.llm_optimizer import LLMOptimizer
 from opto.optimizers.render_tags import MemoryInstance, ProblemInstance, Tags, problem_instance, tagged_values
+from opto.optimizers.replies.json_replies import drop_blank_code
+from opto.optimizers.replies.shapes import extract_xml_like_data
 from opto.optimizers.symbols import (
     OptimizerPromptSymbolSet,
     OptimizerPromptSymbolSet2,

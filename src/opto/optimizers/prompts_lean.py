@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Any, Protocol
 
-from opto.optimizers.cuts import CutText
 from opto.optimizers.problem import Part, Problem
 from opto.optimizers.render_calls import function_label
 from opto.optimizers.render_lean import render_lean
-from opto.optimizers.replies import Suggestion, cut_inside, read_fence, read_reply
+from opto.optimizers.replies.json_replies import CutText
+from opto.optimizers.replies.shapes import Suggestion, cut_inside, read_fence, read_reply
 from opto.optimizers.show import estimate_tokens
 from opto.optimizers.texts import prompt_text
 

@@ -14,13 +14,13 @@ from itertools import pairwise
 from typing import Any
 
 from opto.errors import ReplyError
-from opto.optimizers.convert import convert
-from opto.optimizers.cuts import CutText
 from opto.optimizers.focus import Focus, Tried, Use, receivers, repeated, use_text, uses_of
 from opto.optimizers.problem import Part, Problem, kind_of
 from opto.optimizers.prompts_lean import Message, likely_parts
 from opto.optimizers.render_calls import function_label
-from opto.optimizers.replies import Suggestion, cut_inside, read_fence, read_reply
+from opto.optimizers.replies.json_replies import CutText
+from opto.optimizers.replies.shapes import Suggestion, cut_inside, read_fence, read_reply
+from opto.optimizers.replies.values import convert
 from opto.optimizers.show import estimate_tokens, fenced, show
 from opto.optimizers.texts import prompt_text
 from opto.optimizers.utils import cut_middle

@@ -6,7 +6,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from opto.optimizers.formats import drop_blank_code, extract_xml_like_data, read_json_reply
+from opto.optimizers.replies.json_replies import drop_blank_code, read_json_reply
+from opto.optimizers.replies.shapes import extract_xml_like_data
 from opto.optimizers.texts import prompt_text
 
 __all__ = ["OptimizerPromptSymbolSet", "OptimizerPromptSymbolSet2", "OptimizerPromptSymbolSetJSON"]

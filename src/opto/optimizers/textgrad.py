@@ -12,7 +12,7 @@ from opto.optimizers.llm_optimizer import LLMOptimizer
 from opto.optimizers.problem import kind_of
 from opto.optimizers.render_classic import memory_text
 from opto.optimizers.render_edges import edge_prompt, merge_prompt
-from opto.optimizers.replies import Suggestion
+from opto.optimizers.replies.shapes import Suggestion
 from opto.optimizers.texts import PromptText, fill, prompt_text
 from opto.optimizers.update import Update
 from opto.optimizers.utils import extract_first_top_level_block, print_color

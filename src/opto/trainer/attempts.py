@@ -6,8 +6,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from opto.optimizers.convert import same_value
 from opto.optimizers.focus import Tried
+from opto.optimizers.replies.values import same_value
 from opto.trainer.gate import Candidate
 from opto.trainer.rollouts import Rollout
 

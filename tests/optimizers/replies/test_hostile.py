@@ -15,8 +15,8 @@ from opto.errors import ReplyError
 from opto.llm.fakes import DummyLLM, ScriptedLLM
 from opto.optimizers import OPRO, Mixed, OPROv2, OptoPrime, OptoPrimeMulti, OptoPrimeV1, OptoPrimeV2, TextGrad
 from opto.optimizers.axes import axis_of
-from opto.optimizers.convert import convert
-from opto.optimizers.patches import apply_patch, as_patch
+from opto.optimizers.replies.patches import apply_patch, as_patch
+from opto.optimizers.replies.values import convert
 from opto.optimizers.search import Explorer
 from opto.optimizers.trials import read_score
 from opto.trace import GRAPH, bundle, node

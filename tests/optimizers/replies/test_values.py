@@ -13,8 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from opto.errors import ReplyError
-from opto.optimizers.check import check_code
-from opto.optimizers.convert import convert, format_code, same_value
+from opto.optimizers.replies.values import check_code, convert, format_code, same_value
 
 
 @pytest.mark.parametrize(

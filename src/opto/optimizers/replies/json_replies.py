@@ -10,11 +10,25 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from typing import Any
 
-from opto.optimizers.cuts import CutDict, CutList, CutText
+from opto.optimizers.problem import is_code
 
-__all__ = ["loads_lenient", "parse_json", "unescape"]
+__all__ = [
+    "NOTHING",
+    "Cut",
+    "CutDict",
+    "CutList",
+    "CutText",
+    "drop_blank_code",
+    "loads_lenient",
+    "parse_json",
+    "read_json_reply",
+    "rescue_pairs",
+    "strict",
+    "unescape",
+]
 
 _SPACE = re.compile(r"(?:\s|//[^\n]*|#[^\n]*)*")
 _BLANKS = re.compile(r"\s*")
@@ -23,6 +37,30 @@ _ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "b": "\b", "f": "\f", "/": "/", "\\
 _WORDS = {"true": True, "false": False, "null": None, "True": True, "False": False, "None": None}
 _QUOTES = {'"': '"', "'": "'", "“": "”", "‘": "’", "`": "`"}
 _MAX_DEPTH = 200
+
+
+class Cut:
+    """Marks a value of which only the beginning is known."""
+
+    __slots__ = ()
+
+
+class CutText(str, Cut):
+    """A text without its end: a reply whose model stopped at its limit of tokens, or a string never closed.
+
+    >>> CutText("Say hel") == "Say hel", isinstance(CutText("Say hel"), Cut)
+    (True, True)
+    """
+
+    __slots__ = ()
+
+
+class CutDict(dict[str, Any], Cut):
+    """An object that was never closed."""
+
+
+class CutList(list[Any], Cut):
+    """A list that was never closed."""
 
 
 def parse_json(text: str) -> Any:
@@ -185,3 +223,68 @@ class _Reader:
                 self.at += 6
                 return chr(0x10000 + (code - 0xD800) * 0x400 + int(low.group(1), 16) - 0xDC00)
         return "\ufffd" if 0xD800 <= code < 0xE000 else chr(code)
+
+
+_RESCUE_START = re.compile(r'"suggestion"\s*:\s*\{')
+_RESCUE_PAIR = re.compile(r'"([^"\n]*)"\s*:\s*"((?:[^"\\]|\\.)*)"(?=\s*(?:[,}\]]|\n\s*"|\Z))', re.DOTALL)
+
+
+def drop_blank_code(values: Mapping[str, Any]) -> dict[str, Any]:
+    """`values` without code entries that are only blanks."""
+    return {k: v for k, v in values.items() if not (is_code(k) and isinstance(v, str) and not v.strip())}
+
+
+# --- the first format: a JSON object ---
+
+
+def read_json_reply(text: str, suggestion_key: str, reasoning_key: str) -> tuple[Any, dict[str, Any]]:
+    """(reasoning, suggestion) of a reply in the first format; an unreadable one gives `("", {})`."""
+    text = _first_fenced(text)
+    body = _load_object(text)
+    keys = {k.strip(): v for k, v in body.items()}
+    suggestion: Any = keys.get(suggestion_key.strip(), keys)
+    if not isinstance(suggestion, dict):
+        suggestion = keys
+    if not suggestion:
+        suggestion = rescue_pairs(text)
+    return keys.get(reasoning_key.strip(), ""), drop_blank_code(suggestion)
+
+
+def _first_fenced(text: str) -> str:
+    pieces = text.split("```")
+    if len(pieces) < 3:
+        return text
+    return pieces[1].strip().removeprefix("json")
+
+
+def _load_object(text: str) -> dict[str, Any]:
+    found = strict(text)
+    if found is NOTHING:
+        start, end = text.find("{"), text.rfind("}")
+        found = strict(text[start : end + 1]) if 0 <= start < end else None
+    return found if isinstance(found, dict) else {}
+
+
+NOTHING = object()
+
+
+def strict(text: str) -> Any:
+    """The JSON value that a text is; NOTHING if it is none."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return NOTHING
+
+
+def rescue_pairs(text: str) -> dict[str, Any]:
+    """`"name": "text"` pairs after `"suggestion": {`, for replies that are JSON but for raw newlines and the like."""
+    start, end = _RESCUE_START.search(text), text.rfind("}")
+    if start is None or end < start.end():
+        return {}
+    return {k: _unescape(v) for k, v in _RESCUE_PAIR.findall(text[start.end() : end])}
+
+
+def _unescape(text: str) -> str:
+    """The text meant by the inside of a JSON string that may hold raw newlines."""
+    loaded = strict('"' + text.replace("\r", "\\r").replace("\n", "\\n").replace("\t", "\\t") + '"')
+    return loaded if isinstance(loaded, str) else unescape(text)

@@ -12,7 +12,7 @@ from opto.errors import ReplyError
 from opto.llm.fakes import ScriptedLLM
 from opto.optimizers import OptoPrimeV1, OptoPrimeV2
 from opto.optimizers.problem import Part
-from opto.optimizers.salvage import salvage
+from opto.optimizers.replies.values import salvage
 from opto.trace import GRAPH, node
 from opto.trace.spaces import Choice, Text
 

@@ -12,13 +12,11 @@ from opto.llm.base import Choice, Message, Response
 from opto.llm.fakes import ScriptedLLM
 from opto.optimizers import OptoPrime
 from opto.optimizers.asking import Tally, ask
-from opto.optimizers.cuts import Cut, CutText
 from opto.optimizers.focus import Focus
-from opto.optimizers.formats import extract_xml_like_data, read_json_reply
 from opto.optimizers.problem import Part, Problem
 from opto.optimizers.prompts_lean import ContinuePrompt, classic_text
-from opto.optimizers.repair import loads_lenient
-from opto.optimizers.replies import Suggestion, read_reply
+from opto.optimizers.replies.json_replies import Cut, CutText, loads_lenient, read_json_reply
+from opto.optimizers.replies.shapes import Suggestion, extract_xml_like_data, read_reply
 from opto.optimizers.small import focus_prompt
 from opto.optimizers.symbols import OptimizerPromptSymbolSet
 from opto.trace import GRAPH, node

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-PATH = Path(__file__).parents[2] / "bench" / "malformed_replies.py"
+PATH = Path(__file__).parents[3] / "bench" / "malformed_replies.py"
 
 
 def bench() -> Any:

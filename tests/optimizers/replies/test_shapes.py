@@ -10,11 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from opto.optimizers.formats import extract_xml_like_data, read_json_reply
 from opto.optimizers.problem import Part, Problem
 from opto.optimizers.prompts_lean import classic_text
-from opto.optimizers.repair import loads_lenient, parse_json
-from opto.optimizers.replies import Suggestion, clean_name, read_fence, read_reply
+from opto.optimizers.replies.json_replies import loads_lenient, parse_json, read_json_reply
+from opto.optimizers.replies.shapes import Suggestion, clean_name, extract_xml_like_data, read_fence, read_reply
 from opto.optimizers.symbols import (
     OptimizerPromptSymbolSet,
     OptimizerPromptSymbolSet2,

@@ -13,18 +13,22 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
-from opto.optimizers.cuts import Cut, CutText
-from opto.optimizers.formats import drop_blank_code, extract_xml_like_data, rescue_pairs, strict
-from opto.optimizers.patches import find_patches
 from opto.optimizers.problem import Problem
-from opto.optimizers.repair import loads_lenient
-from opto.optimizers.utils import extract_first_top_level_block, strip_nested_blocks
+from opto.optimizers.replies.json_replies import Cut, CutText, drop_blank_code, loads_lenient, rescue_pairs, strict
+from opto.optimizers.replies.patches import find_patches
+from opto.optimizers.utils import (
+    extract_first_top_level_block,
+    extract_reasoning_and_remainder,
+    extract_top_level_blocks,
+    strip_nested_blocks,
+)
 from opto.syntax import literal_of
 
 __all__ = [
     "Suggestion",
     "clean_name",
     "cut_inside",
+    "extract_xml_like_data",
     "fences",
     "read_fence",
     "read_reply",
@@ -361,3 +365,31 @@ _RUNGS: tuple[Callable[[str, Problem], Suggestion | None], ...] = (
     _from_fences,
     _from_lines,
 )
+
+
+# --- the second format: tags ---
+
+
+def extract_xml_like_data(
+    text: str,
+    reasoning_tag: str = "reasoning",
+    improved_variable_tag: str = "variable",
+    name_tag: str = "name",
+    value_tag: str = "value",
+) -> dict[str, Any]:
+    """`{"reasoning": str, "variables": {name: str}}` of a reply in the second format.
+
+    Variables count only after the closing reasoning tag; each needs a name that is not blank and a
+    value (which may be empty); later ones win.
+
+    >>> extract_xml_like_data("<reasoning>r</reasoning><variable><name>x0</name><value> 3 </value></variable>")
+    {'reasoning': 'r', 'variables': {'x0': '3'}}
+    """
+    reasoning, rest = extract_reasoning_and_remainder(text, reasoning_tag)
+    variables: dict[str, str] = {}
+    for block in extract_top_level_blocks(rest, improved_variable_tag):
+        name = extract_first_top_level_block(strip_nested_blocks(block, value_tag), name_tag)
+        value = extract_first_top_level_block(block, value_tag)
+        if name is not None and value is not None and strip_nested_blocks(name, name_tag):
+            variables[strip_nested_blocks(name, name_tag)] = value.strip()
+    return {"reasoning": reasoning, "variables": variables}

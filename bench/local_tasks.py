@@ -29,8 +29,8 @@ from opto.llm import LLM, CachedLLM, LocalLLM, OpenAICompatible
 from opto.optimizers import OptoPrime, OptoPrimeV1, OptoPrimeV2
 from opto.trace import GRAPH, bundle, model, node, stop_tracing
 from opto.trainer.improve import Plan, improve
-from opto.trainer.news import CandidateTried, StepBegun, StepEnded
 from opto.trainer.rollouts import Judge, Judgement
+from opto.trainer.training_events import CandidateTried, StepBegun, StepEnded
 
 OPTIMIZERS: dict[str, Any] = {"OptoPrime": OptoPrime, "OptoPrimeV1": OptoPrimeV1, "OptoPrimeV2": OptoPrimeV2}
 

@@ -15,8 +15,7 @@ from opto.optimizers.opro_v2 import OPROv2
 from opto.optimizers.optoprime import OptoPrime
 from opto.optimizers.optoprime_v1 import OptoPrimeV1
 from opto.optimizers.optoprime_v2 import OptoPrimeV2
-from opto.optimizers.optoprimemulti import OptoPrimeMulti
-from opto.optimizers.optoprimemulti_v2 import OptoPrimeMultiV2
+from opto.optimizers.optoprimemulti import OptoPrimeMulti, OptoPrimeMultiV2
 from opto.optimizers.textgrad import TextGrad
 from opto.trace import bundle, node
 from opto.trace import operators as ops

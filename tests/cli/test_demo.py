@@ -19,7 +19,7 @@ from opto.events import Event, listen
 from opto.llm import DummyLLM
 from opto.llm.profile import ModelProfile
 from opto.trainer.improve import Plan
-from opto.trainer.news import StepEnded
+from opto.trainer.training_events import StepEnded
 
 ANSWERS = {
     "decide_lang": '    return "es" if "Spanish" in response else "en"\n',

@@ -29,9 +29,7 @@ MAP = {
     "opto.trace.utils": "sum_feedback contain parse_eqs_to_dict for_all_methods render_opt_step "
     "escape_json_nested_quotes remove_non_ascii dedent",
     "opto.optimizers": "OptoPrime OptoPrimeV1 OptoPrimeV2 OPRO OPROv2 OptoPrimeMulti TextGrad",
-    "opto.optimizers.optoprimemulti": "OptoPrimeMulti",
-    "opto.optimizers.optoprimemulti_v2": "OptoPrimeMultiV2",
-    "opto.optimizers.optoprime_batchopt": "OptoprimeBatchOpt",
+    "opto.optimizers.optoprimemulti": "OptoPrimeMulti OptoPrimeMultiV2 OptoprimeBatchOpt",
     "opto.optimizers.textgrad": "TextGrad",
     "opto.optimizers.opro": "OPRO",
     "opto.optimizers.opro_v2": "OPROv2 OPROPromptSymbolSet ProblemInstance",

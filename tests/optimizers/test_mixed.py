@@ -19,10 +19,10 @@ from hypothesis import strategies as st
 from opto.errors import BudgetExceeded, ExecutionError, MissingExtraError
 from opto.llm.fakes import DummyLLM, ScriptedLLM
 from opto.optimizers import Mixed
-from opto.optimizers.axes import axis_of
 from opto.optimizers.counting import Count, consistent
-from opto.optimizers.search import Explorer, Tried, suggest
-from opto.optimizers.trials import MODEL, SEARCH, Trial, best_of, levelled, read_score, rest_is_over
+from opto.optimizers.search.axes import axis_of
+from opto.optimizers.search.proposals import Explorer, Tried, suggest
+from opto.optimizers.search.trials import MODEL, SEARCH, Trial, best_of, levelled, read_score, rest_is_over
 from opto.trace import GRAPH, bundle, node
 from opto.trace.spaces import Choice, Float, Int, Text
 
@@ -74,7 +74,7 @@ def test_no_score_is_guessed(feedback: Any) -> None:
     assert read_score(feedback) is None
 
 
-# --- counting ---
+# --- counts ---
 
 
 @given(st.integers(0, 10**6), st.integers(2, 5), st.integers(2, 4), st.integers(0, 2))

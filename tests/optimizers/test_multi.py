@@ -12,8 +12,8 @@ import pytest
 from opto.llm.base import Response
 from opto.llm.fakes import DummyLLM, ScriptedLLM
 from opto.optimizers import OptoPrimeMulti
-from opto.optimizers.drawing import read_experts, spread
-from opto.optimizers.majority import majority
+from opto.optimizers.sampling.medoid import majority
+from opto.optimizers.sampling.techniques import read_experts, spread
 from opto.trace.nodes import GRAPH, node
 from opto.utils import llm as models
 

@@ -157,10 +157,10 @@ VALUES = [
     Level.LOW | Level.HIGH,
     datetime.datetime(2024, 10, 27, 2, 30, fold=1, tzinfo=BERLIN),
     datetime.datetime(2024, 1, 2, 3, 4, 5, 6),
-    datetime.datetime(2024, 1, 2, tzinfo=datetime.timezone.utc),
+    datetime.datetime(2024, 1, 2, tzinfo=datetime.UTC),
     datetime.time(1, 2, fold=1),
     datetime.timezone(datetime.timedelta(hours=1), "X"),
-    datetime.timezone.utc,
+    datetime.UTC,
     BERLIN,
     np.str_(""),
 ]

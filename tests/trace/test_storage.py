@@ -153,7 +153,7 @@ def test_values_survive_safe_pickle(value: Any) -> None:
         collections.Counter("aab"),
         collections.defaultdict(list, a=[1]),
         collections.deque([1, 2]),
-        datetime.datetime(2020, 1, 2, 3, tzinfo=datetime.timezone.utc),
+        datetime.datetime(2020, 1, 2, 3, tzinfo=datetime.UTC),
         decimal.Decimal("1.50"),
         uuid.UUID(int=5),
         Path("a/b"),

@@ -21,8 +21,8 @@ from opto.optimizers.optimizer import Optimizer
 from opto.trace import bundle, node
 from opto.trainer.deadline import deadline
 from opto.trainer.improve import Improvement, Plan, improve
-from opto.trainer.news import CandidateTried, ImproveEnded, RolloutDone, StepBegun, StepEnded
 from opto.trainer.rollouts import Judgement, roll_out
+from opto.trainer.training_events import CandidateTried, ImproveEnded, RolloutDone, StepBegun, StepEnded
 
 
 class Scripted(Optimizer):

@@ -9,11 +9,9 @@ from opto.optimizers.mixed import Mixed
 from opto.optimizers.opro import OPRO
 from opto.optimizers.opro_v2 import OPROv2
 from opto.optimizers.optoprime import OptoPrime
-from opto.optimizers.optoprime_batchopt import OptoprimeBatchOpt
 from opto.optimizers.optoprime_v1 import OptoPrimeV1
 from opto.optimizers.optoprime_v2 import OptoPrimeV2
-from opto.optimizers.optoprimemulti import OptoPrimeMulti
-from opto.optimizers.optoprimemulti_v2 import OptoPrimeMultiV2
+from opto.optimizers.optoprimemulti import OptoprimeBatchOpt, OptoPrimeMulti, OptoPrimeMultiV2
 from opto.optimizers.textgrad import TextGrad
 
 __all__ = [

@@ -8,15 +8,15 @@ from typing import Any
 
 from opto.errors import BudgetExceeded, ReplyError
 from opto.optimizers.asking import Tally
-from opto.optimizers.axes import Axis, axis_of
 from opto.optimizers.buffers import FIFOBuffer
 from opto.optimizers.collect import unique_parameters
 from opto.optimizers.counting import Count
 from opto.optimizers.optoprime import OptoPrime
 from opto.optimizers.replies.values import same_value
-from opto.optimizers.scored import ScoredOptimizer
-from opto.optimizers.search import Explorer, Tried, suggest
-from opto.optimizers.trials import MODEL, SEARCH, START, Trial, best_of, levelled, rest_is_over, texts_of
+from opto.optimizers.search.axes import Axis, axis_of
+from opto.optimizers.search.proposals import Explorer, Tried, suggest
+from opto.optimizers.search.scored import ScoredOptimizer
+from opto.optimizers.search.trials import MODEL, SEARCH, START, Trial, best_of, levelled, rest_is_over, texts_of
 from opto.optimizers.update import Update
 from opto.trace.nodes import ParameterNode
 from opto.trace.spaces import Space, plain_value, space_of

@@ -118,7 +118,7 @@ class InProcessExecutor(UnsafeExecutor):
         awaited = super()._awaited(awaitable(coroutine, limits.wall_seconds), limits)
         try:
             return await asyncio.wait_for(awaited, limits.wall_seconds)
-        except asyncio.TimeoutError:
+        except TimeoutError:
             return Outcome(error=too_long(limits.wall_seconds))
 
 

@@ -27,10 +27,10 @@ from opto.optimizers.update import Update
 from opto.trace.nodes import ParameterNode
 from opto.trainer.attempts import Attempts, is_ordered
 from opto.trainer.gate import Candidate, Verdict, best_of, judge_candidate
-from opto.trainer.news import CandidateTried, ImproveEnded, RolloutDone, StepBegun, StepEnded
 from opto.trainer.plan import Plan
 from opto.trainer.rollouts import Agent, Judge, Rollout, roll_out
 from opto.trainer.suspicion import suspects, telling_rollouts
+from opto.trainer.training_events import CandidateTried, ImproveEnded, RolloutDone, StepBegun, StepEnded
 
 __all__ = ["Improvement", "Plan", "StepRecord", "improve"]
 
@@ -104,7 +104,8 @@ def improve(
     """Change the parameters of `optimizer` until the agent solves the examples, or the plan runs out.
 
     `agent(example)` returns a node, `judge(example, value)` a Judgement. The parameters are left at the
-    best values found, also when a `Budget` is used up on the way. Events (`opto.trainer.news`) tell how it goes.
+    best values found, also when a `Budget` is used up on the way. The events of `opto.trainer.training_events` tell
+    how it goes.
 
     Example:
         >>> from opto.llm.fakes import ScriptedLLM

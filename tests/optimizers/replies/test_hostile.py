@@ -14,11 +14,11 @@ import pytest
 from opto.errors import ReplyError
 from opto.llm.fakes import DummyLLM, ScriptedLLM
 from opto.optimizers import OPRO, Mixed, OPROv2, OptoPrime, OptoPrimeMulti, OptoPrimeV1, OptoPrimeV2, TextGrad
-from opto.optimizers.axes import axis_of
 from opto.optimizers.replies.patches import apply_patch, as_patch
 from opto.optimizers.replies.values import convert
-from opto.optimizers.search import Explorer
-from opto.optimizers.trials import read_score
+from opto.optimizers.search.axes import axis_of
+from opto.optimizers.search.proposals import Explorer
+from opto.optimizers.search.trials import read_score
 from opto.trace import GRAPH, bundle, node
 from opto.trace.spaces import Choice, Float, Int
 

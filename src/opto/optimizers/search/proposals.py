@@ -15,9 +15,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from opto.errors import MissingExtraError
-from opto.optimizers.axes import Axis, ChoiceAxis
 from opto.optimizers.counting import Count, consistent
-from opto.optimizers.surrogate import most_promising
+from opto.optimizers.search.axes import Axis, ChoiceAxis
+from opto.optimizers.search.surrogate import most_promising
 
 __all__ = ["Explorer", "SamplerFactory", "Tried", "suggest"]
 

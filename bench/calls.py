@@ -22,7 +22,7 @@ from oracles import Oracle, print_table, read_prompt
 
 from opto.cli.demo_agent import Agent
 from opto.optimizers import OptoPrime, OptoPrimeV1, TextGrad
-from opto.optimizers.show import estimate_tokens
+from opto.optimizers.problem.show import estimate_tokens
 from opto.trace import GRAPH, bundle, node
 
 INSTRUCTION = (

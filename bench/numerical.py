@@ -20,8 +20,8 @@ from typing import Any
 from oracles import Line, Seen, by_rule, print_table
 
 from opto.optimizers import OptoPrime
-from opto.optimizers.problem import Problem
-from opto.optimizers.prompts_lean import JsonPrompt, Message
+from opto.optimizers.formats.lean import JsonPrompt, Message
+from opto.optimizers.problem.problem import Problem
 from opto.trace import GRAPH, node
 
 LARGER, SMALLER = "The output should be larger.", "The output should be smaller."

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from opto.llm.base import Response, Usage
-from opto.optimizers.show import estimate_tokens
+from opto.optimizers.problem.show import estimate_tokens
 
 _TITLES = (
     "Goal|What else is known|Parts you may change|Functions|What happened|Result and feedback|Earlier attempts|Reply"

@@ -12,15 +12,15 @@ from hypothesis import strategies as st
 
 from opto.llm.fakes import ScriptedLLM
 from opto.optimizers import OptoPrime, OptoPrimeV1, OptoPrimeV2
-from opto.optimizers.collect import collect
-from opto.optimizers.folding import fold
+from opto.optimizers.formats.calls import render_calls
+from opto.optimizers.formats.lean import SHAPES, ContinuePrompt
+from opto.optimizers.formats.sections import part_text, render_lean
 from opto.optimizers.optoprime_v2 import OptimizerPromptSymbolSet2, OptimizerPromptSymbolSetJSON
-from opto.optimizers.problem import Attempt, Call, Given, Outcome, Part, Problem
-from opto.optimizers.prompts_lean import SHAPES, ContinuePrompt
-from opto.optimizers.render_calls import render_calls
-from opto.optimizers.render_lean import part_text, render_lean
+from opto.optimizers.problem.collect import collect
+from opto.optimizers.problem.folding import fold
+from opto.optimizers.problem.problem import Attempt, Call, Given, Outcome, Part, Problem
+from opto.optimizers.problem.show import estimate_tokens
 from opto.optimizers.replies.shapes import read_reply
-from opto.optimizers.show import estimate_tokens
 from opto.trace.bundle import bundle
 from opto.trace.nodes import GRAPH, node
 from opto.trace.propagators.graph_propagator import accumulate

@@ -17,8 +17,8 @@ from opto.llm.base import Response, Usage
 from opto.llm.fakes import DummyLLM, ScriptedLLM
 from opto.llm.profile import ModelProfile
 from opto.optimizers import OptoPrime, OptoPrimeV1, OptoPrimeV2
+from opto.optimizers.formats.lean import JsonPrompt, likely_parts
 from opto.optimizers.optimizer import Optimizer
-from opto.optimizers.prompts_lean import JsonPrompt, likely_parts
 from opto.optimizers.update import PartRefused, ReplyAsked, StepDone
 from opto.trace.bundle import bundle
 from opto.trace.nodes import GRAPH, ParameterNode, node

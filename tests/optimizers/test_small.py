@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 from opto.llm import ScriptedLLM
 from opto.llm.profile import ModelProfile
 from opto.optimizers import OptoPrime
-from opto.optimizers.focus import Focus, Tried, repeated, uses_of
-from opto.optimizers.problem import Call, Outcome, Part, Problem
+from opto.optimizers.formats.small import CodeFocus, TextFocus, ValueFocus, focus_prompt, mend_code, tidy_code
+from opto.optimizers.formats.texts import prompt_text
+from opto.optimizers.problem.problem import Call, Outcome, Part, Problem
+from opto.optimizers.problem.show import estimate_tokens
+from opto.optimizers.problem.uses import Focus, PastValue, repeated, uses_of
 from opto.optimizers.replies.shapes import read_fence
-from opto.optimizers.show import estimate_tokens
-from opto.optimizers.small import CodeFocus, TextFocus, ValueFocus, focus_prompt, mend_code, tidy_code
-from opto.optimizers.texts import prompt_text
 from opto.trace import bundle, model, node
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -119,7 +119,7 @@ def test_of_thousands_of_runs_as_many_are_shown_as_fit() -> None:
 
 def test_what_was_tried_is_shown_the_latest_two() -> None:
     agent, subject, _ = optimizer()
-    tried = tuple(Tried(f"Try {i}", "no") for i in range(4))
+    tried = tuple(PastValue(f"Try {i}", "no") for i in range(4))
     text = shown(subject, Focus(names(agent)[1], tried))
     assert "Try 3" in text and "Try 2" in text and "Try 1" not in text
 
@@ -156,7 +156,7 @@ def test_values_of_one_feedback_ask_for_a_step_farther_away() -> None:
     x = node(5.5, name="x", trainable=True, description="[ParameterNode] between 0 and 99")
     subject = OptoPrime([x], llm=Small([]))
     subject.backward(x + 0, "too low")
-    text = shown(subject, Focus("x0", (Tried(3.0, "too low"),)))
+    text = shown(subject, Focus("x0", (PastValue(3.0, "too low"),)))
     assert "choose a value farther away" in text and "x0 (float) is now 5.5" in text
 
 
@@ -185,7 +185,7 @@ def test_other_values_are_read_as_literals_and_nonsense_is_a_fault() -> None:
 
 
 def _part(parameter: Any) -> Any:
-    from opto.optimizers.problem import Part
+    from opto.optimizers.problem.problem import Part
 
     return Part(parameter.py_name, parameter.data)
 
@@ -264,5 +264,5 @@ def test_code_is_not_told_which_words_the_feedback_repeats() -> None:
 
 def test_code_is_not_shown_what_was_tried_because_it_would_be_copied() -> None:
     agent, subject, _ = optimizer()
-    tried = (Tried("def greet(self, name):\n    return 'Bonjour'", "no"),)
+    tried = (PastValue("def greet(self, name):\n    return 'Bonjour'", "no"),)
     assert "Bonjour" not in shown(subject, Focus(names(agent)[0], tried))

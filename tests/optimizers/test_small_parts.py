@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from opto.errors import LoadError
 from opto.optimizers.asking import Tally, ask
 from opto.optimizers.buffers import FIFOBuffer
-from opto.optimizers.show import estimate_tokens, fenced, show
+from opto.optimizers.formats.texts import PromptText, prompt_text
+from opto.optimizers.problem.show import estimate_tokens, fenced, show
 from opto.optimizers.state import decode, encode, read_state
-from opto.optimizers.texts import PromptText, prompt_text
 from opto.optimizers.update import Update
 from opto.optimizers.utils import (
     cut_middle,

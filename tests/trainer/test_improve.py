@@ -16,8 +16,8 @@ from opto.llm import Budget, OpenAICompatible, ScriptedLLM
 from opto.llm.fakes import DummyLLM
 from opto.llm.profile import ModelProfile
 from opto.optimizers import OptoPrime, OptoPrimeV1, OptoPrimeV2
-from opto.optimizers.focus import Focus
 from opto.optimizers.optimizer import Optimizer
+from opto.optimizers.problem.uses import Focus
 from opto.trace import bundle, node
 from opto.trainer.deadline import deadline
 from opto.trainer.improve import Improvement, Plan, improve

@@ -9,7 +9,7 @@ from typing import Any
 
 from opto.cli.demo_task import DemoResult, Measured, Parts, Stage
 from opto.events import Event
-from opto.optimizers.small import tidy_code
+from opto.optimizers.formats.small import tidy_code
 from opto.trainer.training_events import CandidateTried, RolloutDone, StepBegun, StepEnded
 
 __all__ = ["Watcher", "diffs", "summary"]

@@ -1,8 +1,8 @@
 """Optimizers: feedback on a run in, new values of its parameters out.
 
-May import: `opto.trace`, `opto.llm`, `opto.events`, `opto.errors`. Read in this order: `optimizer.py` (the base),
-`problem.py` and `collect.py` (graph → problem), `render_lean.py` / `render_classic.py` / `render_tags.py` (problem →
-text), `prompts_lean.py` (text → messages), `replies/` (reply → suggestion → values), `llm_optimizer.py` (the step), then `optoprime.py`, the one to use.
+May import: `opto.trace`, `opto.llm` and the leaves. Read in this order: `optimizer.py` (the base), `problem/` (graph →
+problem), `formats/` (problem → messages), `replies/` (reply → suggestion → values), `llm_optimizer.py` (the step), then
+`optoprime.py`, the one to use.
 """
 
 from opto.optimizers.mixed import Mixed

@@ -11,12 +11,12 @@ from typing import Any
 from opto.errors import ReplyError
 from opto.optimizers.asking import Tally, ask, default_model_maker
 from opto.optimizers.buffers import FIFOBuffer
-from opto.optimizers.collect import FunctionFeedback, collect, function_feedback, part_of, unique_parameters
+from opto.optimizers.formats.texts import fill
 from opto.optimizers.optimizer import Optimizer
-from opto.optimizers.problem import Problem, is_code
+from opto.optimizers.problem.collect import FunctionFeedback, collect, function_feedback, part_of, unique_parameters
+from opto.optimizers.problem.problem import Problem, is_code
 from opto.optimizers.replies.shapes import Suggestion, clean_name, read_reply
 from opto.optimizers.replies.values import check_code, format_code, read_value
-from opto.optimizers.texts import fill
 from opto.optimizers.update import Update, refuse, why_refused
 from opto.optimizers.utils import print_color
 from opto.trace.nodes import ParameterNode

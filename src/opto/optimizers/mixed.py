@@ -9,9 +9,9 @@ from typing import Any
 from opto.errors import BudgetExceeded, ReplyError
 from opto.optimizers.asking import Tally
 from opto.optimizers.buffers import FIFOBuffer
-from opto.optimizers.collect import unique_parameters
 from opto.optimizers.counting import Count
 from opto.optimizers.optoprime import OptoPrime
+from opto.optimizers.problem.collect import unique_parameters
 from opto.optimizers.replies.values import same_value
 from opto.optimizers.search.axes import Axis, axis_of
 from opto.optimizers.search.proposals import Explorer, Tried, suggest

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from opto.optimizers.collect import FunctionFeedback
+from opto.optimizers.formats.classic import attempts_text
+from opto.optimizers.formats.texts import PromptText
 from opto.optimizers.optoprime_v1 import OptoPrimeV1
-from opto.optimizers.render_classic import attempts_text
-from opto.optimizers.texts import PromptText
+from opto.optimizers.problem.collect import FunctionFeedback
 from opto.trace.nodes import ParameterNode
 
 __all__ = ["OPRO"]

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from opto.optimizers.collect import FunctionFeedback
+from opto.optimizers.formats.symbols import OptimizerPromptSymbolSet
+from opto.optimizers.formats.tags import Tags, masked_titles, sections, tagged_values
+from opto.optimizers.formats.texts import PromptText
 from opto.optimizers.optoprime_v2 import OptoPrimeV2
-from opto.optimizers.render_tags import Tags, masked_titles, sections, tagged_values
-from opto.optimizers.symbols import OptimizerPromptSymbolSet
-from opto.optimizers.texts import PromptText
+from opto.optimizers.problem.collect import FunctionFeedback
 from opto.trace.nodes import ParameterNode
 
 __all__ = ["OPROPromptSymbolSet", "OPROv2", "ProblemInstance"]

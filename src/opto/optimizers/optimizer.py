@@ -17,7 +17,7 @@ from typing import Any
 from opto.errors import ReplyError
 from opto.events import emit
 from opto.optimizers.blame import Blame, estimate_blame
-from opto.optimizers.collect import unique_parameters
+from opto.optimizers.problem.collect import unique_parameters
 from opto.optimizers.replies.values import same_value
 from opto.optimizers.state import read_state, write_state
 from opto.optimizers.update import StepDone, Update, refuse, why_refused

@@ -17,17 +17,22 @@ from opto.errors import LLMError, LLMRequestError, LLMResponseError
 from opto.events import emit
 from opto.llm.profile import ModelProfile, profile_of
 from opto.optimizers.asking import Tally
-from opto.optimizers.collect import FunctionFeedback, get_fun_name, node_to_function_feedback, repr_function_call
-from opto.optimizers.focus import Focus
+from opto.optimizers.formats.classic import ProblemInstance
+from opto.optimizers.formats.lean import SHAPES, ClassicPrompt, Message, Prompt, ShapeFactory, classic_text, re_ask
+from opto.optimizers.formats.small import focus_prompt
+from opto.optimizers.formats.texts import PromptText
 from opto.optimizers.llm_optimizer import STOP_WORD, stopped
 from opto.optimizers.optoprime_v1 import OptoPrimeV1
-from opto.optimizers.problem import Attempt, Problem
-from opto.optimizers.prompts_lean import SHAPES, ClassicPrompt, Message, Prompt, ShapeFactory, classic_text, re_ask
-from opto.optimizers.render_classic import ProblemInstance
+from opto.optimizers.problem.collect import (
+    FunctionFeedback,
+    get_fun_name,
+    node_to_function_feedback,
+    repr_function_call,
+)
+from opto.optimizers.problem.problem import Attempt, Problem
+from opto.optimizers.problem.uses import Focus
 from opto.optimizers.replies.shapes import Suggestion
 from opto.optimizers.replies.values import same_value
-from opto.optimizers.small import focus_prompt
-from opto.optimizers.texts import PromptText
 from opto.optimizers.update import ReplyAsked, Update
 from opto.trace.nodes import ParameterNode
 

@@ -6,17 +6,17 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from opto.errors import BudgetExceeded
-from opto.optimizers.collect import FunctionFeedback
-from opto.optimizers.llm_optimizer import LLMOptimizer
-from opto.optimizers.render_classic import (
+from opto.optimizers.formats.classic import (
     DEFAULT_SYMBOLS,
     constraint_lines,
     memory_text,
     problem_instance,
     value_lines,
 )
+from opto.optimizers.formats.texts import PromptText, prompt_text
+from opto.optimizers.llm_optimizer import LLMOptimizer
+from opto.optimizers.problem.collect import FunctionFeedback
 from opto.optimizers.replies.json_replies import read_json_reply
-from opto.optimizers.texts import PromptText, prompt_text
 from opto.optimizers.utils import print_color
 from opto.trace.nodes import ParameterNode
 

@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from opto.optimizers.collect import FunctionFeedback
-from opto.optimizers.llm_optimizer import LLMOptimizer
-from opto.optimizers.render_tags import MemoryInstance, ProblemInstance, Tags, problem_instance, tagged_values
-from opto.optimizers.replies.json_replies import drop_blank_code
-from opto.optimizers.replies.shapes import extract_xml_like_data
-from opto.optimizers.symbols import (
+from opto.optimizers.formats.symbols import (
     OptimizerPromptSymbolSet,
     OptimizerPromptSymbolSet2,
     OptimizerPromptSymbolSetJSON,
 )
-from opto.optimizers.texts import PromptText, prompt_text
+from opto.optimizers.formats.tags import MemoryInstance, ProblemInstance, Tags, problem_instance, tagged_values
+from opto.optimizers.formats.texts import PromptText, prompt_text
+from opto.optimizers.llm_optimizer import LLMOptimizer
+from opto.optimizers.problem.collect import FunctionFeedback
+from opto.optimizers.replies.json_replies import drop_blank_code
+from opto.optimizers.replies.shapes import extract_xml_like_data
 from opto.optimizers.utils import truncate_expression
 from opto.trace.nodes import ParameterNode
 

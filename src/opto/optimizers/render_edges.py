@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from opto.optimizers.collect import repr_function_call
-from opto.optimizers.problem import kind_of
-from opto.optimizers.texts import fill
+from opto.optimizers.formats.texts import fill
+from opto.optimizers.problem.collect import repr_function_call
+from opto.optimizers.problem.problem import kind_of
 from opto.optimizers.utils import cut_middle
 from opto.trace.nodes import MessageNode, Node
 

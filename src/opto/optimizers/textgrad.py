@@ -6,14 +6,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from opto.optimizers.asking import Tally, send_first
-from opto.optimizers.collect import part_of
+from opto.optimizers.formats.classic import memory_text
+from opto.optimizers.formats.texts import PromptText, fill, prompt_text
 from opto.optimizers.gradients import textual_gradients
 from opto.optimizers.llm_optimizer import LLMOptimizer
-from opto.optimizers.problem import kind_of
-from opto.optimizers.render_classic import memory_text
+from opto.optimizers.problem.collect import part_of
+from opto.optimizers.problem.problem import kind_of
 from opto.optimizers.render_edges import edge_prompt, merge_prompt
 from opto.optimizers.replies.shapes import Suggestion
-from opto.optimizers.texts import PromptText, fill, prompt_text
 from opto.optimizers.update import Update
 from opto.optimizers.utils import extract_first_top_level_block, print_color
 from opto.trace.nodes import MessageNode, Node, ParameterNode

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from opto.optimizers.focus import Tried
+from opto.optimizers.problem.uses import PastValue
 from opto.optimizers.replies.values import same_value
 from opto.trainer.gate import Candidate
 from opto.trainer.rollouts import Rollout
@@ -24,7 +24,7 @@ class Attempts:
     def __init__(self, kept: int, perfect: float) -> None:
         self.kept, self.perfect = kept, perfect
         self.visits: dict[str, int] = defaultdict(int)
-        self.shown: dict[str, list[Tried]] = defaultdict(list)
+        self.shown: dict[str, list[PastValue]] = defaultdict(list)
         self.refused: dict[str, dict[str, Any]] = defaultdict(dict)
         self._tested: set[str] = set()
 
@@ -40,14 +40,14 @@ class Attempts:
             return
         ((name, value),) = candidate.values.items()
         if not any(same_value(t.value, value) for t in self.shown[name]):
-            self.shown[name].append(Tried(value, _said(candidate.verdict.seen, self.perfect)))
+            self.shown[name].append(PastValue(value, _said(candidate.verdict.seen, self.perfect)))
         self._keep(name, value)
 
     def accept(self, values: Mapping[str, Any], before: Mapping[str, Any], rollouts: Iterable[Rollout]) -> None:
         """Note that `values` replace `before`, under which the rollouts were made: other parts have their turn."""
         feedback = _said(rollouts, self.perfect)
         for name, old in before.items():
-            self.shown[name] = [Tried(old, feedback), *self.shown[name]] if is_ordered(old) else []
+            self.shown[name] = [PastValue(old, feedback), *self.shown[name]] if is_ordered(old) else []
             self.refused[name].pop(repr(values[name]), None)
             self._keep(name, old)
         for name in self.visits:

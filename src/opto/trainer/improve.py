@@ -19,9 +19,9 @@ from typing import Any
 from opto.errors import BudgetExceeded
 from opto.events import emit
 from opto.optimizers.asking import Tally
-from opto.optimizers.focus import Focus
 from opto.optimizers.optimizer import Optimizer
-from opto.optimizers.problem import is_code
+from opto.optimizers.problem.problem import is_code
+from opto.optimizers.problem.uses import Focus
 from opto.optimizers.replies.values import same_value
 from opto.optimizers.update import Update
 from opto.trace.nodes import ParameterNode

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from opto.errors import ExecutionError, OptimizerError, SandboxTimeoutError
-from opto.optimizers.problem import is_code
-from opto.optimizers.show import show
+from opto.optimizers.problem.problem import is_code
+from opto.optimizers.problem.show import show
 from opto.trace.nodes import ExceptionNode, MessageNode, Node, ParameterNode
 from opto.trainer.annotations import keeps_promise
 from opto.trainer.deadline import deadline

@@ -12,13 +12,13 @@ from opto.llm.base import Choice, Message, Response
 from opto.llm.fakes import ScriptedLLM
 from opto.optimizers import OptoPrime
 from opto.optimizers.asking import Tally, ask
-from opto.optimizers.focus import Focus
-from opto.optimizers.problem import Part, Problem
-from opto.optimizers.prompts_lean import ContinuePrompt, classic_text
+from opto.optimizers.formats.lean import ContinuePrompt, classic_text
+from opto.optimizers.formats.small import focus_prompt
+from opto.optimizers.formats.symbols import OptimizerPromptSymbolSet
+from opto.optimizers.problem.problem import Part, Problem
+from opto.optimizers.problem.uses import Focus
 from opto.optimizers.replies.json_replies import Cut, CutText, loads_lenient, read_json_reply
 from opto.optimizers.replies.shapes import Suggestion, extract_xml_like_data, read_reply
-from opto.optimizers.small import focus_prompt
-from opto.optimizers.symbols import OptimizerPromptSymbolSet
 from opto.trace import GRAPH, node
 
 CODE = "def greet(lang, name):\n    if lang:\n        return {'say': \"a\\n\" + name}['say']\n    return name"

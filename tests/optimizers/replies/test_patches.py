@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from opto.errors import ReplyError
 from opto.llm.fakes import ScriptedLLM
 from opto.optimizers import OptoPrime, OptoPrimeV1, OptoPrimeV2, TextGrad
-from opto.optimizers.problem import Part, Problem
+from opto.optimizers.formats.texts import prompt_text
+from opto.optimizers.problem.problem import Part, Problem
 from opto.optimizers.replies.patches import Edit, apply_patch, as_patch, find_patches
-from opto.optimizers.texts import prompt_text
 from opto.trace import GRAPH, bundle, node
 from opto.trace.spaces import Text
 

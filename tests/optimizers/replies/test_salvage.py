@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from opto.errors import ReplyError
 from opto.llm.fakes import ScriptedLLM
 from opto.optimizers import OptoPrimeV1, OptoPrimeV2
-from opto.optimizers.problem import Part
+from opto.optimizers.problem.problem import Part
 from opto.optimizers.replies.values import salvage
 from opto.trace import GRAPH, node
 from opto.trace.spaces import Choice, Text

@@ -10,15 +10,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from opto.optimizers.problem import Part, Problem
-from opto.optimizers.prompts_lean import classic_text
-from opto.optimizers.replies.json_replies import loads_lenient, parse_json, read_json_reply
-from opto.optimizers.replies.shapes import Suggestion, clean_name, extract_xml_like_data, read_fence, read_reply
-from opto.optimizers.symbols import (
+from opto.optimizers.formats.lean import classic_text
+from opto.optimizers.formats.symbols import (
     OptimizerPromptSymbolSet,
     OptimizerPromptSymbolSet2,
     OptimizerPromptSymbolSetJSON,
 )
+from opto.optimizers.problem.problem import Part, Problem
+from opto.optimizers.replies.json_replies import loads_lenient, parse_json, read_json_reply
+from opto.optimizers.replies.shapes import Suggestion, clean_name, extract_xml_like_data, read_fence, read_reply
 
 CODE = "def greet(lang, name):\n    return f'Hola, {name}!'"
 PROBLEM = Problem(

@@ -13,7 +13,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from opto.optimizers.problem import is_code
+from opto.optimizers.problem.problem import is_code
 
 __all__ = [
     "NOTHING",

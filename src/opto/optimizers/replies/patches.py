@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from opto.errors import ReplyError
-from opto.optimizers.problem import Problem
+from opto.optimizers.problem.problem import Problem
 
 __all__ = ["Edit", "apply_patch", "as_patch", "find_patches", "has_markers"]
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
-from opto.optimizers.problem import Problem
+from opto.optimizers.problem.problem import Problem
 from opto.optimizers.replies.json_replies import Cut, CutText, drop_blank_code, loads_lenient, rescue_pairs, strict
 from opto.optimizers.replies.patches import find_patches
 from opto.optimizers.utils import (
@@ -74,7 +74,7 @@ _CUT_EARLY = "the reply was cut off at the limit of tokens before any value was 
 def read_reply(text: str, problem: Problem) -> Suggestion:
     """The suggestion of a reply in any known shape; its `fault` says what to ask again when it has none.
 
-    >>> from opto.optimizers.problem import Part, Problem
+    >>> from opto.optimizers.problem.problem import Part, Problem
     >>> found = read_reply('{"x0": 1, "y0": "Say hel', Problem(parts=(Part("x0", 0), Part("y0", "Say hello"))))
     >>> dict(found.values), found.fault
     ({'x0': 1}, 'the reply was cut off inside the value of y0')

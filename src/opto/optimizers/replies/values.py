@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from opto.errors import ReplyError
-from opto.optimizers.problem import Part, Problem, is_code
+from opto.optimizers.problem.problem import Part, Problem, is_code
 from opto.optimizers.replies.json_replies import strict
 from opto.optimizers.replies.patches import apply_patch, as_patch, has_markers
 from opto.optimizers.replies.shapes import fences, read_reply, unfenced

@@ -13,12 +13,12 @@ from typing import Any
 
 from opto.errors import BudgetExceeded
 from opto.optimizers.asking import Tally, ask_all, send_first
+from opto.optimizers.formats.texts import fill, prompt_text
 from opto.optimizers.llm_optimizer import STOP_WORD, LLMOptimizer, stopped
-from opto.optimizers.problem import Problem
+from opto.optimizers.problem.problem import Problem
 from opto.optimizers.replies.shapes import Suggestion, clean_name
 from opto.optimizers.sampling.medoid import majority
 from opto.optimizers.sampling.techniques import TECHNIQUES, Draw, answers_text
-from opto.optimizers.texts import fill, prompt_text
 from opto.optimizers.update import Update
 from opto.optimizers.utils import print_color
 from opto.trace.nodes import ParameterNode

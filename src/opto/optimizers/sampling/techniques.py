@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from itertools import cycle, islice
 from typing import Any
 
+from opto.optimizers.formats.texts import fill, prompt_text
 from opto.optimizers.replies.json_replies import parse_json
-from opto.optimizers.texts import fill, prompt_text
 
 __all__ = ["TECHNIQUES", "Draw", "answers_text", "read_experts", "spread"]
 

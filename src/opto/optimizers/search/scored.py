@@ -8,8 +8,8 @@ from dataclasses import asdict
 from typing import Any
 
 from opto.errors import LoadError
-from opto.optimizers.collect import unique_parameters
 from opto.optimizers.optimizer import Optimizer
+from opto.optimizers.problem.collect import unique_parameters
 from opto.optimizers.search.trials import START, Reading, Trial, best_of, read_score
 from opto.optimizers.utils import cut_middle
 from opto.trace.nodes import ExceptionNode, Node, ParameterNode

@@ -11,10 +11,10 @@ from collections.abc import Iterable
 from typing import Any
 
 from opto.optimizers.blame import Blame
-from opto.optimizers.problem import Attempt, Outcome, Part, Problem
-from opto.optimizers.render_calls import render_calls
-from opto.optimizers.show import estimate_tokens, fenced, show
-from opto.optimizers.texts import prompt_text
+from opto.optimizers.formats.calls import render_calls
+from opto.optimizers.formats.texts import prompt_text
+from opto.optimizers.problem.problem import Attempt, Outcome, Part, Problem
+from opto.optimizers.problem.show import estimate_tokens, fenced, show
 from opto.optimizers.utils import cut_middle
 from opto.syntax import tree_of
 

@@ -7,9 +7,9 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from opto.optimizers.folding import Line, Story, fold, identity
-from opto.optimizers.problem import Call, Given, Part, Problem, is_code
-from opto.optimizers.show import estimate_tokens, show
+from opto.optimizers.problem.folding import Line, Story, fold, identity
+from opto.optimizers.problem.problem import Call, Given, Part, Problem, is_code
+from opto.optimizers.problem.show import estimate_tokens, show
 from opto.optimizers.utils import cut_middle
 
 __all__ = ["CallTexts", "CallsText", "function_label", "render_calls"]

@@ -12,7 +12,7 @@ from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from opto.optimizers.problem import Call, Given, Problem
+from opto.optimizers.problem.problem import Call, Given, Problem
 
 __all__ = ["Line", "Story", "fold", "identity"]
 

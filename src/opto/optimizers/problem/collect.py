@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from opto.optimizers.problem import Call, Given, Outcome, Part, Problem
+from opto.optimizers.problem.problem import Call, Given, Outcome, Part, Problem
 from opto.trace.nodes import ExceptionNode, MessageNode, Node, Operation
 from opto.trace.operators.table import TABLE
 from opto.trace.projections.space import constraints_of, plain_value

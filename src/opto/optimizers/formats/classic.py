@@ -7,9 +7,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from opto.optimizers.collect import FunctionFeedback
-from opto.optimizers.problem import is_code, kind_of
-from opto.optimizers.texts import prompt_text
+from opto.optimizers.formats.texts import prompt_text
+from opto.optimizers.problem.collect import FunctionFeedback
+from opto.optimizers.problem.problem import is_code, kind_of
 
 __all__ = [
     "DEFAULT_SYMBOLS",

@@ -14,15 +14,15 @@ from itertools import pairwise
 from typing import Any
 
 from opto.errors import ReplyError
-from opto.optimizers.focus import Focus, Tried, Use, receivers, repeated, use_text, uses_of
-from opto.optimizers.problem import Part, Problem, kind_of
-from opto.optimizers.prompts_lean import Message, likely_parts
-from opto.optimizers.render_calls import function_label
+from opto.optimizers.formats.calls import function_label
+from opto.optimizers.formats.lean import Message, likely_parts
+from opto.optimizers.formats.texts import prompt_text
+from opto.optimizers.problem.problem import Part, Problem, kind_of
+from opto.optimizers.problem.show import estimate_tokens, fenced, show
+from opto.optimizers.problem.uses import Focus, PartUse, PastValue, receivers, repeated, use_text, uses_of
 from opto.optimizers.replies.json_replies import CutText
 from opto.optimizers.replies.shapes import Suggestion, cut_inside, read_fence, read_reply
 from opto.optimizers.replies.values import convert
-from opto.optimizers.show import estimate_tokens, fenced, show
-from opto.optimizers.texts import prompt_text
 from opto.optimizers.utils import cut_middle
 from opto.syntax import tree_of
 
@@ -80,15 +80,15 @@ class FocusPrompt:
     def read(self, text: str, problem: Problem) -> Suggestion:
         raise NotImplementedError
 
-    def _text(self, problem: Problem, uses: tuple[Use, ...]) -> str:
+    def _text(self, problem: Problem, uses: tuple[PartUse, ...]) -> str:
         raise NotImplementedError
 
-    def _uses(self, problem: Problem, uses: tuple[Use, ...]) -> str:
+    def _uses(self, problem: Problem, uses: tuple[PartUse, ...]) -> str:
         texts = [f"{i}. {use_text(use, self.part, problem)}{self._remark(use)}" for i, use in enumerate(uses, 1)]
         lone = [f"{show(o.value, 300)}\n  Feedback: {o.feedback}" for o in problem.outcomes] if not texts else []
         return "\n".join(texts or lone or [f"Feedback: {problem.feedback}"])
 
-    def _remark(self, use: Use) -> str:
+    def _remark(self, use: PartUse) -> str:
         """What else there is to say of a use."""
         return ""
 
@@ -114,7 +114,7 @@ def _filled(template: str, /, **values: str) -> str:
     return re.sub(r"\n{3,}", "\n\n", text)
 
 
-def _passed_on(uses: tuple[Use, ...], problem: Problem) -> str:
+def _passed_on(uses: tuple[PartUse, ...], problem: Problem) -> str:
     sources = receivers(uses, problem)
     if not sources:
         return ""
@@ -122,7 +122,7 @@ def _passed_on(uses: tuple[Use, ...], problem: Problem) -> str:
     return f"\nIts result is passed on to:\n{shown}\n"
 
 
-def _attempts(tried: tuple[Tried, ...], write: Any) -> str:
+def _attempts(tried: tuple[PastValue, ...], write: Any) -> str:
     if not tried:
         return ""
     lines = [f"{write(t.value)}\n  Feedback: {t.feedback}" if t.feedback else write(t.value) for t in tried]
@@ -145,7 +145,7 @@ class CodeFocus(FocusPrompt):
     system = "You are an expert Python programmer."
     limit = 220
 
-    def _text(self, problem: Problem, uses: tuple[Use, ...]) -> str:
+    def _text(self, problem: Problem, uses: tuple[PartUse, ...]) -> str:
         code = tidy_code(self.part.value)
         receivers = _passed_on(uses, problem)
         return _filled(
@@ -235,7 +235,7 @@ class TextFocus(FocusPrompt):
     system = "You write precise instructions for language models."
     limit = 80
 
-    def _remark(self, use: Use) -> str:
+    def _remark(self, use: PartUse) -> str:
         """Which words of the value the feedback repeats: it often quotes what was wanted. (Code is misled by it.)"""
         if use.outcome is None or not isinstance(use.call.value, str) or use.call.is_error:
             return ""
@@ -245,7 +245,7 @@ class TextFocus(FocusPrompt):
         where = _place(use.call.value, said)
         return f"\n  Wanted of this result, by the feedback: {where}{_listed(said)}. Not wanted: {_listed(unsaid)}."
 
-    def _text(self, problem: Problem, uses: tuple[Use, ...]) -> str:
+    def _text(self, problem: Problem, uses: tuple[PartUse, ...]) -> str:
         return _filled(
             "small_text",
             value=cut_middle(str(self.part.value), 2_000),
@@ -272,9 +272,9 @@ class ValueFocus(FocusPrompt):
 
     limit = 24
 
-    def _text(self, problem: Problem, uses: tuple[Use, ...]) -> str:
+    def _text(self, problem: Problem, uses: tuple[PartUse, ...]) -> str:
         part = self.part
-        now = tuple(Tried(part.value, str(use.outcome.feedback)) for use in uses[:1] if use.outcome)
+        now = tuple(PastValue(part.value, str(use.outcome.feedback)) for use in uses[:1] if use.outcome)
         return _filled(
             "small_value",
             name=part.name,
@@ -301,7 +301,7 @@ class ValueFocus(FocusPrompt):
             return read_reply(f"{self.part.name} = {line}", problem)
 
 
-def _tried_values(tried: tuple[Tried, ...]) -> str:
+def _tried_values(tried: tuple[PastValue, ...]) -> str:
     """What was tried, in the order of size where values are numbers, and where the feedback turns."""
     numbers = [t for t in tried if isinstance(t.value, (int, float)) and not isinstance(t.value, bool)]
     if len(numbers) < len(tried):
@@ -319,7 +319,7 @@ def _tried_values(tried: tuple[Tried, ...]) -> str:
     return "\nTried so far, in order of size:\n" + "\n".join(lines) + "\n"
 
 
-def _around_turn(tried: list[Tried]) -> list[Tried]:
+def _around_turn(tried: list[PastValue]) -> list[PastValue]:
     """The values next to where the feedback turns, which say most; without a turn, the outermost."""
     half = _SHOWN_VALUES // 4
     turn = next((i for i, (a, b) in enumerate(pairwise(tried), 1) if a.feedback != b.feedback), None)
@@ -334,7 +334,7 @@ def focus_prompt(problem: Problem, budget: int, turn: int, *, focus: Focus | Non
     part = problem.part(focus.part) if focus is not None else None
     if part is None or focus is None:
         part = likely[turn % len(likely)]
-        past = [Tried(a.values[part.name], str(a.feedback)) for a in problem.history if part.name in a.values]
+        past = [PastValue(a.values[part.name], str(a.feedback)) for a in problem.history if part.name in a.values]
         focus = Focus(part.name, tuple(t for t in past if t.value != part.value))
     kind: type[FocusPrompt] = CodeFocus if part.is_code else TextFocus if isinstance(part.value, str) else ValueFocus
     return kind(problem, part, focus, budget=budget, prefill=prefill)

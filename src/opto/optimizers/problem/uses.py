@@ -12,18 +12,18 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from opto.optimizers.problem import Call, Outcome, Part, Problem, is_code
-from opto.optimizers.render_calls import function_label
-from opto.optimizers.show import show
+from opto.optimizers.formats.calls import function_label
+from opto.optimizers.problem.problem import Call, Outcome, Part, Problem, is_code
+from opto.optimizers.problem.show import show
 
-__all__ = ["Focus", "Tried", "Use", "receivers", "repeated", "use_text", "uses_of"]
+__all__ = ["Focus", "PartUse", "PastValue", "receivers", "repeated", "use_text", "uses_of"]
 
 _WORD = re.compile(r"[^\W_]+")
 _VALUE, _ARGUMENT = 300, 200
 _MANY = 8
 
 
-class Tried(NamedTuple):
+class PastValue(NamedTuple):
     """A value that was tried before and not kept, and what was said about it."""
 
     value: Any
@@ -39,13 +39,13 @@ class Focus:
     """
 
     part: str
-    tried: tuple[Tried, ...] = ()
+    tried: tuple[PastValue, ...] = ()
     seed: int | None = None
     start: Any = None
 
 
 @dataclass(frozen=True, slots=True)
-class Use:
+class PartUse:
     """A call that read the part, the call that its value went to, and the output that it led to."""
 
     call: Call
@@ -54,7 +54,7 @@ class Use:
     outcome: Outcome | None
 
 
-def uses_of(problem: Problem, part: str) -> tuple[Use, ...]:
+def uses_of(problem: Problem, part: str) -> tuple[PartUse, ...]:
     """The calls that read the part, in the order of their outcomes."""
     readers: dict[str, list[Call]] = defaultdict(list)
     for call in problem.calls:
@@ -64,7 +64,7 @@ def uses_of(problem: Problem, part: str) -> tuple[Use, ...]:
     order = {name: i for i, name in enumerate(outcomes)}
     values = _values(problem)
     found = [
-        Use(call, _arguments(call, part, values), _next(call, readers), _outcome(call, readers, outcomes))
+        PartUse(call, _arguments(call, part, values), _next(call, readers), _outcome(call, readers, outcomes))
         for call in readers[part]
     ]
     found.sort(key=lambda use: order.get(use.outcome.name, len(order)) if use.outcome else len(order))
@@ -99,7 +99,7 @@ def _outcome(call: Call, readers: Mapping[str, list[Call]], outcomes: Mapping[st
     return None
 
 
-def _without_constants(uses: list[Use]) -> tuple[Use, ...]:
+def _without_constants(uses: list[PartUse]) -> tuple[PartUse, ...]:
     """Arguments that are the same in every use (the agent itself, a system prompt) tell nothing: leave them out."""
     if not uses:
         return ()
@@ -107,7 +107,8 @@ def _without_constants(uses: list[Use]) -> tuple[Use, ...]:
     varying = {n for n in names if len({show(dict(use.arguments).get(n), _ARGUMENT) for use in uses}) > 1}
     keep = varying or {n for n in names if _plain(dict(uses[0].arguments)[n])}
     return tuple(
-        Use(use.call, tuple(pair for pair in use.arguments if pair[0] in keep), use.then, use.outcome) for use in uses
+        PartUse(use.call, tuple(pair for pair in use.arguments if pair[0] in keep), use.then, use.outcome)
+        for use in uses
     )
 
 
@@ -118,7 +119,7 @@ def _plain(value: Any) -> bool:
 # --- texts ---
 
 
-def use_text(use: Use, part: Part, problem: Problem) -> str:
+def use_text(use: PartUse, part: Part, problem: Problem) -> str:
     """The use in one line, and what the feedback says about it."""
     named = [f"{name}={show(value, _ARGUMENT)}" for name, value in use.arguments]
     if part.is_code:
@@ -140,7 +141,7 @@ def _result(call: Call) -> str:
     return f"error: {str(call.value)[:_VALUE]}" if call.is_error else show(call.value, _VALUE)
 
 
-def _passed(use: Use) -> str:
+def _passed(use: PartUse) -> str:
     then = use.then
     assert then is not None  # asked only where there is a next call
     mine = [key for key, ref in then.inputs if ref == use.call.name]
@@ -163,7 +164,7 @@ def _code_of(call: Call, problem: Problem) -> str | None:
     return None
 
 
-def receivers(uses: Iterable[Use], problem: Problem) -> tuple[str, ...]:
+def receivers(uses: Iterable[PartUse], problem: Problem) -> tuple[str, ...]:
     """The sources of the functions that the values of the part go to, each once."""
     found = [_code_of(use.then, problem) for use in uses if use.then is not None]
     return tuple(dict.fromkeys(code for code in found if code))[:_MANY]

@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Any, Protocol
 
-from opto.optimizers.problem import Part, Problem
-from opto.optimizers.render_calls import function_label
-from opto.optimizers.render_lean import render_lean
+from opto.optimizers.formats.calls import function_label
+from opto.optimizers.formats.sections import render_lean
+from opto.optimizers.formats.texts import prompt_text
+from opto.optimizers.problem.problem import Part, Problem
+from opto.optimizers.problem.show import estimate_tokens
 from opto.optimizers.replies.json_replies import CutText
 from opto.optimizers.replies.shapes import Suggestion, cut_inside, read_fence, read_reply
-from opto.optimizers.show import estimate_tokens
-from opto.optimizers.texts import prompt_text
 
 __all__ = [
     "SHAPES",

@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from opto.optimizers.collect import FunctionFeedback
-from opto.optimizers.problem import is_code, kind_of
-from opto.optimizers.symbols import OptimizerPromptSymbolSet
+from opto.optimizers.formats.symbols import OptimizerPromptSymbolSet
+from opto.optimizers.problem.collect import FunctionFeedback
+from opto.optimizers.problem.problem import is_code, kind_of
 from opto.optimizers.utils import truncate_expression
 
 __all__ = [

@@ -6,9 +6,9 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from opto.optimizers.formats.texts import prompt_text
 from opto.optimizers.replies.json_replies import drop_blank_code, read_json_reply
 from opto.optimizers.replies.shapes import extract_xml_like_data
-from opto.optimizers.texts import prompt_text
 
 __all__ = ["OptimizerPromptSymbolSet", "OptimizerPromptSymbolSet2", "OptimizerPromptSymbolSetJSON"]
 

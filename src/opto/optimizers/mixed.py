@@ -9,12 +9,11 @@ from typing import Any
 from opto.errors import BudgetExceeded, ReplyError
 from opto.optimizers.asking import Tally
 from opto.optimizers.buffers import FIFOBuffer
-from opto.optimizers.counting import Count
 from opto.optimizers.optoprime import OptoPrime
 from opto.optimizers.problem.collect import unique_parameters
 from opto.optimizers.replies.values import same_value
 from opto.optimizers.search.axes import Axis, axis_of
-from opto.optimizers.search.proposals import Explorer, Tried, suggest
+from opto.optimizers.search.proposals import ScoredPoint, suggest
 from opto.optimizers.search.scored import ScoredOptimizer
 from opto.optimizers.search.trials import MODEL, SEARCH, START, Trial, best_of, levelled, rest_is_over, texts_of
 from opto.optimizers.update import Update
@@ -29,8 +28,8 @@ _log = logging.getLogger(__name__)
 class Mixed(ScoredOptimizer):
     """Tunes numbers and choices (`space=Float(…)`, `Int`, `Choice`) by search, everything else by `OptoPrime`.
 
-    Each step takes the score of the last candidate, which the feedback is or holds (a number; "2 of 4 are right"; a
-    text with one number), or which `backward(…, score=…)` or the function `score` gives; of several feedbacks the mean.
+    Each step takes the score of the last candidate: the feedback is one or holds one (a number; a share such as
+    "2 of 4"; a text with one number), or `backward(…, score=…)` or the function `score` gives it; of several the mean.
     Then one side proposes the next candidate: the model while its proposals gain, else every second, then every fourth
     time, and only on a run of the best texts so far; the search, around the best numbers, the rest of the time.
     Higher is better unless `maximize=False`. After `budget` candidates, or when there is nothing left to try, a step
@@ -49,7 +48,7 @@ class Mixed(ScoredOptimizer):
         ...     optimizer.backward(parts["a"] + parts["b"], f"{count} of 2 are right")
         ...     _ = optimizer.step()
         ...     optimizer.zero_feedback()
-        >>> [part.data for part in parts.values()], len(optimizer.trials) < 5
+        >>> [part.data for part in parts.values()], len(optimizer.trials) < 9
         (['y', 'x'], True)
     """
 
@@ -67,7 +66,7 @@ class Mixed(ScoredOptimizer):
         kept = {name: options.pop(name) for name in ("propagator", "maximize", "score") if name in options}
         super().__init__(parameters, **kept)
         self.seed, self.budget = seed, budget
-        self.explorer = Explorer(options.pop("sampler", None))
+        self.sampler = options.pop("sampler", None)
         self.writer: OptoPrime | None = None
         """What asks the model; None where only a search is needed."""
         if llm is not None or self._texts():
@@ -111,7 +110,7 @@ class Mixed(ScoredOptimizer):
             self.by = MODEL
             written.update(self._values({name: best.values.get(name) for name in axes}))
             return written
-        values = suggest(axes, self._tried(axes), seed=self.seed, explorer=self.explorer)
+        values = suggest(axes, self._tried(axes), seed=self.seed, sampler=self.sampler)
         if values is None:
             return self._back(best, "every allowed combination was tried")
         self.by = SEARCH
@@ -151,18 +150,15 @@ class Mixed(ScoredOptimizer):
         self.by, self.asked = MODEL, True
         return self._ask([p for p in unique_parameters(self.parameters) if p.trainable], *args, **kwargs)
 
-    def _tried(self, axes: Mapping[str, Axis]) -> list[Tried]:
+    def _tried(self, axes: Mapping[str, Axis]) -> list[ScoredPoint]:
         """Trials as the search sees them; not those whose values the spaces of today do not hold."""
         spaces = {p.py_name: space_of(p) for p in unique_parameters(self.parameters) if p.py_name in axes}
-        found: list[Tried] = []
-        for trial, level in zip(self.trials, levelled(self.trials, axes), strict=True):
-            if all(_holds(space, trial.values.get(name)) for name, space in spaces.items()):
-                values = {name: trial.values[name] for name in axes}
-                count = None
-                if trial.right is not None and trial.total is not None:
-                    count = Count(values, trial.right, trial.total, texts_of(trial, axes))
-                found.append(Tried(values, level, count))
-        return found
+        levels = zip(self.trials, levelled(self.trials, axes), strict=True)
+        return [
+            ScoredPoint({name: trial.values[name] for name in axes}, level)
+            for trial, level in levels
+            if all(_holds(space, trial.values.get(name)) for name, space in spaces.items())
+        ]
 
     def _values(self, plain: Mapping[str, Any]) -> dict[ParameterNode[Any], Any]:
         """Values by parameter, of those that differ from the present ones."""

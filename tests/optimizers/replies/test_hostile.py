@@ -17,7 +17,7 @@ from opto.optimizers import OPRO, Mixed, OPROv2, OptoPrime, OptoPrimeMulti, Opto
 from opto.optimizers.replies.patches import apply_patch, as_patch
 from opto.optimizers.replies.values import convert
 from opto.optimizers.search.axes import axis_of
-from opto.optimizers.search.proposals import Explorer
+from opto.optimizers.search.proposals import ask_sampler
 from opto.optimizers.search.trials import read_score
 from opto.trace import GRAPH, bundle, node
 from opto.trace.spaces import Choice, Float, Int
@@ -212,12 +212,12 @@ def test_a_number_chosen_may_be_spelled_otherwise() -> None:
 def test_a_sampler_is_held_to_the_steps_of_a_logarithmic_range() -> None:
     space = Int(1, 1000, step=7, log=True)
     for seed in range(10):
-        value = Explorer().ask({"x": axis_of(space)}, [], seed)["x"]  # type: ignore[dict-item]
+        value = ask_sampler({"x": axis_of(space)}, [], seed)["x"]  # type: ignore[dict-item]
         assert value == space(value)
 
 
 def test_scores_of_every_kind_of_number_are_read() -> None:
-    assert read_score(numpy.float32(0.5)).value == 0.5 and read_score(numpy.int64(3)).value == 3  # type: ignore[union-attr]
+    assert read_score(numpy.float32(0.5)) == 0.5 and read_score(numpy.int64(3)) == 3
     x = node(1, name="x", trainable=True, space=Int(0, 5))
     tuner = Mixed([x])
     tuner.backward(x + 0, node(0.5))

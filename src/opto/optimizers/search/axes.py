@@ -1,10 +1,13 @@
-"""A space as a direction to search in: coordinates for a model of the score, steps, a range for a sampler."""
+"""A space as a direction to search in: coordinates for a model of the score, steps, a range for a sampler.
+
+Values are plain: a choice is its label.
+"""
 
 from __future__ import annotations
 
 import math
 import random
-from typing import Any, Protocol
+from typing import Any
 
 from opto.trace.spaces import Choice, Float, Int, Space
 
@@ -13,35 +16,8 @@ __all__ = ["Axis", "ChoiceAxis", "NumberAxis", "axis_of"]
 _APART = 0.5  # how far two options lie from each other, where a whole range of numbers has length 1
 
 
-class Axis(Protocol):
-    """One parameter to a search; values are plain (a choice is its label)."""
-
-    size: float
-    """How many values there are; infinite for a range of numbers without steps."""
-
-    def coordinates(self, value: Any) -> tuple[float, ...]:
-        """Where a value lies: a range of numbers from 0 to 1."""
-        ...
-
-    def near(self, value: Any, reach: float, rng: random.Random) -> Any:
-        """A value about `reach` (a part of the range) away."""
-        ...
-
-    def allowed(self, value: Any) -> Any:
-        """The value of the space that a sampler's value stands for."""
-        ...
-
-    def every(self) -> list[Any]:
-        """All values, if `size` is finite."""
-        ...
-
-    def distribution(self, optuna: Any) -> Any:
-        """The range as the sampler's library describes it."""
-        ...
-
-
 class NumberAxis:
-    """A range of numbers."""
+    """A range of numbers. `size` is how many values there are; infinite for a range without steps."""
 
     def __init__(self, space: Float | Int) -> None:
         self.space = space
@@ -55,25 +31,28 @@ class NumberAxis:
         return math.log(x) if self.space.log else float(x)
 
     def coordinates(self, value: Any) -> tuple[float, ...]:
+        """Where the value lies: the range runs from 0 to 1."""
         return ((self._scaled(value) - self.start) / self.width if self.width else 0.0,)
 
     def near(self, value: Any, reach: float, rng: random.Random) -> Any:
+        """A value about `reach` (a part of the range) away."""
         place = self.start + self.width * (self.coordinates(value)[0] + rng.gauss(0, reach))
         if self.space.log:
             place = math.exp(min(place, self.start + self.width))
         return self.space.project(place)
 
     def allowed(self, value: Any) -> Any:
+        """The value of the space that a sampler's value stands for."""
         return self.space.project(value)
 
     def every(self) -> list[Any]:
+        """All values, if `size` is finite."""
         return [self.space.project(self.space.low + i * (self.space.step or 1)) for i in range(int(self.size))]
 
     def distribution(self, optuna: Any) -> Any:
-        space = self.space
-        kind = (
-            optuna.distributions.IntDistribution if isinstance(space, Int) else optuna.distributions.FloatDistribution
-        )
+        """The range as the sampler's library describes it."""
+        space, kinds = self.space, optuna.distributions
+        kind = kinds.IntDistribution if isinstance(space, Int) else kinds.FloatDistribution
         if space.log:  # the library has no steps on a logarithmic range: `allowed` rounds to them
             return kind(space.low, space.high, log=True)
         high = self.every()[-1] if self.size < math.inf and space.step != 1 else space.high
@@ -103,9 +82,12 @@ class ChoiceAxis:
         return optuna.distributions.CategoricalDistribution(self.labels)
 
 
-_AXES: tuple[tuple[type[Space], Any], ...] = ((Float, NumberAxis), (Int, NumberAxis), (Choice, ChoiceAxis))
+Axis = NumberAxis | ChoiceAxis
+"""One parameter to a search."""
 
 
 def axis_of(space: Space | None) -> Axis | None:
     """The axis of a space of numbers or choices; None for texts, code and no space."""
-    return next((make(space) for kind, make in _AXES if isinstance(space, kind)), None)
+    if isinstance(space, Float | Int):
+        return NumberAxis(space)
+    return ChoiceAxis(space) if isinstance(space, Choice) else None

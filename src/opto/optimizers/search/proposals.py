@@ -1,8 +1,8 @@
 """The next numbers and choices to try: a pure function of what was tried, the spaces and a seed.
 
-In this order: what agrees with all counts, where the feedback counts (`counting.py`); a few points drawn at random;
-then mostly the neighbourhood of the best point by a model of the score (`surrogate.py`), and every few turns
-wherever a sampler of `optuna` (extra `search`) wants to look. Nothing is tried twice.
+In this order: a few points drawn at random; then mostly the neighbourhood of the best point, by a model of the score
+(`surrogate.py`), and every few turns the point that a sampler of `optuna` (extra `search`) asks for. No point is
+tried twice.
 """
 
 from __future__ import annotations
@@ -15,11 +15,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from opto.errors import MissingExtraError
-from opto.optimizers.counting import Count, consistent
-from opto.optimizers.search.axes import Axis, ChoiceAxis
+from opto.optimizers.search.axes import Axis
 from opto.optimizers.search.surrogate import most_promising
 
-__all__ = ["Explorer", "SamplerFactory", "Tried", "suggest"]
+__all__ = ["SamplerFactory", "ScoredPoint", "ask_sampler", "suggest"]
 
 SamplerFactory = Callable[[int], Any]
 """From a seed to a sampler of `optuna`."""
@@ -31,108 +30,95 @@ _MOST_LISTED = 10_000
 _MOST_KNOWN = 200
 
 
-class Tried(NamedTuple):
-    """Values by name, and their score, higher is better: -inf failed, None unknown; `told` if the feedback counts."""
+class ScoredPoint(NamedTuple):
+    """Values by name, and their score, higher is better: -inf if the run failed, None if the score is unknown."""
 
     values: Mapping[str, Any]
     score: float | None
-    told: Count | None = None
+
+    @property
+    def rating(self) -> float:
+        """The score as a number to sort by: an unknown score counts as a failure."""
+        return -math.inf if self.score is None else self.score
 
 
-class Explorer:
-    """Asks a sampler of `optuna`, made anew for each question: the answer depends on nothing but the arguments."""
-
-    def __init__(self, make: SamplerFactory | None = None) -> None:
-        self.make = make
-
-    def ask(self, axes: Mapping[str, Axis], tried: Sequence[Tried], seed: int) -> dict[str, Any]:
-        """Values by name."""
-        optuna = _library()
-        sampler = _tpe(optuna, seed, _startup(axes)) if self.make is None else self.make(seed)
-        study = optuna.create_study(direction="maximize", sampler=sampler)
-        distributions = {name: axis.distribution(optuna) for name, axis in axes.items()}
-        for trial in tried:
-            if trial.score is not None:
-                state = optuna.trial.TrialState.COMPLETE if math.isfinite(trial.score) else optuna.trial.TrialState.FAIL
-                value = trial.score if math.isfinite(trial.score) else None
-                facts = {"params": dict(trial.values), "distributions": distributions, "value": value, "state": state}
-                study.add_trial(optuna.trial.create_trial(**facts))
-        asked = study.ask(distributions).params
-        return {name: axis.allowed(asked[name]) for name, axis in axes.items()}
+def suggest(
+    axes: Mapping[str, Axis], tried: Sequence[ScoredPoint], *, seed: int, sampler: SamplerFactory | None = None
+) -> dict[str, Any] | None:
+    """Values by name that were not tried; None if every combination was."""
+    rng = random.Random(f"{seed}:{len(tried)}")
+    seen = {_key(point.values) for point in tried}
+    scored = [point for point in tried if point.score is not None]
+    informed = len(tried) >= _first_draws(axes) and any(math.isfinite(point.rating) for point in scored)
+    if informed and len(tried) % _EXPLORE_EVERY:
+        refined = _refined(axes, scored, seen, rng)
+        if refined is not None:
+            return refined
+    asked = ask_sampler(axes, tried, rng.randrange(2**31), sampler)
+    if _key(asked) not in seen:
+        return asked
+    return _refined(axes, scored, seen, rng) or _untried(axes, seen, rng)
 
 
-def _tpe(optuna: Any, seed: int, startup: int) -> Any:
-    return optuna.samplers.TPESampler(seed=seed, n_startup_trials=startup)
+def ask_sampler(
+    axes: Mapping[str, Axis], tried: Sequence[ScoredPoint], seed: int, make: SamplerFactory | None = None
+) -> dict[str, Any]:
+    """Values by name from a sampler (TPE, if `make` is not given), which is made anew for each question.
 
-
-def _library() -> Any:
-    """The sampler's library; MissingExtraError says how to install it."""
+    So the answer depends on nothing but the arguments.
+    """
     try:
         import optuna
     except ImportError as error:
         raise MissingExtraError("optuna", "search", "Searching numbers and choices") from error
     logging.getLogger("optuna.storages._in_memory").setLevel(logging.WARNING)  # it announces every study
-    return optuna
+    sampler = make(seed) if make else optuna.samplers.TPESampler(seed=seed, n_startup_trials=_first_draws(axes))
+    study = optuna.create_study(direction="maximize", sampler=sampler)
+    distributions = {name: axis.distribution(optuna) for name, axis in axes.items()}
+    for point in tried:
+        if point.score is not None:
+            done = math.isfinite(point.score)
+            state = optuna.trial.TrialState.COMPLETE if done else optuna.trial.TrialState.FAIL
+            study.add_trial(
+                optuna.trial.create_trial(
+                    params=dict(point.values),
+                    distributions=distributions,
+                    value=point.score if done else None,
+                    state=state,
+                )
+            )
+    asked = study.ask(distributions).params
+    return {name: axis.allowed(asked[name]) for name, axis in axes.items()}
 
 
-def _startup(axes: Mapping[str, Axis]) -> int:
+def _first_draws(axes: Mapping[str, Axis]) -> int:
     """How many points are drawn before any is inferred."""
     return 4 + 2 * len(axes)
-
-
-def suggest(
-    axes: Mapping[str, Axis], tried: Sequence[Tried], *, seed: int, explorer: Explorer | None = None
-) -> dict[str, Any] | None:
-    """Values by name that were not tried; None if all were."""
-    turn = len(tried)
-    rng = random.Random(f"{seed}:{turn}")
-    seen = {_key(trial.values) for trial in tried}
-    counted = _by_count(axes, tried, rng)
-    if counted is not None and _key(counted) not in seen:
-        return counted
-    scored = [trial for trial in tried if trial.score is not None]
-    if any(math.isfinite(trial.score or 0) for trial in scored) and turn >= _startup(axes) and turn % _EXPLORE_EVERY:
-        refined = _refined(axes, scored, seen, rng)
-        if refined is not None:
-            return refined
-    explored = (explorer or Explorer()).ask(axes, tried, rng.randrange(2**31))
-    if _key(explored) not in seen:
-        return explored
-    return _refined(axes, scored, seen, rng) or _untried(axes, seen, rng)
 
 
 def _key(values: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
     return tuple(sorted(values.items()))
 
 
-def _by_count(axes: Mapping[str, Axis], tried: Sequence[Tried], rng: random.Random) -> dict[str, Any] | None:
-    counts = [trial.told for trial in tried if trial.told is not None]
-    if not counts or not all(isinstance(axis, ChoiceAxis) for axis in axes.values()):
-        return None
-    return consistent({name: axis.every() for name, axis in axes.items()}, counts, rng)
-
-
 def _refined(
-    axes: Mapping[str, Axis], scored: Sequence[Tried], seen: set[Any], rng: random.Random
+    axes: Mapping[str, Axis], scored: Sequence[ScoredPoint], seen: set[Any], rng: random.Random
 ) -> dict[str, Any] | None:
-    """The most promising of points near the best one."""
+    """The most promising of random points near the best one; None if all of them were tried."""
     if not scored:
         return None
-    import numpy
-
-    scored = sorted(scored, key=_rating, reverse=True)[:_MOST_KNOWN]  # the model's cost grows with the cube
+    scored = sorted(scored, key=lambda point: point.rating, reverse=True)[:_MOST_KNOWN]  # the fit's cost is cubic
     best = scored[0].values
-    fresh = {_key(point): point for _ in range(_DRAWS) if _key(point := _near(axes, best, rng)) not in seen}
+    fresh = {_key(values): values for _ in range(_DRAWS) if _key(values := _near(axes, best, rng)) not in seen}
     if not fresh:
         return None
+
+    def place(values: Mapping[str, Any]) -> tuple[float, ...]:
+        return tuple(itertools.chain.from_iterable(axis.coordinates(values[name]) for name, axis in axes.items()))
+
     candidates = [fresh[key] for key in sorted(fresh, key=repr)]
-    known = [_coordinates(axes, trial.values) for trial in scored]
-    ahead = [_coordinates(axes, point) for point in candidates]
-    return candidates[most_promising(known, [_rating(trial) for trial in scored], ahead, rng, numpy)]
-
-
-def _rating(trial: Tried) -> float:
-    return -math.inf if trial.score is None else trial.score
+    known = [place(point.values) for point in scored]
+    ratings = [point.rating for point in scored]
+    return candidates[most_promising(known, ratings, [place(values) for values in candidates], rng)]
 
 
 def _near(axes: Mapping[str, Axis], best: Mapping[str, Any], rng: random.Random) -> dict[str, Any]:
@@ -143,12 +129,8 @@ def _near(axes: Mapping[str, Axis], best: Mapping[str, Any], rng: random.Random)
     }
 
 
-def _coordinates(axes: Mapping[str, Axis], values: Mapping[str, Any]) -> tuple[float, ...]:
-    return tuple(itertools.chain.from_iterable(axis.coordinates(values[name]) for name, axis in axes.items()))
-
-
 def _untried(axes: Mapping[str, Axis], seen: set[Any], rng: random.Random) -> dict[str, Any] | None:
-    """Any point that is left, where they can be listed."""
+    """Any point that is left, where all points can be listed."""
     if math.prod(axis.size for axis in axes.values()) > _MOST_LISTED:
         return None
     every = itertools.product(*(axis.every() for axis in axes.values()))

@@ -10,7 +10,7 @@ from typing import Any
 from opto.errors import LoadError
 from opto.optimizers.optimizer import Optimizer
 from opto.optimizers.problem.collect import unique_parameters
-from opto.optimizers.search.trials import START, Reading, Trial, best_of, read_score
+from opto.optimizers.search.trials import START, Trial, best_of, read_score
 from opto.optimizers.utils import cut_middle
 from opto.trace.nodes import ExceptionNode, Node, ParameterNode
 from opto.trace.spaces import plain_value
@@ -37,7 +37,7 @@ class ScoredOptimizer(Optimizer):
         self.maximize, self.score = maximize, score
         self.trials: list[Trial] = []
         self.by, self.asked = START, False  # of the present values
-        self._heard: list[tuple[Reading | None, str]] = []
+        self._heard: list[tuple[float | None, str]] = []
 
     def zero_feedback(self) -> None:
         """Forget the feedback on all parameters, and its score."""
@@ -47,33 +47,32 @@ class ScoredOptimizer(Optimizer):
     def backward(self, node: Node[Any], *args: Any, score: float | None = None, **kwargs: Any) -> Any:
         """`node.backward(feedback, …)`, and its `score` where the feedback holds none; a failed call needs none."""
         feedback = args[0] if args else kwargs.pop("feedback", "" if score is None else score)
-        reading = self._read(node, feedback) if score is None else Reading(float(score))
-        self._heard.append((reading, cut_middle(str(feedback), _SHOWN)))
+        heard = self._read(node, feedback) if score is None else float(score)
+        self._heard.append((heard, cut_middle(str(feedback), _SHOWN)))
         return super().backward(node, feedback, *args[1:], **kwargs)
 
-    def _read(self, node: Node[Any], feedback: Any) -> Reading | None:
+    def _read(self, node: Node[Any], feedback: Any) -> float | None:
         if isinstance(node, ExceptionNode):
-            return Reading(-math.inf if self.maximize else math.inf)
+            return -math.inf if self.maximize else math.inf
         said = feedback.data if isinstance(feedback, Node) else feedback
         if self.score is None:
             return read_score(said)
         value = self.score(said)
-        return None if value is None else Reading(float(value))
+        return None if value is None else float(value)
 
     def _observe(self) -> None:
         """The candidate that ran becomes a trial."""
         heard, self._heard = self._heard, []
         if not heard:
             return
-        readings = [reading for reading, _ in heard if reading is not None]
+        scores = [score for score, _ in heard if score is not None]
         score = None
-        if readings:
-            mean = sum(reading.value for reading in readings) / len(readings)
+        if scores:
+            mean = sum(scores) / len(scores)
             score = -math.inf if not math.isfinite(mean) else mean if self.maximize else -mean
         values = {p.py_name: plain_value(p) for p in unique_parameters(self.parameters)}
-        counts = (readings[0].right, readings[0].total) if len(heard) == len(readings) == 1 else (None, None)
         feedback = "\n".join(dict.fromkeys(text for _, text in heard))
-        self.trials.append(Trial(values, score, feedback, self.by, self.asked, *counts))
+        self.trials.append(Trial(values, score, feedback, self.by, self.asked))
 
     @property
     def best(self) -> Trial | None:

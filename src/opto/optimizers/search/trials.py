@@ -13,7 +13,6 @@ __all__ = [
     "MODEL",
     "SEARCH",
     "START",
-    "Reading",
     "Trial",
     "best_of",
     "levelled",
@@ -29,15 +28,6 @@ _NUMBER = re.compile(r"(?<![\w.])[-+]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?(?
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
-    """The score in a feedback: `value` as it stands there, and `right` of `total` where it counts."""
-
-    value: float
-    right: int | None = None
-    total: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class Trial:
     """One candidate: plain values by name, its score (higher is better; -inf failed, None unknown), who proposed it.
 
@@ -49,42 +39,36 @@ class Trial:
     feedback: str = ""
     by: str = START
     asked: bool = False
-    right: int | None = None
-    total: int | None = None
+
+    @property
+    def is_scored(self) -> bool:
+        """Whether the candidate ran and its score is known."""
+        return self.score is not None and math.isfinite(self.score)
 
 
-def read_score(feedback: Any) -> Reading | None:
+def read_score(feedback: Any) -> float | None:
     """The score that a feedback is or holds: a number, "2 of 4", "2/4", or the only number in a text; else None.
 
-    >>> read_score(0.5).value, read_score("2 of 4 are right").value, read_score("delay: 35.5 s").value
+    >>> read_score(0.5), read_score("2 of 4 are right"), read_score("delay: 35.5 s")
     (0.5, 0.5, 35.5)
     >>> read_score("between 3 and 4") is None
     True
     """
     if isinstance(feedback, Real):  # numpy's numbers are, too
-        return Reading(float(feedback)) if math.isfinite(feedback) else None
+        return float(feedback) if math.isfinite(feedback) else None
     if not isinstance(feedback, str):
         return None
-    shares = {(int(right), int(total)) for right, total in _SHARE.findall(feedback)}
-    if len(shares) == 1:
-        right, total = shares.pop()
-        if total > 0 and right <= total:
-            return Reading(right / total, right, total)
+    shares = {(int(part), int(whole)) for part, whole in _SHARE.findall(feedback)}
+    if len(shares) == 1 and (share := shares.pop())[0] <= share[1] > 0:
+        return share[0] / share[1]
     numbers = {float(text) for text in _NUMBER.findall(feedback)}
-    return Reading(numbers.pop()) if len(numbers) == 1 else None
+    return numbers.pop() if len(numbers) == 1 else None
 
 
 def best_of(trials: Sequence[Trial]) -> Trial | None:
     """The trial with the highest score, the latest of several; None if none is scored."""
-    found = None
-    for trial in trials:
-        if _scored(trial) and (found is None or (trial.score or 0) >= (found.score or 0)):
-            found = trial
-    return found
-
-
-def _scored(trial: Trial) -> bool:
-    return trial.score is not None and math.isfinite(trial.score)
+    scored = [trial for trial in trials if trial.is_scored]
+    return max(reversed(scored), key=lambda trial: trial.score or 0, default=None)
 
 
 def rest_is_over(trials: Sequence[Trial]) -> bool:
@@ -116,7 +100,7 @@ def levelled(trials: Sequence[Trial], searched: Collection[str]) -> list[float |
     for trial in trials:
         texts = texts_of(trial, searched)
         numbers = tuple(trial.values.get(name) for name in searched)
-        if not _scored(trial) or trial.score is None:
+        if trial.score is None or not trial.is_scored:
             found.append(trial.score)
             continue
         if texts not in levels:

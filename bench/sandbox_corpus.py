@@ -5,8 +5,8 @@ its own, which is replaced when an entry kills, hangs or changes it. `process` m
 the others may refuse or lack what an entry needs, so that any end counts which leaves the canary silent and lets no
 secret out. No entry touches anything but its prey, whatever holds it, so that `unsafe` can be tried as root, too. For
 each layer switched off in turn, the table names the entries that were contained before and are not any more: what this
-layer alone stops. `--alone` shows the reverse, a worker with one layer only. `inprocess` and `unsafe` run in the
-program by design: that is what their figures say.
+layer alone stops. `--alone` shows the reverse, a worker with one layer only. `unsafe` runs in the program by design:
+that is what its figures say.
 """
 
 from __future__ import annotations
@@ -172,7 +172,7 @@ def main() -> None:
     """Prints the tables."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", action="append", help="a theme or a name; may be repeated")
-    parser.add_argument("--executors", default="process,monty,inprocess,unsafe")
+    parser.add_argument("--executors", default="process,monty,unsafe")
     parser.add_argument("--lanes", type=int, default=2, help="how many processes are attacked at once")
     parser.add_argument("--layers", action="store_true", help="also switch each layer off in turn")
     parser.add_argument("--alone", action="store_true", help="also try with no layer, and with each layer alone")
@@ -200,7 +200,7 @@ def main() -> None:
 
 def show_alone(entries: list[Hostile], lanes: int) -> None:
     """What the worker process contains without any layer, and with each as its only one."""
-    from opto.sandbox.layers import LAYERS
+    from opto.sandbox.layers.confinement import LAYERS
 
     print(f"\nOf {len(entries)} entries, a worker process with one layer only contains:")
     for layer in ("", *LAYERS):
@@ -210,7 +210,7 @@ def show_alone(entries: list[Hostile], lanes: int) -> None:
 
 def show_layers(entries: list[Hostile], full: dict[str, list[str]], lanes: int) -> None:
     """Each layer off in turn: what it alone stops."""
-    from opto.sandbox.layers import LAYERS
+    from opto.sandbox.layers.confinement import LAYERS
 
     held = [entry for entry in entries if not full[entry.name]]
     print(f"\nEach layer switched off in turn, on the {len(held)} entries that all together contain:")

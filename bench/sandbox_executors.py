@@ -20,7 +20,7 @@ def main() -> None:
     """Measure in turn, so that what else the machine does falls on all, and print the best median of each."""
     job = Job(TEXT, "step", (1,))
     calls: dict[str, Callable[[], Any]] = {"plain Python": lambda: step(1)}
-    calls |= {name: partial(executor_named(name).run, job) for name in ("unsafe", "inprocess", "monty", "process")}
+    calls |= {name: partial(executor_named(name).run, job) for name in ("unsafe", "monty", "process")}
     found: dict[str, list[float]] = {name: [] for name in calls}
     for _ in range(ROUNDS):
         for name, call in calls.items():

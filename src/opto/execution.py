@@ -9,38 +9,39 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from importlib import import_module
 from math import inf
 from threading import Lock
 from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
+from opto.registry import implementation
+
 __all__ = [
     "EXECUTORS",
-    "PRELOAD",
-    "TRAVELS",
-    "UNTOLD",
+    "OMITTED_DEFAULT",
     "Executor",
     "Job",
     "Limits",
     "Outcome",
+    "ResourceUsage",
     "Scope",
     "Shape",
     "SuggestedText",
-    "Usage",
     "current_executor",
     "executor_named",
+    "reducer_of",
+    "register_reducer",
     "set_default_executor",
     "using",
 ]
 
 
-class _Untold:
+class _OmittedDefault:
     def __repr__(self) -> str:
         return "<default>"
 
 
-UNTOLD = _Untold()
+OMITTED_DEFAULT = _OmittedDefault()
 """Stands for the default of an argument that cannot be told outside of the sandbox; a call leaves that argument out."""
 
 
@@ -106,7 +107,7 @@ def _bounded(name: str, given: Any) -> Any:
     return min(given, _MOST_SECONDS) if in_seconds else int(given)
 
 
-class Usage(NamedTuple):
+class ResourceUsage(NamedTuple):
     """What a call used; `memory_bytes` is the most that its process ever held, 0 where the system does not tell."""
 
     wall_seconds: float = 0.0
@@ -162,7 +163,7 @@ class Outcome(NamedTuple):
     error: Exception | None = None
     stdout: str = ""
     stderr: str = ""
-    usage: Usage = Usage()
+    usage: ResourceUsage = ResourceUsage()
     changed: tuple[str, ...] = ()
 
     def result(self) -> Any:
@@ -188,22 +189,25 @@ class Executor(Protocol):
         ...
 
 
-PRELOAD: list[str] = []
-"""Modules of ours that code in a sandbox is likely to need: loaded there before the first call."""
-
 Reduction = tuple[Any, ...]
-TRAVELS: dict[type, Callable[[Any], Reduction] | None] = {}
-"""How objects of a class, and of those derived from it, are written for a sandbox: like `__reduce__`, or None if
-they never are. The module of the class says so when it is imported.
-"""
+_REDUCERS: dict[type, Callable[[Any], Reduction]] = {}
 
-EXECUTORS: dict[str, str] = {
-    "process": "opto.sandbox.process:ProcessExecutor",
-    "monty": "opto.sandbox.monty:MontyExecutor",
-    "inprocess": "opto.sandbox.inprocess:InProcessExecutor",
-    "unsafe": "opto.sandbox.inprocess:UnsafeExecutor",
-}
-"""Executors by name: module and class, loaded when first asked for."""
+
+def register_reducer(cls: type, reduce: Callable[[Any], Reduction]) -> None:
+    """Objects of `cls` and of its subclasses are written for a sandbox as `reduce` says, in the form of `__reduce__`.
+
+    The counterpart of `copyreg.pickle` for sandboxes: the module that knows the class registers it when imported.
+    """
+    _REDUCERS[cls] = reduce
+
+
+def reducer_of(cls: type) -> Callable[[Any], Reduction] | None:
+    """How objects of this class are written for a sandbox, if the class or a base of it was registered."""
+    return next((_REDUCERS[base] for base in cls.__mro__ if base in _REDUCERS), None)
+
+
+EXECUTORS = ("process", "monty", "unsafe")
+"""The executors that have a name, each loaded when first asked for."""
 
 _IN_FORCE: ContextVar[Executor | None] = ContextVar("opto_executor", default=None)
 _LOCK = Lock()
@@ -213,18 +217,20 @@ _DEFAULT: list[str | Executor] = ["process"]
 
 def executor_named(name: str) -> Executor:
     """The one executor of this name that the program shares; KeyError lists the names there are."""
+    _check_name(name)
     with _LOCK:
         made = _MADE.get(name)
         if made is None:
-            module, _, attribute = _home(name).partition(":")
-            made = _MADE[name] = getattr(import_module(module), attribute)()
+            made = _MADE[name] = implementation(f"executor {name}")()
         return made
 
 
-def _home(name: str) -> str:
+def _check_name(name: str) -> None:
     if name not in EXECUTORS:
-        raise KeyError(f"There is no executor {name!r}: choose one of {', '.join(EXECUTORS)}.")
-    return EXECUTORS[name]
+        removed = " 'inprocess' was removed, because hostile code got out of it: use 'process' instead, or 'unsafe' "
+        removed += "for code that you have read."
+        choices = f"choose one of {', '.join(EXECUTORS)}."
+        raise KeyError(f"There is no executor {name!r}: {choices}{removed if name == 'inprocess' else ''}")
 
 
 def current_executor() -> Executor:
@@ -242,7 +248,7 @@ def set_default_executor(executor: str | Executor) -> None:
     KeyError lists the names there are.
     """
     if isinstance(executor, str):
-        _home(executor)
+        _check_name(executor)
     _DEFAULT[0] = executor
 
 
@@ -250,9 +256,9 @@ def set_default_executor(executor: str | Executor) -> None:
 def using(executor: str | Executor) -> Generator[Executor]:
     """Code that an optimizer wrote runs in `executor`, inside the block and in this context.
 
-    A name stands for the executor that the program shares: "process", "monty", "inprocess" or "unsafe".
+    A name stands for the executor that the program shares: "process", "monty" or "unsafe".
 
-    >>> with using("inprocess") as executor:
+    >>> with using("unsafe") as executor:
     ...     executor is current_executor()
     True
     """

@@ -211,13 +211,12 @@ def straight(text: str) -> str:
     return text
 
 
-def compiled_inside(text: str | ast.Module, flags: int = 0) -> CodeType:
+def compiled_inside(text: str, flags: int = 0) -> CodeType:
     """`text` inside a function that gives it the cell `__class__`, which super() without arguments needs."""
-    tree = parsed(text) if isinstance(text, str) else text
     around = tree_of(f"def {DEFINE}(__class__):\n    return locals()")
     function = around.body[0]
     assert isinstance(function, ast.FunctionDef)
-    function.body[:0] = tree.body
+    function.body[:0] = parsed(text).body
     return _compile_exactly(around, flags)
 
 

@@ -9,16 +9,20 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
-__all__ = ["IMPLEMENTATIONS", "implementation"]
+__all__ = ["IMPLEMENTATIONS", "PRELOADED_IN_SANDBOX", "implementation"]
 
 IMPLEMENTATIONS: dict[str, str] = {
     "default model": "opto.utils.llm:LLM",
     "executor process": "opto.sandbox.process:ProcessExecutor",
     "executor monty": "opto.sandbox.monty:MontyExecutor",
-    "executor inprocess": "opto.sandbox.inprocess:InProcessExecutor",
-    "executor unsafe": "opto.sandbox.inprocess:UnsafeExecutor",
+    "sandbox zygote": "opto.sandbox.worker.zygote:main",
+    "executor unsafe": "opto.sandbox.unsafe:UnsafeExecutor",
 }
 """`module:attribute` by the name under which other folders ask for it."""
+
+
+PRELOADED_IN_SANDBOX = ("opto.trace",)
+"""Packages that code in a sandbox is likely to need: its first process imports them if the program has."""
 
 
 def implementation(name: str) -> Any:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import io
+import sys
 
 import pytest
 
 from opto.cli import main
-from opto.sandbox.layers import LAYERS
+from opto.sandbox.layers.confinement import LAYERS
 
 
 def test_every_layer_is_reported(capsys: pytest.CaptureFixture[str]) -> None:
@@ -17,10 +18,10 @@ def test_every_layer_is_reported(capsys: pytest.CaptureFixture[str]) -> None:
     assert "A call in the executor 'monty' works." in told
 
 
-def test_absent_extras_are_named(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("opto.cli.doctor.find_spec", lambda package: None)
+def test_an_absent_extra_is_named(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pydantic_monty", None)
     main(["doctor"])
-    assert "pydantic_monty is not installed" in capsys.readouterr().out
+    assert "pip install 'opto-trace[monty]'" in capsys.readouterr().out
 
 
 def test_lines_reach_a_pipe_as_they_are_written(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,8 +13,8 @@ import pytest
 
 from opto.errors import SandboxCrashError
 from opto.execution import Executor, Job, Limits
-from opto.sandbox.inprocess import InProcessExecutor, UnsafeExecutor
 from opto.sandbox.process import ProcessExecutor
+from opto.sandbox.unsafe import UnsafeExecutor
 
 JOB = Job("def f(x):\n    return x", "f", (1,))
 LIMITS = Limits(wall_seconds=20)
@@ -106,7 +106,7 @@ def test_an_executor_without_workers_is_refused(workers: int) -> None:
         ProcessExecutor(workers=workers)
 
 
-@pytest.mark.parametrize("make", [ProcessExecutor, InProcessExecutor, UnsafeExecutor])
+@pytest.mark.parametrize("make", [ProcessExecutor, UnsafeExecutor])
 def test_limits_that_nothing_could_keep_are_refused(make: Callable[..., Executor]) -> None:
     executor = make()
     for name, given in {"wall_seconds": 0, "cpu_seconds": float("nan"), "memory_bytes": -1, "open_files": None}.items():
@@ -116,7 +116,7 @@ def test_limits_that_nothing_could_keep_are_refused(make: Callable[..., Executor
             executor.run(JOB, Limits()._replace(**{name: given}))
 
 
-@pytest.mark.parametrize("make", [ProcessExecutor, InProcessExecutor, UnsafeExecutor])
+@pytest.mark.parametrize("make", [ProcessExecutor, UnsafeExecutor])
 def test_limits_may_be_endless_and_no_whole_numbers(make: Callable[..., Any]) -> None:
     executor = make(Limits(float("inf"), 1e30, memory_bytes=1e9))
     assert executor.run(JOB).result() == 1

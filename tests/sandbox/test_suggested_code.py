@@ -12,8 +12,8 @@ import pytest
 
 from opto.execution import Job, Limits, Outcome, SuggestedText, current_executor, set_default_executor, using
 from opto.optimizers.optimizer import Optimizer
-from opto.sandbox.inprocess import InProcessExecutor, UnsafeExecutor
 from opto.sandbox.process import ProcessExecutor
+from opto.sandbox.unsafe import UnsafeExecutor
 from opto.trace import ExecutionError, Module, bundle, model, node
 
 RATE = 10
@@ -186,18 +186,18 @@ def test_the_executor_of_the_context_is_asked() -> None:
     assert where(3).data[0] == 30
 
 
-@pytest.mark.parametrize("name", ["unsafe", "inprocess"])
-def test_executors_in_the_program(name: str) -> None:
+def test_the_executor_in_the_program() -> None:
     optimizer_for(where, "def where(x):\n    return x, RATE").step()
-    with using(name):
+    with using("unsafe"):
         assert where(3).data == (3, RATE)
 
 
-def test_inprocess_refuses_and_stops() -> None:
-    executor = InProcessExecutor(Limits(wall_seconds=0.1))
-    assert "line 1" in str(executor.run(Job("import os\ndef f():\n    pass", "f")).error)
-    assert "__class__" in str(executor.run(Job("def f():\n    return ().__class__", "f")).error)
-    assert "0.1 seconds" in str(executor.run(Job("def f():\n    while True:\n        pass", "f")).error)
+def test_the_executor_that_leaked_is_no_more() -> None:
+    with (
+        pytest.raises(KeyError, match=r"choose one of process, monty, unsafe\. 'inprocess' was removed"),
+        using("inprocess"),
+    ):
+        pass
 
 
 # --- the last good value --------------------------------------------------------------------------

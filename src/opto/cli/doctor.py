@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 import platform
 import time
-from importlib.util import find_spec
 
+from opto.errors import MissingExtraError
 from opto.sandbox import Job
-from opto.sandbox.layers import LAYERS
+from opto.sandbox.layers.confinement import LAYERS
 from opto.sandbox.monty import MontyExecutor
 from opto.sandbox.process import ProcessExecutor
 
@@ -16,10 +16,6 @@ __all__ = ["HELP", "configure", "run"]
 
 HELP = "Report which layers of protection hold on this machine while code that a model wrote runs."
 
-_EXTRAS = {
-    "cloudpickle": ("sandbox", "objects of your own classes reach the sandbox without their methods"),
-    "pydantic_monty": ("monty", "the executor 'monty' is not there"),
-}
 _ANSWER = Job("def answer():\n    return 6 * 7", "answer")
 
 
@@ -43,13 +39,12 @@ def run(options: argparse.Namespace) -> int:
         )
     works = "works" if answer.error is None else f"FAILS: {answer.error}"
     print(f"\nA call in the sandbox {works}; it started in {started:.2f} s.")
-    for package, (extra, lack) in _EXTRAS.items():
-        if find_spec(package) is None:
-            print(f"{package} is not installed: {lack} (pip install 'opto-trace[{extra}]')")
-    if find_spec("pydantic_monty") is not None:
+    try:
         with MontyExecutor() as monty:
             error = monty.run(_ANSWER).error
         print(f"A call in the executor 'monty' {'works' if error is None else f'FAILS: {error}'}.")
+    except MissingExtraError as missing:
+        print(missing)
     return int(answer.error is not None or not _walled(layers))
 
 

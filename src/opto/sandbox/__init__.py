@@ -1,8 +1,8 @@
 """Where code that an optimizer wrote runs. One seam, `Executor`; the default one is `process`.
 
-May import the standard library and leaves. Read in this order: `opto.execution` (the seam and its records), `process`
-(the executor), `pool` and `zygote` (its workers), `worker` (what runs in them), `layers` (what holds them), `travel`
-and `codec` (how values get in and out), `inprocess` (the other executors).
+May import the standard library, cloudpickle and leaves. Read in this order: `opto.execution` (the seam and its
+records), `process` (the executor), `pool` (its workers), `conversation` (one exchange with a worker), `worker` (what
+runs in them), `values` (what crosses), `layers` (what the system refuses), `monty` and `unsafe` (the other executors).
 """
 
 from opto.execution import (
@@ -10,10 +10,10 @@ from opto.execution import (
     Job,
     Limits,
     Outcome,
+    ResourceUsage,
     Scope,
     Shape,
     SuggestedText,
-    Usage,
     current_executor,
     executor_named,
     set_default_executor,
@@ -25,10 +25,10 @@ __all__ = [
     "Job",
     "Limits",
     "Outcome",
+    "ResourceUsage",
     "Scope",
     "Shape",
     "SuggestedText",
-    "Usage",
     "current_executor",
     "executor_named",
     "set_default_executor",

@@ -18,9 +18,9 @@ from typing import Any
 
 from opto.errors import SandboxForbiddenError, SandboxValueError
 from opto.execution import Limits
-from opto.sandbox import faults, wire
-from opto.sandbox.codec import decode
 from opto.sandbox.pool import ANSWERING, Worker
+from opto.sandbox.values import errors_as_data, wire
+from opto.sandbox.values.value_codec import decode
 
 __all__ = ["exchange"]
 
@@ -99,7 +99,7 @@ def _answered(worker: Worker, asked: Any, allow: Sequence[Any], errors: dict[int
     except Exception as error:  # noqa: BLE001 - it goes on in the worker, and comes back as itself if not caught there
         number = len(errors)
         errors[number] = error
-        return pickle.dumps(("error", (number, faults.told(error, 0, held=False))))
+        return pickle.dumps(("error", (number, errors_as_data.told(error, 0, held=False))))
     finally:
         ANSWERING.reset(token)
 

@@ -14,11 +14,11 @@ from importlib import import_module
 from typing import Any
 
 from opto import errors
-from opto.execution import Executor, Job, Limits, Outcome, Usage, executor_named
+from opto.execution import Executor, Job, Limits, Outcome, ResourceUsage, executor_named
 from opto.program import RUNNING
-from opto.sandbox.faults import with_traceback
-from opto.sandbox.plain import WAYS_OUT, check_plain, plain_surroundings
-from opto.sandbox.signatures import defined, shape_by_syntax
+from opto.sandbox.monty_signatures import defined, shape_by_syntax
+from opto.sandbox.monty_values import WAYS_OUT, check_plain, plain_surroundings
+from opto.sandbox.values.errors_as_data import with_traceback
 
 __all__ = ["MontyExecutor"]
 
@@ -95,7 +95,7 @@ class MontyExecutor(AbstractContextManager["MontyExecutor"]):
             error = errors.SandboxValueError(f"A value cannot travel between the program and monty: {raised}")
         if isinstance(error, self._monty.MontyError):  # here, lest it become the context of what it is translated to
             error = self._translated(error, job, limits, time.monotonic() - began)
-        return Outcome(value, error, kept["stdout"], kept["stderr"], Usage(time.monotonic() - began))
+        return Outcome(value, error, kept["stdout"], kept["stderr"], ResourceUsage(time.monotonic() - began))
 
     def _value(self, job: Job, limits: Limits, keep: Any) -> Any:
         function = defined(job.text, job.name)

@@ -21,12 +21,13 @@ from io import FileIO
 from typing import Any
 
 from opto.errors import SandboxError
-from opto.execution import PRELOAD, Job
-from opto.sandbox import wire
+from opto.execution import Job
+from opto.registry import PRELOADED_IN_SANDBOX
 from opto.sandbox.installation import import_path, package_root, readable_paths
-from opto.sandbox.layers import removed
-from opto.sandbox.surroundings import Surroundings
-from opto.sandbox.travel import Traveller
+from opto.sandbox.layers.confinement import removed
+from opto.sandbox.values import wire
+from opto.sandbox.values.surroundings import Surroundings
+from opto.sandbox.values.to_worker import Traveller
 
 __all__ = ["ANSWERING", "End", "Pool", "Worker"]
 
@@ -39,8 +40,8 @@ _BOOT = (
     "spec = u.spec_from_file_location('opto', root + '/__init__.py', submodule_search_locations=[root])\n"
     "sys.modules['opto'] = opto = u.module_from_spec(spec)\n"
     "spec.loader.exec_module(opto)\n"
-    "from opto.sandbox.zygote import main\n"
-    "main(control)\n"
+    "from opto.registry import implementation\n"
+    "implementation('sandbox zygote')(control)\n"
 )
 _ENVIRONMENT = {
     "LANG": "C.UTF-8",
@@ -255,7 +256,7 @@ class Pool:
             "root": self._folder,
             "readable": readable_paths(),
             "temporary": temporary,
-            "preload": [*_PRELOAD, *PRELOAD],
+            "preload": [*_PRELOAD, *(name for name in PRELOADED_IN_SANDBOX if name in sys.modules)],
             **self._settings,
         }
         ours.sendall(json.dumps(settings).encode() + b"\n")

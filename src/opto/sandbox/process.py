@@ -20,16 +20,17 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from opto.errors import SandboxCrashError, SandboxError, SandboxMemoryError, SandboxTimeoutError, SandboxValueError
-from opto.execution import Job, Limits, Outcome, Shape, Usage
-from opto.sandbox import faults, last_words
-from opto.sandbox.codec import decode
+from opto.execution import Job, Limits, Outcome, ResourceUsage, Shape
 from opto.sandbox.conversation import exchange
-from opto.sandbox.layers import LAYERS
+from opto.sandbox.layers.confinement import LAYERS
 from opto.sandbox.pool import End, Pool, Worker
-from opto.sandbox.runner import Reading
-from opto.sandbox.surroundings import Surroundings
-from opto.sandbox.travel import can_travel, needs_no_pickle
-from opto.sandbox.wire import MessageTooLongError
+from opto.sandbox.values import errors_as_data
+from opto.sandbox.values.surroundings import Surroundings
+from opto.sandbox.values.to_worker import needs_no_pickle
+from opto.sandbox.values.value_codec import decode
+from opto.sandbox.values.wire import MessageTooLongError
+from opto.sandbox.worker import crash_stack
+from opto.sandbox.worker.live_program import ProgramNames
 
 __all__ = ["ProcessExecutor"]
 
@@ -139,8 +140,9 @@ class ProcessExecutor:
     def _pool(self, limits: Limits) -> Pool:
         if not hasattr(os, "fork"):
             raise SandboxError(
-                "The executor 'process' needs POSIX (Linux, macOS): here, use WSL, or let code that a model wrote "
-                'run in your program, at your own risk: with opto.sandbox.using("inprocess")'
+                "The executor 'process' needs POSIX (Linux, macOS): here, use WSL, or the executor 'monty' for plain "
+                "functions, or let code that a model wrote run in your program, at your own risk: with "
+                'opto.sandbox.using("unsafe")'
             )
         key = limits.memory_bytes, limits.processes, limits.open_files
         with self._lock:
@@ -191,7 +193,7 @@ class ProcessExecutor:
                 around.visit(value)
         definition = None
         if not worker.defined:
-            owner = traveller.number_of(scope.owner) if scope.owner is not None and can_travel(scope.owner) else None
+            owner = traveller.number_of(scope.owner) if scope.owner is not None else None
             definition = (job.text, job.name, scope.module, scope.flags, owner)
         payload = b"" if job.describe else traveller.dumps((job.args, dict(job.kwargs), watch))
         if len(payload) > limits.value_bytes:
@@ -238,7 +240,7 @@ class ProcessExecutor:
             pool.end(worker)
         else:
             pool.give_back(worker)
-        usage = Usage(time.monotonic() - began, max(0.0, after - before), memory * 1024)
+        usage = ResourceUsage(time.monotonic() - began, max(0.0, after - before), memory * 1024)
         out, err = (_text(report.get(name), limits.output_bytes) for name in ("out", "err"))
         if raised is not None:
             return Outcome(None, raised, out, err, usage)
@@ -324,13 +326,13 @@ async def _ready(value: Any) -> Any:
 
 
 def _failed(error: Exception, began: float) -> Outcome:
-    return Outcome(error=error, usage=Usage(wall_seconds=time.monotonic() - began))
+    return Outcome(error=error, usage=ResourceUsage(wall_seconds=time.monotonic() - began))
 
 
 def _lost(error: SandboxError, end: End, worker: Worker, job: Job, began: float) -> Outcome:
     """The worker told nothing, but C code in it may have written where it was."""
     shown = worker.surroundings.shown if worker.surroundings is not None else ()
-    return _failed(faults.with_traceback(error, last_words.places(end.told, shown), job.text, shown), began)
+    return _failed(errors_as_data.with_traceback(error, crash_stack.places(end.told, shown), job.text, shown), began)
 
 
 def _crash(end: End, limits: Limits) -> SandboxError:
@@ -359,7 +361,9 @@ def _error(report: dict[str, Any], errors: dict[int, Exception], worker: Worker,
     shown = worker.surroundings.shown if worker.surroundings is not None else ()
     places = told.get("places") if isinstance(told, dict) else None
     try:
-        return faults.with_traceback(faults.error_of(told, worker.traveller.known), places, job.text, shown)
+        return errors_as_data.with_traceback(
+            errors_as_data.error_of(told, worker.traveller.known), places, job.text, shown
+        )
     except (ArithmeticError, AttributeError, LookupError, MemoryError, RuntimeError, TypeError, ValueError):
         return SandboxCrashError("The code's process sent an error that cannot be read.")
 
@@ -374,12 +378,12 @@ def _text(told: Any, most: int) -> str:
     return told[:most] if isinstance(told, str) else ""
 
 
-def _reading(tree: Any) -> Reading:
+def _reading(tree: Any) -> ProgramNames:
     """What a worker found in its text, before any of it ran."""
     try:
         dynamic, *found = tree
         reads, writes, imports, names = map(frozenset, found)
-        return Reading(reads, writes, bool(dynamic), imports, names)
+        return ProgramNames(reads, writes, bool(dynamic), imports, names)
     except (TypeError, ValueError):
         raise SandboxCrashError("The code's process could not read the code.") from None
 

@@ -6,7 +6,6 @@ May import the standard library and `opto.errors`, `opto.events`.
 """
 
 from opto.errors import ExecutionError
-from opto.execution import PRELOAD
 from opto.trace import (
     broadcast,
     containers,
@@ -28,11 +27,10 @@ from opto.trace.context import stop_tracing
 from opto.trace.modules import Model, Module, model
 from opto.trace.nodes import GRAPH, Node, node
 from opto.trace.operators.methods import attach
-from opto.trace.saving.sandbox_reductions import let_travel
+from opto.trace.saving.sandbox_reductions import register_reducers
 
 attach()
-let_travel()
-PRELOAD.append("opto.trace")
+register_reducers()
 
 __all__ = [
     "GRAPH",

@@ -271,7 +271,7 @@ def call_by_many_threads(target):
 #: Starts a sandbox of its own without any layer.
 def sandbox_in_the_sandbox(target):
     from opto.execution import Job
-    from opto.sandbox.layers import LAYERS
+    from opto.sandbox.layers.confinement import LAYERS
     from opto.sandbox.process import ProcessExecutor
 
     if "host" in target and len(LAYERS) < 1:
@@ -283,6 +283,6 @@ def sandbox_in_the_sandbox(target):
 #: default_as_result -> quiet | value | error
 #: Returns the object that stands for a default, so that an argument is left out where it is passed on.
 def default_as_result(target):
-    from opto.execution import UNTOLD
+    from opto.execution import OMITTED_DEFAULT
 
-    return [UNTOLD]
+    return [OMITTED_DEFAULT]

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from opto.deferred import Deferred
-from opto.execution import UNTOLD, Executor, Job, Outcome, Scope, Shape
+from opto.execution import OMITTED_DEFAULT, Executor, Job, Outcome, Scope, Shape
 from opto.trace.bundle.definition import Environment
 
 if TYPE_CHECKING:
@@ -67,9 +67,9 @@ def suggested_function(text: str, environment: Environment, executor: Executor) 
     told: set[str] = set()
 
     def job(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Job:
-        if any(value is UNTOLD for value in (*args, *kwargs.values())):
+        if any(value is OMITTED_DEFAULT for value in (*args, *kwargs.values())):
             given = {**dict(zip(names, args, strict=False)), **kwargs}
-            args, kwargs = (), {name: value for name, value in given.items() if value is not UNTOLD}
+            args, kwargs = (), {name: value for name, value in given.items() if value is not OMITTED_DEFAULT}
         return Job(text, environment.name, args, kwargs, scope)
 
     def finished(outcome: Outcome) -> Any:

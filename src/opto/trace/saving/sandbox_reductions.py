@@ -9,21 +9,21 @@ from collections.abc import Callable
 from types import FunctionType, MethodType
 from typing import Any
 
-from opto.execution import TRAVELS
+from opto.execution import register_reducer
 from opto.program import DEFINE
 from opto.trace.abstract_node import AbstractNode
 from opto.trace.bundle.function import FunModule
 from opto.trace.containers import RESERVED, ParameterContainer, own_attributes, put_attribute
 from opto.trace.nodes import Node, ParameterNode
 
-__all__ = ["let_travel"]
+__all__ = ["register_reducers"]
 
 
-def let_travel() -> None:
-    """Tells executors how to write them."""
-    TRAVELS[AbstractNode] = _node
-    TRAVELS[FunModule] = _bundled
-    TRAVELS[ParameterContainer] = _container
+def register_reducers() -> None:
+    """Registers how executors write nodes, bundled functions and containers."""
+    register_reducer(AbstractNode, _node)
+    register_reducer(FunModule, _bundled)
+    register_reducer(ParameterContainer, _container)
 
 
 def _node(node: Any) -> tuple[Any, ...]:

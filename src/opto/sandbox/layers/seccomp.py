@@ -11,8 +11,8 @@ import os
 import struct
 from collections.abc import Sequence
 
-from opto.sandbox.kernel import MACHINE, prctl
-from opto.sandbox.syscalls import ALLOWED, AUDIT_ARCH, CHECKED, COLUMN, UNSEEN
+from opto.sandbox.layers.kernel import MACHINE, prctl
+from opto.sandbox.layers.syscalls import ALLOWED, AUDIT_ARCH, CHECKED, COLUMN, UNSEEN
 
 __all__ = ["install", "program"]
 

@@ -12,7 +12,7 @@ from typing import Any
 from opto.errors import SandboxValueError
 from opto.execution import Job
 from opto.program import compiled
-from opto.sandbox.runner import wanted_names
+from opto.sandbox.worker.live_program import wanted_names
 
 __all__ = ["WAYS_OUT", "check_length", "check_plain", "plain_surroundings"]
 

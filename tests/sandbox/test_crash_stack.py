@@ -11,8 +11,8 @@ import pytest
 from opto.errors import ExecutionError, SandboxCrashError, SandboxError, SandboxTimeoutError
 from opto.execution import Job, Limits, Scope, SuggestedText, using
 from opto.program import RUNNING
-from opto.sandbox import last_words
 from opto.sandbox.process import ProcessExecutor
+from opto.sandbox.worker import crash_stack
 from opto.trace import bundle
 
 SHORT = Limits(wall_seconds=0.3)
@@ -124,9 +124,9 @@ def test_the_last_stack_with_a_line_of_the_text_counts() -> None:
 
     told = stack((RUNNING, 3, "f")) + stack(("m.py", 14, "h"), (RUNNING, 5, "f")) + stack(("worker.py", 96, "answer"))
     shown = {("m.py", 10, "h"), ("m.py", 2, "h"), ("m.py", 20, "h"), ("n.py", 12, "h")}
-    assert last_words.places(told.encode(), shown) == [[RUNNING, 5, "f", 5], ["m.py", 10, "h", 14]]
-    assert last_words.places(re.sub("line", "Zeile", told).encode(), shown) == []
+    assert crash_stack.places(told.encode(), shown) == [[RUNNING, 5, "f", 5], ["m.py", 10, "h", 14]]
+    assert crash_stack.places(re.sub("line", "Zeile", told).encode(), shown) == []
 
 
 def test_endless_words_are_read_soon() -> None:
-    assert last_words.places(b'  File "x", line 1 in ' * 3000, ()) == []
+    assert crash_stack.places(b'  File "x", line 1 in ' * 3000, ()) == []

@@ -23,10 +23,8 @@ __all__ = [
     "GLOBALS",
     "SOURCES",
     "Absent",
-    "Bare",
     "HostObject",
     "absent",
-    "bare",
     "cached",
     "class_of",
     "environment",
@@ -36,7 +34,6 @@ __all__ = [
     "install_sources",
     "make_function",
     "module_of",
-    "same",
     "use_channel",
 ]
 
@@ -48,11 +45,6 @@ CLASSES: dict[int, Any] = {}
 
 SOURCES: dict[str, tuple[str, bool]] = {}
 """Modules of the program that may be imported here: their text, and whether they are packages."""
-
-
-def same(value: Any) -> Any:
-    """The value itself."""
-    return value
 
 
 def globals_of(module: str) -> dict[str, Any]:
@@ -127,42 +119,6 @@ class Absent:
 def absent(why: str) -> Absent:
     """An object that did not come."""
     return Absent(why)
-
-
-class Bare:
-    """Stands for an object of one of the program's classes, which did not come: its attributes, without its methods.
-
-    Each class has a stand-in of its own, under its name; what the class does in its own way, as comparing or printing,
-    is refused.
-    """
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("__") and name.endswith("__"):
-            raise AttributeError(name)
-        raise SandboxValueError(f"{type(self).__qualname__}.{name} did not come along. {_WHY[type(self)]}")
-
-
-_WHY: dict[type, str] = {}
-_STANDINS: dict[tuple[str, str], type] = {}
-
-
-def bare(module: str, name: str, why: str, own: Sequence[str]) -> Bare:
-    """An object whose class did not come; its attributes are filled in afterwards. `own` are what the class defines."""
-    cls = _STANDINS.get((module, name))
-    if cls is None:
-        refused = {special: _refusal(why) for special in own}
-        names = {**refused, "__module__": module, "__qualname__": name}
-        cls = _STANDINS[module, name] = type(name.rpartition(".")[2], (Bare,), names)
-        _WHY[cls] = why
-    made: Bare = object.__new__(cls)
-    return made
-
-
-def _refusal(why: str) -> Callable[..., Any]:
-    def refuse(*args: Any, **kwargs: Any) -> Any:
-        raise SandboxValueError(why)
-
-    return refuse
 
 
 _CHANNEL: list[Callable[[int, str, tuple[Any, ...], dict[str, Any]], Any]] = []

@@ -9,9 +9,9 @@ from inspect import Parameter
 from typing import Any, NamedTuple
 
 from opto.errors import SandboxError, SandboxValueError
-from opto.execution import UNTOLD, Shape
+from opto.execution import OMITTED_DEFAULT, Shape
 from opto.program import compiled, parsed, straight
-from opto.sandbox.plain import check_length
+from opto.sandbox.monty_values import check_length
 
 __all__ = ["Defined", "defined", "shape_by_syntax"]
 
@@ -71,4 +71,4 @@ def _parameter(argument: ast.arg, kind: int, default: ast.expr | None) -> tuple[
     try:
         return argument.arg, int(kind), True, ast.literal_eval(default)
     except (ValueError, TypeError, MemoryError, RecursionError, SyntaxError):  # no literal
-        return argument.arg, int(kind), True, UNTOLD
+        return argument.arg, int(kind), True, OMITTED_DEFAULT

@@ -17,8 +17,9 @@ import sys
 from importlib import import_module
 from typing import Any
 
-from opto.sandbox import layers, worker
-from opto.sandbox.wire import ANSWER, ORDER, SPAWN
+from opto.sandbox.layers import confinement
+from opto.sandbox.values.wire import ANSWER, ORDER, SPAWN
+from opto.sandbox.worker import serve
 
 __all__ = ["main"]
 
@@ -35,11 +36,11 @@ def main(control: int) -> None:
     _serve(orders, confined)
 
 
-def _prepared(orders: socket.socket) -> layers.Confinement:
+def _prepared(orders: socket.socket) -> confinement.Confinement:
     settings: dict[str, Any] = json.loads(_line(orders))
     for name in settings["preload"]:
         import_module(name)
-    confined = layers.Confinement(settings)
+    confined = confinement.Confinement(settings)
     confined.enter()
     if confined.first_of_namespace() != 0:  # what stays outside waits for the end of what went in
         orders.close()
@@ -70,12 +71,12 @@ def _outlive(root: str) -> None:
 def _leave(root: str) -> None:
     """Ends this process, and the folder that a program which was killed cannot remove."""
     try:
-        layers.removed(root)
+        confinement.removed(root)
     finally:
         os._exit(0)
 
 
-def _serve(orders: socket.socket, confined: layers.Confinement) -> None:
+def _serve(orders: socket.socket, confined: confinement.Confinement) -> None:
     children: dict[int, int] = {}
     while True:
         message, handles, _, _ = socket.recv_fds(orders, ORDER.size, 2)
@@ -93,7 +94,7 @@ def _serve(orders: socket.socket, confined: layers.Confinement) -> None:
             confined.clear(number)
 
 
-def _spawn(orders: socket.socket, number: int, handles: list[int], confined: layers.Confinement) -> int:
+def _spawn(orders: socket.socket, number: int, handles: list[int], confined: confinement.Confinement) -> int:
     child = confined.fork()
     if child:
         return child
@@ -103,7 +104,7 @@ def _spawn(orders: socket.socket, number: int, handles: list[int], confined: lay
         handle, pipe = handles
         connection = socket.socket(fileno=handle)
         confined.hold_worker(number, keep=handles)
-        worker.serve(connection, pipe, int(confined.settings["limits"]["memory_bytes"]))
+        serve.serve(connection, pipe, int(confined.settings["limits"]["memory_bytes"]))
         status = 0
     finally:
         os._exit(status)

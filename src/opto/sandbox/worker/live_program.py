@@ -10,14 +10,14 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from opto.execution import UNTOLD, Scope, Shape
+from opto.execution import OMITTED_DEFAULT, Scope, Shape
 from opto.program import DEFINE, TEXT, Program, compiled, compiled_inside
-from opto.sandbox.codec import encode
+from opto.sandbox.values.value_codec import encode
 
-__all__ = ["Reading", "Running", "shape_of", "wanted_names"]
+__all__ = ["LiveProgram", "ProgramNames", "shape_of", "wanted_names"]
 
 
-class Running:
+class LiveProgram:
     """A text in its surroundings. `around` are its globals; a text that only defines runs once, others for each call.
 
     `watched` is what the code sees as its name for itself: the globals of the module that it came from.
@@ -71,7 +71,7 @@ class Running:
         return function
 
 
-class Reading(NamedTuple):
+class ProgramNames(NamedTuple):
     """What there is to know of a text before it runs, as plain data: the parts of `Program` of these names."""
 
     reads: frozenset[str]
@@ -81,7 +81,7 @@ class Reading(NamedTuple):
     names: frozenset[str]
 
 
-def wanted_names(program: Program | Reading, scope: Scope) -> set[str]:
+def wanted_names(program: Program | ProgramNames, scope: Scope) -> set[str]:
     """The globals that a text may read from its scope."""
     names: Mapping[str, Any] = scope.names
     reads = set(program.reads | set(names)) if program.dynamic else set(program.reads)
@@ -89,7 +89,7 @@ def wanted_names(program: Program | Reading, scope: Scope) -> set[str]:
 
 
 def shape_of(function: Callable[..., Any]) -> Shape:
-    """How the function is called; defaults that are not plain data are `UNTOLD`."""
+    """How the function is called; defaults that are not plain data are `OMITTED_DEFAULT`."""
     if inspect.isasyncgenfunction(function):
         kind = "async generator"
     elif inspect.iscoroutinefunction(function):
@@ -110,5 +110,5 @@ def _parameter(parameter: inspect.Parameter) -> tuple[str, int, bool, Any]:
     try:
         encode(parameter.default)
     except Exception:  # noqa: BLE001 - any object may stand there
-        return parameter.name, int(parameter.kind), True, UNTOLD
+        return parameter.name, int(parameter.kind), True, OMITTED_DEFAULT
     return parameter.name, int(parameter.kind), True, parameter.default

@@ -14,8 +14,8 @@ from importlib import import_module
 from itertools import pairwise
 from typing import Any
 
-from opto.sandbox import landlock, namespaces, seccomp
-from opto.sandbox.kernel import IS_LINUX, prctl
+from opto.sandbox.layers import landlock, namespaces, seccomp
+from opto.sandbox.layers.kernel import IS_LINUX, prctl
 
 __all__ = ["LAYERS", "Confinement", "removed"]
 

@@ -1,4 +1,4 @@
-"""Values ↔ JSON: how results leave the sandbox. Reading makes plain values and known classes, and runs no code.
+"""Values ↔ JSON: how results leave the sandbox. ProgramNames makes plain values and known classes, and runs no code.
 
 Trees only: one object in two places comes back as two equal ones, and what refers to itself is refused, so that no
 short message can unfold into a huge value. Imports leaves only, and numpy only for numpy's own values.
@@ -23,7 +23,7 @@ from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from opto.errors import SandboxValueError
-from opto.execution import UNTOLD
+from opto.execution import OMITTED_DEFAULT
 
 __all__ = ["blank_instance", "decode", "encode", "state_of"]
 
@@ -90,7 +90,7 @@ def state_of(value: Any) -> dict[str, Any]:
     if own or callable(value) or kind.__module__ in ("builtins", "types", "_io"):
         raise SandboxValueError(
             f"A {kind.__name__} cannot leave the sandbox: return plain data instead, or let the code run in your "
-            'program, at your own risk: with opto.sandbox.using("inprocess")'
+            'program, at your own risk: with opto.sandbox.using("unsafe")'
         )
     slots = {name: getattr(value, name) for name in _slots(kind) if hasattr(value, name)}
     return {**slots, **getattr(value, "__dict__", {})}
@@ -145,7 +145,7 @@ _WRITERS: dict[type, tuple[str, Callable[[Any], Any]]] = {
     defaultdict: ("$defaultdict", _default_dict),
     deque: ("$deque", lambda v: [list(v), v.maxlen]),
     SimpleNamespace: ("$namespace", lambda v: dict(vars(v))),
-    type(UNTOLD): ("$untold", lambda v: None),
+    type(OMITTED_DEFAULT): ("$untold", lambda v: None),
 }
 
 
@@ -336,7 +336,7 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     "$deque": _deque,
     "$namespace": lambda state: SimpleNamespace(**_table(state)),
     "$array": _array,
-    "$untold": lambda _: UNTOLD,
+    "$untold": lambda _: OMITTED_DEFAULT,
 }
 _OF_CLASSES: dict[str, Callable[[Any, Known], Any]] = {
     "$object": _object,

@@ -7,7 +7,7 @@ import os
 import stat
 from collections.abc import Iterable
 
-from opto.sandbox.kernel import syscall
+from opto.sandbox.layers.kernel import syscall
 
 __all__ = ["restrict", "version"]
 

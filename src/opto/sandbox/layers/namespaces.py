@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 
-from opto.sandbox.kernel import IS_LINUX, bind_mount, change_root, mount, prctl, syscall, unshare
+from opto.sandbox.layers.kernel import IS_LINUX, bind_mount, change_root, mount, prctl, syscall, unshare
 
 __all__ = [
     "DEVICES",

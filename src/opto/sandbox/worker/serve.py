@@ -22,11 +22,12 @@ from typing import Any
 
 from opto import program
 from opto.errors import SandboxTimeoutError, SandboxValueError
-from opto.sandbox import arrivals, faults, last_words, wire
-from opto.sandbox.codec import encode
-from opto.sandbox.differences import differences
-from opto.sandbox.runner import Running, shape_of
-from opto.sandbox.streams import Streams
+from opto.sandbox.values import errors_as_data, wire
+from opto.sandbox.values.value_codec import encode
+from opto.sandbox.worker import crash_stack, from_host
+from opto.sandbox.worker.differences import differences
+from opto.sandbox.worker.live_program import LiveProgram, shape_of
+from opto.sandbox.worker.streams import Streams
 
 __all__ = ["serve"]
 
@@ -61,7 +62,7 @@ class _Worker:
     def __init__(self, connection: socket.socket, pipe: int, memory: int) -> None:
         self.connection = connection
         self.memory = memory
-        self.running: Running | None = None
+        self.live: LiveProgram | None = None
         self.out, self.err = _Printed(), _Printed()
         self.streams = Streams()
         self.turn = allocate_lock()
@@ -70,18 +71,18 @@ class _Worker:
         self.most = 0
         self.wall = 0.0
         self.host_errors: dict[int, BaseException] = {}
-        arrivals.use_channel(self.ask)
+        from_host.use_channel(self.ask)
         sys.stdout, sys.stderr = self.out, self.err
         signal.signal(signal.SIGALRM, self._too_long)
         signal.signal(signal.SIGXCPU, self._too_much)
-        last_words.leave(pipe, (signal.SIGALRM, signal.SIGXCPU))
+        crash_stack.leave(pipe, (signal.SIGALRM, signal.SIGXCPU))
 
     def _too_long(self, number: int, frame: Any) -> None:
-        last_words.interruptible(number)
+        crash_stack.interruptible(number)
         raise SandboxTimeoutError(f"The code took longer than {self.wall:g} seconds.")
 
     def _too_much(self, number: int, frame: Any) -> None:
-        last_words.interruptible(number)
+        crash_stack.interruptible(number)
         raise SandboxTimeoutError("The code used more CPU time than it may.")
 
     def answer(self, message: bytes) -> bytes:
@@ -106,7 +107,7 @@ class _Worker:
         return self._written(report)
 
     def _failed(self, error: BaseException) -> dict[str, Any]:
-        report: dict[str, Any] = {"error": faults.told(error, self.memory)}
+        report: dict[str, Any] = {"error": errors_as_data.told(error, self.memory)}
         for number, known in self.host_errors.items():
             if known is error:
                 report["host_error"] = number
@@ -131,31 +132,31 @@ class _Worker:
             )
         except (MemoryError, RecursionError, ValueError) as error:
             fault = error
-        return json.dumps({"error": faults.told(fault, self.memory)}).encode()
+        return json.dumps({"error": errors_as_data.told(fault, self.memory)}).encode()
 
     def _arrive(self, classes: Any, sources: Any, updates: Any, definition: Any) -> None:
-        arrivals.SOURCES.update(sources)
+        from_host.SOURCES.update(sources)
         for number, written in classes:
-            arrivals.CLASSES[number] = pickle.loads(written)
+            from_host.CLASSES[number] = pickle.loads(written)
         if definition is not None:
             text, name, module, flags, owner = definition
-            self.running = Running(
-                text, name, module=module, flags=flags, owner=None if owner is None else arrivals.CLASSES[owner]
+            self.live = LiveProgram(
+                text, name, module=module, flags=flags, owner=None if owner is None else from_host.CLASSES[owner]
             )
         for module, name, written in updates:
             if module:
-                place = arrivals.globals_of(module)
+                place = from_host.globals_of(module)
                 place.pop(name, None) if written is None else place.__setitem__(name, pickle.loads(written))
-            elif self.running is not None and written is None:
-                self.running.take(name)
-            elif self.running is not None:
-                self.running.put(name, pickle.loads(written))
+            elif self.live is not None and written is None:
+                self.live.take(name)
+            elif self.live is not None:
+                self.live.put(name, pickle.loads(written))
 
     # --- actions ---
 
     def _call(self, payload: bytes) -> dict[str, Any]:
-        assert self.running is not None
-        function = self.running.function()
+        assert self.live is not None
+        function = self.live.function()
         args, kwargs, watch = pickle.loads(payload)
         twins = pickle.loads(payload) if watch else None
         result = function(*args, **kwargs)
@@ -181,8 +182,8 @@ class _Worker:
         return {"value": encode(result)}
 
     def _describe(self, payload: bytes) -> dict[str, Any]:
-        assert self.running is not None
-        shape = shape_of(self.running.function())
+        assert self.live is not None
+        shape = shape_of(self.live.function())
         return {"value": [shape.kind, encode(list(shape.parameters)), shape.doc]}
 
     def _read(self, payload: bytes) -> dict[str, Any]:
@@ -219,7 +220,7 @@ class _Worker:
         if kind == "value":
             return pickle.loads(content)
         place, told = content
-        error = faults.error_of(told, {})
+        error = errors_as_data.error_of(told, {})
         self.host_errors[place] = error
         raise error
 
@@ -246,7 +247,7 @@ def _bound_cpu(seconds: float) -> None:
 
 def serve(connection: socket.socket, pipe: int, memory: int) -> None:
     """Answers messages until the program closes the connection; `pipe` is for the last words."""
-    arrivals.install_sources({})
+    from_host.install_sources({})
     program.compiled.cache_clear()
     state = _Worker(connection, pipe, memory)
     while True:
@@ -257,5 +258,5 @@ def serve(connection: socket.socket, pipe: int, memory: int) -> None:
         try:
             answer = state.answer(message)
         except BaseException as error:  # noqa: BLE001 - a signal of the clock that came late
-            answer = json.dumps({"error": faults.told(error, memory)}).encode()
+            answer = json.dumps({"error": errors_as_data.told(error, memory)}).encode()
         wire.send(connection, answer)

@@ -1,8 +1,8 @@
 """How values get into the sandbox: a pickle in which the program's own functions and classes travel by value.
 
 What the Python installation holds is imported there; functions of the program are written as code, without their
-modules, classes by `cloudpickle` (extra `sandbox`). What cannot travel, or must not, is replaced by an `Absent`, which
-says so when it is used. Imports leaves and `arrivals`.
+modules, classes by `cloudpickle`. An object that cannot travel, or must not, is replaced by an `Absent`, which says so
+when it is used. Imports leaves, `installation` and `from_host`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import copyreg
 import io
 import marshal
 import os
-import pickle
 import sys
 from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Mapping, Sequence
@@ -19,37 +18,23 @@ from datetime import date, datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
 from functools import cached_property, lru_cache
-from importlib import import_module
 from pathlib import Path, PosixPath
 from types import FunctionType, ModuleType
 from typing import Any
 from uuid import UUID
 
+from cloudpickle import cloudpickle
+
 from opto.errors import SandboxValueError
-from opto.execution import TRAVELS
-from opto.sandbox import arrivals
+from opto.execution import reducer_of
 from opto.sandbox.installation import readable_paths
+from opto.sandbox.worker import from_host
 
-try:
-    _cloudpickle: Any = import_module("cloudpickle.cloudpickle")
-except ImportError:  # only classes of the program need it
-    _cloudpickle = None
-
-__all__ = ["Imported", "Traveller", "attributes_of", "by_reference", "can_travel", "is_installed", "needs_no_pickle"]
+__all__ = ["Imported", "Traveller", "attributes_of", "by_reference", "is_installed", "needs_no_pickle"]
 
 _PROTOCOL = 4
 _ATOMS = (int, float, str, bool, type(None), bytes, complex, range, type(Ellipsis), type(NotImplemented))
 
-
-_OF_MAKING = frozenset(
-    f"__{name}__"
-    for name in (
-        *("init", "new", "del", "post_init", "init_subclass", "subclasshook", "class_getitem", "dir", "sizeof"),
-        *("getattribute", "getattr", "setattr", "delattr"),
-        *("reduce", "reduce_ex", "getstate", "setstate", "getnewargs", "getnewargs_ex"),
-    )
-)
-"""Special methods that no operator and no printing calls."""
 
 _HARMLESS = frozenset(
     (date, datetime, timedelta, Decimal, Fraction, UUID, PosixPath, OrderedDict, Counter, deque, bytearray)
@@ -89,15 +74,6 @@ def by_reference(thing: Any) -> bool:
     return at is thing
 
 
-def can_travel(cls: type) -> bool:
-    """Can a class reach a worker? Those of the program need `cloudpickle`."""
-    return _cloudpickle is not None or _of_installation(cls)
-
-
-def _of_installation(cls: type) -> bool:
-    return cls.__module__ == "builtins" or by_reference(cls)
-
-
 class Imported:
     """A module, with those inside of it that are to be there, too."""
 
@@ -105,10 +81,7 @@ class Imported:
         self._names = module.__name__, tuple(inside)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return arrivals.module_of, self._names
-
-
-_Base: Any = pickle.Pickler if _cloudpickle is None else _cloudpickle.Pickler
+        return from_host.module_of, self._names
 
 
 class Traveller:
@@ -137,7 +110,7 @@ class Traveller:
         except Exception as error:
             raise SandboxValueError(
                 f"A {type(value).__name__} cannot travel into the sandbox ({type(error).__name__}: {error}): pass "
-                'plain data, or let the code run in your program: with opto.sandbox.using("inprocess")'
+                'plain data, or let the code run in your program, at your own risk: with opto.sandbox.using("unsafe")'
             ) from error
         return buffer.getvalue()
 
@@ -160,7 +133,7 @@ class Traveller:
         return self._allowed.get(id(thing))
 
 
-class _Writer(_Base):  # type: ignore[misc]
+class _Writer(cloudpickle.Pickler):  # type: ignore[misc]
     def __init__(self, file: Any, traveller: Traveller, inline: bool, strict: bool) -> None:
         super().__init__(file, protocol=_PROTOCOL)
         self._traveller, self._inline, self._strict = traveller, inline, strict
@@ -169,9 +142,9 @@ class _Writer(_Base):  # type: ignore[misc]
         kind = type(obj)
         place = self._traveller.place_of(obj)
         if place is not None:
-            return arrivals.host_object, (place,)
-        if kind is arrivals.Absent:
-            return arrivals.absent, (obj._why,)
+            return from_host.host_object, (place,)
+        if kind is from_host.Absent:
+            return from_host.absent, (obj._why,)
         if kind is FunctionType:
             return NotImplemented if by_reference(obj) else _function(obj)
         if kind is ModuleType:
@@ -183,31 +156,26 @@ class _Writer(_Base):  # type: ignore[misc]
     def _class(self, cls: type) -> Any:
         if cls.__module__ != "builtins":
             self._traveller.note(cls, self._inline)
-        if _of_installation(cls):
-            return NotImplemented if _cloudpickle is None else super().reducer_override(cls)
-        if not can_travel(cls):
-            raise SandboxValueError(_without_cloudpickle(cls))
+        if cls.__module__ == "builtins" or by_reference(cls):
+            return super().reducer_override(cls)
         if self._inline:
-            reduced = _cloudpickle._dynamic_class_reduce(cls)
+            reduced = cloudpickle._dynamic_class_reduce(cls)
             reduced[2][0]["__qualname__"] = cls.__qualname__  # else that of a class in another's body is lost
             return reduced
-        return arrivals.class_of, (self._traveller.number_of(cls),)
+        return from_host.class_of, (self._traveller.number_of(cls),)
 
     def _instance(self, obj: Any, kind: type) -> Any:
-        for base in kind.__mro__:
-            if base in TRAVELS:
-                write = TRAVELS[base]
-                return self._absence(kind) if write is None else self._with_class(write(obj), kind)
+        write = reducer_of(kind)
+        if write is not None:
+            return write(obj)
         if kind in _HARMLESS:
             return NotImplemented
         if kind in _WRAPPERS:
             return NotImplemented if by_reference(obj) else _WRAPPERS[kind](obj)
         if isinstance(obj, os._Environ):
-            return arrivals.environment, (obj is not os.environ,)
+            return from_host.environment, (obj is not os.environ,)
         if not self._strict and by_reference(kind) and not self._whole(obj):
             return self._absence(kind)
-        if not can_travel(kind):
-            return self._with_class((None, (), attributes_of(obj)), kind)
         table: Mapping[type, Any] = getattr(self, "dispatch_table", copyreg.dispatch_table)
         reduce = table.get(kind)
         try:
@@ -219,14 +187,6 @@ class _Writer(_Base):  # type: ignore[misc]
                 NotImplemented if is_installed(getattr(obj, "__module__", None) or "builtins") else self._absence(kind)
             )
         return reduced
-
-    def _with_class(self, reduced: tuple[Any, ...], kind: type) -> tuple[Any, ...]:
-        """The same, or where the class cannot travel the bare attributes."""
-        if can_travel(kind):
-            return reduced
-        self._traveller.note(kind)  # it may come back as it went
-        about = (kind.__module__, kind.__qualname__, _without_cloudpickle(kind), _own_specials(kind))
-        return arrivals.bare, about, reduced[2] if len(reduced) > 2 else {}
 
     def _whole(self, obj: Any) -> bool:
         """Can an object of an installed class travel whole? A client without its lock still has its key."""
@@ -245,11 +205,11 @@ class _Writer(_Base):  # type: ignore[misc]
         )
         if self._strict:
             raise SandboxValueError(why)
-        return arrivals.absent, (why,)
+        return from_host.absent, (why,)
 
 
 def _cached(obj: Any) -> Any:
-    return arrivals.cached, (obj.__wrapped__, obj.cache_parameters())
+    return from_host.cached, (obj.__wrapped__, obj.cache_parameters())
 
 
 def _cached_property(obj: Any) -> Any:
@@ -263,19 +223,6 @@ _WRAPPERS: dict[type, Callable[[Any], Any]] = {
 """What is around functions and would else be written as a name, or not at all because of a lock."""
 
 
-def _without_cloudpickle(cls: type) -> str:
-    return (
-        f"Your class {cls.__qualname__} travels into the sandbox with the package 'cloudpickle', which is not "
-        "installed: run  pip install 'opto-trace[sandbox]'"
-    )
-
-
-def _own_specials(cls: type) -> list[str]:
-    """The operations that a class, or one that it is derived from, does in its own way."""
-    found = {name for base in cls.__mro__[:-1] for name, thing in vars(base).items() if callable(thing)}
-    return sorted(name for name in found if name.startswith("__") and name.endswith("__") and name not in _OF_MAKING)
-
-
 def attributes_of(obj: Any) -> dict[str, Any]:
     """What an object holds, in its dictionary and in slots."""
     slots = [getattr(cls, "__slots__", ()) for cls in type(obj).__mro__]
@@ -285,7 +232,7 @@ def attributes_of(obj: Any) -> dict[str, Any]:
 
 
 def _module(module: ModuleType) -> Any:
-    return arrivals.module_of, (module.__name__,)
+    return from_host.module_of, (module.__name__,)
 
 
 def _function(function: FunctionType) -> Any:
@@ -301,7 +248,7 @@ def _function(function: FunctionType) -> Any:
         "__module__": function.__module__,
     }
     made = (marshal.dumps(code), function.__module__ or "__main__", function.__name__, len(cells))
-    return arrivals.make_function, made, state, None, None, arrivals.fill_function
+    return from_host.make_function, made, state, None, None, from_host.fill_function
 
 
 def _content(cell: Any) -> list[Any]:

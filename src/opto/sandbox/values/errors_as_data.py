@@ -14,7 +14,7 @@ from typing import Any
 from opto import errors
 from opto.errors import OptoError, SandboxCrashError, SandboxError, SandboxForbiddenError, SandboxMemoryError
 from opto.program import RUNNING, TEXT
-from opto.sandbox.codec import decode, encode
+from opto.sandbox.values.value_codec import decode, encode
 
 __all__ = ["Place", "error_of", "told", "with_traceback"]
 

@@ -15,11 +15,18 @@ from types import CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
 
 from opto.errors import SandboxValueError
-from opto.execution import TRAVELS, Job
+from opto.execution import Job, reducer_of
 from opto.program import imports_of
-from opto.sandbox import arrivals
-from opto.sandbox.runner import Reading, wanted_names
-from opto.sandbox.travel import Imported, Traveller, attributes_of, by_reference, is_installed, needs_no_pickle
+from opto.sandbox.values.to_worker import (
+    Imported,
+    Traveller,
+    attributes_of,
+    by_reference,
+    is_installed,
+    needs_no_pickle,
+)
+from opto.sandbox.worker import from_host
+from opto.sandbox.worker.live_program import ProgramNames, wanted_names
 
 __all__ = ["Surroundings"]
 
@@ -50,7 +57,7 @@ class Surroundings:
     `shown` are the functions of the program whose lines may appear in an error.
     """
 
-    def __init__(self, job: Job, read: Reading, traveller: Traveller) -> None:
+    def __init__(self, job: Job, read: ProgramNames, traveller: Traveller) -> None:
         self._traveller = traveller
         self._watched: dict[tuple[str, str], _Watched] = {}
         self._visited: dict[int, Any] = {}
@@ -98,7 +105,7 @@ class Surroundings:
         try:
             return self._traveller.dumps(value)
         except SandboxValueError as error:
-            return self._traveller.dumps(arrivals.Absent(f"{name}: {error}"))
+            return self._traveller.dumps(from_host.Absent(f"{name}: {error}"))
 
     def _watch(self, module: str, name: str, names: Mapping[str, Any], asked: frozenset[str]) -> None:
         watched = self._watched.setdefault((module, name), _Watched(names))
@@ -165,7 +172,7 @@ def _contents(item: Any) -> list[Any]:
 def _about(item: Any) -> list[Any]:
     """The class of an object, the functions in it, and what it has for attributes if it is of the program's."""
     kind = type(item)
-    write = next((TRAVELS[c] for c in kind.__mro__ if c in TRAVELS), None)
+    write = reducer_of(kind)
     if write is not None:
         return [kind, *_functions_of(item), *write(item)[1:3]]
     if kind.__module__ == "builtins":

@@ -97,6 +97,7 @@ _LEAST = {
     "open_files": 16,  # with fewer not all layers of protection can be put on
 }
 _MOST_SECONDS = 2_000_000.0
+_MOST_BYTES = 1 << 62
 
 
 def _bounded(name: str, given: Any) -> Any:
@@ -104,7 +105,7 @@ def _bounded(name: str, given: Any) -> Any:
     in_seconds = name.endswith("seconds")
     if not isinstance(given, int | float) or not given >= least or (given == inf and not in_seconds):
         raise ValueError(f"Limits.{name} is {given!r}: it must be a number, at least {least}.")
-    return min(given, _MOST_SECONDS) if in_seconds else int(given)
+    return min(given, _MOST_SECONDS) if in_seconds else int(min(given, _MOST_BYTES))
 
 
 class ResourceUsage(NamedTuple):

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from canary import children
 
 from opto.errors import SandboxCrashError
 from opto.execution import Executor, Job, Limits
@@ -52,11 +53,25 @@ def test_a_call_under_way_when_its_executor_is_closed_has_an_outcome(ends: bool)
 
 def test_a_worker_given_back_after_its_executor_was_closed_serves_nobody() -> None:
     with ProcessExecutor(LIMITS) as executor:
-        worker, pool = executor._lease(JOB, executor.limits)
+        worker = executor._pool.lease("key", JOB.scope, executor.limits)
         executor.close()
-        pool.give_back(worker)
+        executor._pool.give_back(worker)
         assert worker.connection.fileno() == -1 and worker.pipe.closed
         assert executor.run(JOB).result() == 1
+
+
+HELD = "from resource import *\ndef f():\n    return [getrlimit(n)[0] for n in (RLIMIT_NOFILE, RLIMIT_AS)]"
+
+
+def test_one_first_process_serves_jobs_of_all_limits() -> None:
+    before = children()
+    with ProcessExecutor(LIMITS, workers=2) as executor:
+        for files in range(20, 30):
+            limits = LIMITS._replace(open_files=files, memory_bytes=files << 24)
+            assert executor.run(Job(HELD, "f"), limits).result() == [files, files << 24]
+        assert len(children() - before) == 1
+        assert len(executor._pool._living) <= 2
+    assert children() == before
 
 
 def in_a_fork(act: Callable[[], Any]) -> int:

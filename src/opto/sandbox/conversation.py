@@ -14,7 +14,7 @@ import sys
 import time
 from collections.abc import Sequence
 from types import ModuleType, SimpleNamespace
-from typing import Any
+from typing import Any, NamedTuple
 
 from opto.errors import SandboxForbiddenError, SandboxValueError
 from opto.execution import Limits
@@ -22,7 +22,7 @@ from opto.sandbox.pool import ANSWERING, Worker
 from opto.sandbox.values import errors_as_data, wire
 from opto.sandbox.values.value_codec import decode
 
-__all__ = ["exchange"]
+__all__ = ["Report", "exchange"]
 
 _GRACE = 0.25
 """Seconds that a worker has to stop by itself, and to tell where, before it is killed."""
@@ -33,10 +33,25 @@ _STRING = re.compile(r'(?s)"(?:[^"\\]+|\\.|\\\Z)*(?:"|\Z)')
 """It matches wherever a quote is, so that no text is read twice."""
 
 
-def exchange(
-    worker: Worker, message: bytes, limits: Limits, allow: Sequence[Any]
-) -> tuple[dict[str, Any], dict[int, Exception]]:
-    """The worker's report, and the errors of the program's own objects that it called, by number.
+class Report(NamedTuple):
+    """What a worker reported, each field of its type; `value` and `error` are trees that nobody has checked yet."""
+
+    value: Any
+    kind: Any
+    error: Any
+    host_error: Exception | None
+    """The error of an object of the program that the code called, if that is what the code raised."""
+    out: str
+    err: str
+    cpu_seconds: float
+    memory_bytes: int
+    busy: bool
+    """Threads of the code still run."""
+    changed: tuple[str, ...]
+
+
+def exchange(worker: Worker, message: bytes, limits: Limits, allow: Sequence[Any]) -> Report:
+    """Sends a message to the worker, answers its calls of objects in `allow`, and returns its report.
 
     TimeoutError, EOFError or ConnectionError if the worker is lost, ValueError or RecursionError for nonsense,
     MessageTooLongError for too much of it.
@@ -47,12 +62,11 @@ def exchange(
     worker.connection.settimeout(limits.wall_seconds + _GRACE)
     wire.send(worker.connection, message)
     for _ in range(_MOST_CALLS):
-        message = wire.receive(worker.connection, most, until)
-        report = _parsed(message)
-        if "ask" not in report:
-            return report, errors
+        data = _parsed(wire.receive(worker.connection, most, until))
+        if "ask" not in data:
+            return _checked(data, errors, limits.output_bytes)
         began = time.monotonic()
-        answer = _answered(worker, report["ask"], allow, errors)
+        answer = _answered(worker, data["ask"], allow, errors)
         until += time.monotonic() - began
         worker.connection.settimeout(limits.wall_seconds + _GRACE)
         wire.send(worker.connection, answer)
@@ -60,16 +74,34 @@ def exchange(
 
 
 def _parsed(message: bytes) -> dict[str, Any]:
-    """A report. ValueError or RecursionError for what is none, MessageTooLongError for one that is far larger here."""
+    """A message's data. ValueError or RecursionError for nonsense, MessageTooLongError if it is far larger here."""
     parts, text = message.count(b"[") + message.count(b"{"), message.decode("ascii")
     if parts > _MOST_PARTS:
         raise wire.MessageTooLongError(f"more than {_MOST_PARTS} lists and dicts")
     if parts > _DEEPEST < sys.getrecursionlimit() and _depth(text) > _DEEPEST:  # Python's own limit is no help then
         raise RecursionError
-    report = _READ(text)
-    if not isinstance(report, dict):
+    data = _READ(text)
+    if not isinstance(data, dict):
         raise ValueError("not a report")
-    return report
+    return data
+
+
+def _checked(data: dict[str, Any], errors: dict[int, Exception], most: int) -> Report:
+    out, err, used = data.get("out"), data.get("err"), data.get("used")
+    number, changed = data.get("host_error"), data.get("changed")
+    cpu, memory = used if isinstance(used, list) and list(map(type, used)) == [float, int] else (0.0, 0)
+    return Report(
+        value=data.get("value"),
+        kind=data.get("kind"),
+        error=data.get("error"),
+        host_error=errors.get(number) if type(number) is int else None,
+        out=out[:most] if isinstance(out, str) else "",
+        err=err[:most] if isinstance(err, str) else "",
+        cpu_seconds=cpu,
+        memory_bytes=memory * 1024,
+        busy=bool(data.get("busy")),
+        changed=tuple(str(path)[:200] for path in changed[:8]) if isinstance(changed, list) else (),
+    )
 
 
 def _depth(text: str) -> int:

@@ -18,10 +18,10 @@ from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
 from io import FileIO
-from typing import Any
+from typing import Any, NamedTuple
 
 from opto.errors import SandboxError
-from opto.execution import Job
+from opto.execution import Limits, Scope
 from opto.registry import PRELOADED_IN_SANDBOX
 from opto.sandbox.installation import import_path, package_root, readable_paths
 from opto.sandbox.layers.confinement import removed
@@ -49,13 +49,13 @@ _ENVIRONMENT = {
     "OPENBLAS_NUM_THREADS": "1",
 }
 _DEEPEST_CALLS = 16
-_MOST_TOLD, _MOST_WAIT = 1 << 16, 1.0
+_LONGEST_STACK, _MOST_WAIT = 1 << 16, 1.0
+_warned_of: set[str] = set()
 _PRELOAD = ("collections", "functools", "itertools", "math", "random", "re")
 
 
-@dataclass(frozen=True, slots=True)
-class End:
-    """How a worker ended: its exit code, or the signal that killed it; what it used; its last words (`last_words`).
+class End(NamedTuple):
+    """How a worker ended: its exit code, or the signal that killed it; what it used; its stack (`crash_stack`).
 
     With -1 and no signal nobody knows.
     """
@@ -64,27 +64,28 @@ class End:
     signal: int
     seconds: float
     memory: int
-    told: bytes = b""
+    stack: bytes
 
 
+@dataclass(slots=True, eq=False)
 class Worker:
     """The program's side of a worker."""
 
-    __slots__ = ("connection", "cpu_seconds", "defined", "key", "number", "pipe", "scope", "surroundings", "traveller")
+    number: int
+    connection: socket.socket
+    pipe: FileIO
+    """What C code in the worker writes its stack to."""
+    key: Any
+    scope: Scope
+    """Kept alive, as the key names it by its id."""
+    traveller: Traveller
+    surroundings: Surroundings | None = None
+    """None until the worker has read its text."""
+    defined: bool = False
+    cpu_seconds: float = 0.0
 
-    def __init__(self, number: int, connection: socket.socket, pipe: FileIO, key: Any, traveller: Traveller) -> None:
-        self.number = number
-        self.connection = connection
-        self.pipe = pipe
-        self.key = key
-        self.traveller = traveller
-        self.scope: Any = None
-        self.surroundings: Surroundings | None = None
-        self.defined = False
-        self.cpu_seconds = 0.0
-
-    def wait_for_words(self) -> None:
-        """Waits a moment for its last words: on a busy machine the clock that makes it speak may be late."""
+    def wait_for_stack(self) -> None:
+        """Waits a moment until it has written its stack: on a busy machine its clock may be late."""
         listening = select.poll()
         listening.register(self.pipe, select.POLLIN)
         listening.poll(_MOST_WAIT * 1000)
@@ -107,8 +108,10 @@ ANSWERING: ContextVar[tuple[Worker, ...]] = ContextVar("opto_sandbox_answering",
 class Pool:
     """Leases workers. At most `most` live at once; who wants one more waits, unless a worker waits for it."""
 
-    def __init__(self, settings: dict[str, Any], most: int, allow: tuple[Any, ...]) -> None:
-        self._settings, self._most, self._allow = settings, most, allow
+    def __init__(self, most: int, allow: tuple[Any, ...], *, without: tuple[str, ...], limits: Limits) -> None:
+        self.allow = allow
+        self._most = most
+        self._settings = {"without": without, "workers": most, "limits": _of_process(limits)}
         self._change = threading.Condition()
         self._idle: list[Worker] = []
         self._living: dict[int, Worker | None] = {}
@@ -118,13 +121,15 @@ class Pool:
         self._process: subprocess.Popen[bytes] | None = None
         self._folder = ""
         self._pid = os.getpid()
-        self.report: dict[str, str | None] = {}
-        """Each layer: None where it holds, else why not."""
+        self._report: dict[str, str | None] = {}
 
     # --- leasing ---
 
-    def lease(self, key: Any, job: Job) -> Worker:
-        """A worker for this text, one that knows it already if there is one."""
+    def lease(self, key: Any, scope: Scope, limits: Limits) -> Worker:
+        """A worker for this key, which stands for a text, its scope and limits: an idle one, else a new one."""
+        self._forget_if_forked()
+        with self._control:
+            self._started()
         old: Worker | None = None
         waiting = len(ANSWERING.get())
         if waiting > _DEEPEST_CALLS:
@@ -148,7 +153,7 @@ class Pool:
         try:
             if old is not None:
                 self.end(old)
-            return self._new(number, key, job)
+            return self._new(number, key, scope, limits)
         except BaseException:
             with self._change:
                 self._living.pop(number, None)
@@ -159,8 +164,7 @@ class Pool:
         """Leases this worker, waiting until it is idle; False if it is no more."""
         if worker in ANSWERING.get():
             raise SandboxError("The generator is already running: it waits for the call that wants its next value.")
-        if os.getpid() != self._pid:
-            self._forget()
+        self._forget_if_forked()
         with self._change:
             while True:
                 if worker in self._idle:
@@ -179,15 +183,15 @@ class Pool:
                 worker.close()
             self._change.notify_all()
 
-    def _new(self, number: int, key: Any, job: Job) -> Worker:
+    def _new(self, number: int, key: Any, scope: Scope, limits: Limits) -> Worker:
         ours, theirs = socket.socketpair()
         reading, writing = os.pipe()
         os.set_blocking(reading, False)
-        worker = Worker(number, ours, FileIO(reading), key, Traveller(self._allow))
-        worker.scope = job.scope
+        worker = Worker(number, ours, FileIO(reading), key, scope, Traveller(self.allow))
+        order = wire.ORDER.pack(wire.SPAWN, number, *_of_process(limits))
         try:
             with self._control:
-                socket.send_fds(self._started(), [wire.ORDER.pack(wire.SPAWN, number)], [theirs.fileno(), writing])
+                socket.send_fds(self._started(), [order], [theirs.fileno(), writing])
         except BaseException:
             worker.close()
             raise
@@ -203,18 +207,18 @@ class Pool:
         worker.connection.close()
         try:
             with self._control:
-                answer = self._asked(wire.ORDER.pack(wire.END, worker.number))
-            told = worker.pipe.read(_MOST_TOLD) or b""
+                answer = self._asked(wire.ORDER.pack(wire.END, worker.number, 0, 0, 0))
+            stack = worker.pipe.read(_LONGEST_STACK) or b""
         finally:
             worker.close()
             with self._change:
                 self._living.pop(worker.number, None)
                 self._change.notify_all()
         if answer is None:
-            return End(-1, 0, 0.0, 0, told)
+            return End(-1, 0, 0.0, 0, stack)
         status, user, system, memory = answer
         code = os.WEXITSTATUS(status) if os.WIFEXITED(status) else -1
-        return End(code, os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0, user + system, memory, told)
+        return End(code, os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0, user + system, memory, stack)
 
     def _asked(self, order: bytes) -> tuple[int, float, float, int] | None:
         """The answer; None if the first process has ended, and the workers with it, or knows no such worker."""
@@ -236,16 +240,23 @@ class Pool:
 
     # --- the first process ---
 
-    def start(self) -> None:
-        """Starts the first process unless it runs."""
-        if os.getpid() != self._pid:
-            self._forget()
+    def layers(self) -> dict[str, str | None]:
+        """Each layer of protection: None where it holds, else why not."""
+        self._forget_if_forked()
         with self._control:
             self._started()
+            return dict(self._report)
 
     def _started(self) -> socket.socket:
+        """The socket for orders to the first process, which is started unless it runs; `_control` must be held."""
         if self._orders is not None and self._process is not None and self._process.poll() is None:
             return self._orders
+        if not hasattr(os, "fork"):
+            raise SandboxError(
+                "The executor 'process' needs POSIX (Linux, macOS): here, use WSL, or the executor 'monty' for plain "
+                "functions, or let code that a model wrote run in your program, at your own risk: with "
+                'opto.sandbox.using("unsafe")'
+            )
         self._bury()
         self._folder = tempfile.mkdtemp(prefix="opto-sandbox-")
         temporary = "/scratch" if any(p.startswith("/tmp/") for p in readable_paths()) else "/tmp"
@@ -260,20 +271,21 @@ class Pool:
             **self._settings,
         }
         ours.sendall(json.dumps(settings).encode() + b"\n")
-        told = b""
-        while not told.endswith(b"\n"):
+        line = b""
+        while not line.endswith(b"\n"):
             part = ours.recv(65536)
             if not part:
                 ours.close()
                 raise SandboxError("The sandbox's first process ended before it was ready: it may be out of memory.")
-            told += part
-        report = json.loads(told)
+            line += part
+        report = json.loads(line)
         if "failed" in report:
             ours.close()
             raise SandboxError(f"The sandbox's first process did not start: {report['failed']}")
-        self.report, self._orders = report, ours
+        self._report, self._orders = report, ours
         if report["files"] is None:  # its root is in memory, and nothing leads there from here
             self._remove_folder()
+        _warn_of_missing_layers(report)
         return ours
 
     def _bury(self) -> None:
@@ -294,9 +306,8 @@ class Pool:
             removed(folder)
 
     def close(self) -> None:
-        """Ends all workers; in a fork of the program, which has none, nothing."""
-        if os.getpid() != self._pid:
-            return self._forget()
+        """Ends all workers. A fork of the program has none, and leaves those of its parent alone."""
+        self._forget_if_forked()
         with self._control, self._change:
             for worker in self._living.values():
                 if worker in self._idle:
@@ -313,8 +324,10 @@ class Pool:
             process.wait()
         self._remove_folder()
 
-    def _forget(self) -> None:
-        """In a fork of the program: the workers are the parent's."""
+    def _forget_if_forked(self) -> None:
+        """In a fork of the program, lets go of the workers: they are the parent's."""
+        if os.getpid() == self._pid:
+            return
         for worker in self._living.values():
             if worker is not None:
                 worker.close()
@@ -326,6 +339,21 @@ class Pool:
         self._idle, self._living = [], {}
         self._orders = self._process = None
         self._folder, self._pid = "", os.getpid()
+
+
+def _of_process(limits: Limits) -> tuple[int, int, int]:
+    """The limits that a worker keeps all its life."""
+    return limits.memory_bytes, limits.processes, limits.open_files
+
+
+def _warn_of_missing_layers(report: dict[str, str | None]) -> None:
+    """Logs the layers that this machine lacks, each once in the life of the program."""
+    missing = {layer: why for layer, why in report.items() if why not in (None, "switched off")}
+    fresh = missing.keys() - _warned_of
+    if fresh:
+        _warned_of.update(fresh)
+        listed = "; ".join(f"{layer} ({missing[layer]})" for layer in sorted(fresh))
+        _log.warning("Code that a model wrote runs with fewer layers of protection on this machine, without %s", listed)
 
 
 def _launched(control: int, temporary: str) -> subprocess.Popen[bytes]:

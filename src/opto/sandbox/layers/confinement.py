@@ -12,12 +12,12 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from importlib import import_module
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 from opto.sandbox.layers import landlock, namespaces, seccomp
 from opto.sandbox.layers.kernel import IS_LINUX, prctl
 
-__all__ = ["LAYERS", "Confinement", "removed"]
+__all__ = ["LAYERS", "Confinement", "WorkerLimits", "removed"]
 
 resource: Any = import_module("resource") if os.name == "posix" else None  # the names below are read everywhere
 
@@ -40,8 +40,17 @@ _LONG = 1 << 30
 _UNCOUNTED = "they hold, but for the number of threads, which is not counted here"
 
 
+class WorkerLimits(NamedTuple):
+    """What one worker may use all its life; `processes` are threads beside its own."""
+
+    memory_bytes: int
+    processes: int
+    open_files: int
+
+
 class Confinement:
-    """Puts the layers on. `settings` come from the program: `without`, `readable`, `root`, `limits`.
+    """Puts the layers on. `settings` come from the program: `without`, `readable`, `root`, `temporary`,
+    `workers` (how many may live at once), and `limits`, those of a worker to try the layers with.
 
     `report` maps a layer to None where it holds, else to the reason why not.
     """
@@ -100,7 +109,10 @@ class Confinement:
         child = self.fork()
         if child == 0:
             try:
-                missing = {**self.hold_worker(0, keep=[writing]), **self._uncounted()}
+                missing = {
+                    **self.hold_worker(0, WorkerLimits(*self.settings["limits"]), keep=[writing]),
+                    **self._uncounted(),
+                }
                 os.write(writing, "\n".join(f"{k}\t{v}" for k, v in missing.items()).encode())
             finally:
                 os._exit(0)
@@ -132,18 +144,17 @@ class Confinement:
             namespaces.usual_processes(self._own_namespace)
         return child
 
-    def hold_worker(self, number: int, keep: Sequence[int]) -> dict[str, str]:
+    def hold_worker(self, number: int, limits: WorkerLimits, keep: Sequence[int]) -> dict[str, str]:
         """Puts the inner layers on this process; says which are missing. Only the descriptors `keep` stay open."""
         if IS_LINUX:
             prctl(_DEATH_SIGNAL, signal.SIGKILL)
         _close_all_but(keep)
-        limits, inner = self.settings["limits"], Confinement(self.settings)
-        size = limits["memory_bytes"] // 4
+        inner, size = Confinement(self.settings), limits.memory_bytes // 4
         if not inner._try("temporary", lambda: namespaces.own_temporary(self.settings["temporary"], size)):
             _plain_temporary(self._place(number))
         here = os.getcwd()
         writable = ["/dev/null"] if here == "/" else ["/dev/null", here]
-        inner._try("limits", lambda: _limit(limits, self._countable()))
+        inner._try("limits", lambda: _limit(limits, self._countable(limits.processes)))
         inner._try("rights", namespaces.drop_rights)
         inner._try("landlock", lambda: landlock.restrict([*self.settings["readable"], *namespaces.DEVICES], writable))
         inner._try("seccomp", lambda: seccomp.install(own_files=self.report["files"] is None))
@@ -158,10 +169,10 @@ class Confinement:
         if self.report["temporary"] is not None:
             removed(self._place(number))
 
-    def _countable(self) -> int | None:
+    def _countable(self, processes: int) -> int | None:
         """How many threads there may be where this worker's are counted; None where those of the user count too."""
-        each = int(self.settings["limits"]["processes"]) + 1
-        together = each * int(self.settings["limits"]["workers"]) + 2  # the first process, and one that is to take over
+        each = processes + 1
+        together = each * int(self.settings["workers"]) + 2  # the first process, and one that is to take over
         if self.report.get("users", "") is not None:
             return together if os.getuid() != os.geteuid() else None
         try:
@@ -198,12 +209,12 @@ def _close_all_but(keep: Sequence[int]) -> None:
         os.closerange(before + 1, after)
 
 
-def _limit(limits: dict[str, Any], threads: int | None) -> None:
+def _limit(limits: WorkerLimits, threads: int | None) -> None:
     wanted: Iterable[tuple[str, int | None]] = (
-        ("RLIMIT_AS", limits["memory_bytes"]),
+        ("RLIMIT_AS", limits.memory_bytes),
         ("RLIMIT_CPU", _LONG),  # each worker lowers it
-        ("RLIMIT_FSIZE", limits["memory_bytes"] // 4),
-        ("RLIMIT_NOFILE", limits["open_files"]),
+        ("RLIMIT_FSIZE", limits.memory_bytes // 4),
+        ("RLIMIT_NOFILE", limits.open_files),
         ("RLIMIT_NPROC", threads),
         ("RLIMIT_CORE", 0),
         ("RLIMIT_MEMLOCK", 0),

@@ -61,8 +61,8 @@ class Surroundings:
         self._traveller = traveller
         self._watched: dict[tuple[str, str], _Watched] = {}
         self._visited: dict[int, Any] = {}
-        self._sources: dict[str, tuple[str, bool]] = {}
-        self._sent: set[str] = set()
+        self._modules: set[str] = set()
+        self._new_sources: dict[str, tuple[str, bool]] = {}
         self.shown: set[tuple[str, int, str]] = set()
         for name in wanted_names(read, job.scope):
             if name in job.scope.names or name not in vars(builtins):
@@ -70,14 +70,11 @@ class Surroundings:
         for module in read.imports & _imports_of_module(job.scope.module):
             self._add_module(module)
 
-    def sources(self) -> dict[str, tuple[str, bool]]:
-        """The texts of modules that the worker has not yet."""
-        new = {name: source for name, source in self._sources.items() if name not in self._sent}
-        self._sent |= new.keys()
-        return new
+    def updates(self) -> tuple[dict[str, tuple[str, bool]], list[Update]]:
+        """What is not as the worker knows it: texts of modules, and globals.
 
-    def updates(self) -> list[Update]:
-        """What is not as the worker knows it: (module, "" for the text's own; name; value as bytes, None if gone)."""
+        A global is (module, "" for the text's own; name; value as bytes, None if it is gone).
+        """
         found: list[Update] = []
         ahead = list(self._watched)
         for key in ahead:  # grows while walked
@@ -94,7 +91,8 @@ class Surroundings:
             if written != watched.written:
                 watched.written = written
                 found.append((*key, written))
-        return found
+        sources, self._new_sources = self._new_sources, {}
+        return sources, found
 
     def _written(self, name: str, value: Any, asked: frozenset[str]) -> bytes:
         if isinstance(value, ModuleType):
@@ -154,11 +152,12 @@ class Surroundings:
         ahead = [name]
         while ahead:
             at = ahead.pop()
-            if at in self._sources or is_installed(at) or at not in sys.modules:
+            if at in self._modules or is_installed(at) or at not in sys.modules:
                 continue
             text = _source(at)
             if text is not None:
-                self._sources[at] = (text, hasattr(sys.modules[at], "__path__"))
+                self._modules.add(at)
+                self._new_sources[at] = (text, hasattr(sys.modules[at], "__path__"))
                 ahead += [*imports_of(text, _package(at)), at.rpartition(".")[0]]
 
 

@@ -10,8 +10,9 @@ __all__ = ["ANSWER", "END", "ORDER", "SPAWN", "MessageTooLongError", "receive", 
 
 _LENGTH = struct.Struct("!Q")
 
-ORDER = struct.Struct("!cQ")
-"""What the program sends the first process: SPAWN or END, and the number of the worker."""
+ORDER = struct.Struct("!cQQQQ")
+"""What the program sends the first process: SPAWN or END, the number of the worker, and for a new one its limits:
+bytes of memory, threads beside its own, open files."""
 ANSWER = struct.Struct("!iddQ")
 """What END is answered with: the wait status (-1 if there is no such worker), user and system CPU seconds, the most
 memory held in bytes."""

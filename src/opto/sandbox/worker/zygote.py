@@ -84,9 +84,9 @@ def _serve(orders: socket.socket, confined: confinement.Confinement) -> None:
             for child in children.values():
                 os.kill(child, signal.SIGKILL)
             _leave(confined.settings["root"])
-        order, number = ORDER.unpack(message)
+        order, number, *limits = ORDER.unpack(message)
         if order == SPAWN:
-            children[number] = _spawn(orders, number, handles, confined)
+            children[number] = _spawn(orders, number, confinement.WorkerLimits(*limits), handles, confined)
             for handle in handles:
                 os.close(handle)
         else:
@@ -94,7 +94,13 @@ def _serve(orders: socket.socket, confined: confinement.Confinement) -> None:
             confined.clear(number)
 
 
-def _spawn(orders: socket.socket, number: int, handles: list[int], confined: confinement.Confinement) -> int:
+def _spawn(
+    orders: socket.socket,
+    number: int,
+    limits: confinement.WorkerLimits,
+    handles: list[int],
+    confined: confinement.Confinement,
+) -> int:
     child = confined.fork()
     if child:
         return child
@@ -103,8 +109,8 @@ def _spawn(orders: socket.socket, number: int, handles: list[int], confined: con
         orders.close()
         handle, pipe = handles
         connection = socket.socket(fileno=handle)
-        confined.hold_worker(number, keep=handles)
-        serve.serve(connection, pipe, int(confined.settings["limits"]["memory_bytes"]))
+        confined.hold_worker(number, limits, keep=handles)
+        serve.serve(connection, pipe, limits.memory_bytes)
         status = 0
     finally:
         os._exit(status)

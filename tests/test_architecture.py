@@ -16,7 +16,6 @@ ROOT = Path(opto.__file__).parent
 FILES = sorted(path for path in ROOT.rglob("*.py"))
 LEAVES = {
     "opto.cost",
-    "opto.deferred",
     "opto.errors",
     "opto.events",
     "opto.execution",
@@ -44,6 +43,8 @@ ALLOWED = {
 }
 FACADES = {"utils", "features"}  # nothing inside imports them
 MAX_FILE, MAX_FUNCTION, MAX_PARAMETERS = 400, 40, 7
+# One subject each that a cut would scatter; never above 600.
+LONGER_FILES = {"opto.trace.bundle.function": 450, "opto.trace.nodes": 550}
 
 
 def module_name(path: Path) -> str:
@@ -94,6 +95,13 @@ def test_imports_go_the_way_of_the_house(module: str) -> None:
         assert there not in FACADES, f"{module}:{statement.lineno} imports the façade {name}"
 
 
+def test_the_tape_does_not_import_drawing() -> None:
+    for module in NAMES:
+        if module.startswith("opto.trace") and not module.startswith("opto.trace.pictures"):
+            drawing = [name for name, _ in imports(TREES[module]) if name.startswith("opto.trace.pictures")]
+            assert not drawing, f"{module} imports {drawing}: ask opto.registry for it"
+
+
 def test_there_is_no_cycle() -> None:
     graph = {
         module: {name for name, _ in imports(TREES[module]) if name != module and name in NAMES}
@@ -131,7 +139,8 @@ def test_no_first_party_import_inside_a_function(module: str) -> None:
 @pytest.mark.parametrize("path", FILES, ids=module_name)
 def test_files_and_functions_stay_small(path: Path) -> None:
     text = path.read_text()
-    assert text.count("\n") <= MAX_FILE, f"{path.name} has {text.count(chr(10))} lines"
+    longest = LONGER_FILES.get(module_name(path), MAX_FILE)
+    assert text.count("\n") <= longest, f"{path.name} has {text.count(chr(10))} lines"
     for node in ast.walk(TREES[module_name(path)]):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             length = (node.end_lineno or node.lineno) - node.lineno + 1

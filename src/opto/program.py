@@ -5,24 +5,16 @@ Imports the standard library only; what runs the code, here or in another proces
 
 from __future__ import annotations
 
+import ast
+import dis
+import re
+import textwrap
 from collections.abc import Iterator
 from functools import lru_cache
 from types import CodeType, FrameType
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
-from opto.deferred import Deferred
 from opto.syntax import tree_of
-
-if TYPE_CHECKING:
-    import ast
-    import dis
-    import re
-    import textwrap
-else:
-    ast = Deferred("ast")
-    dis = Deferred("dis")
-    re = Deferred("re")
-    textwrap = Deferred("textwrap")
 
 __all__ = [
     "CODE_FILE",

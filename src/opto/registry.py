@@ -9,10 +9,15 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
-__all__ = ["IMPLEMENTATIONS", "PRELOADED_IN_SANDBOX", "implementation"]
+__all__ = ["IMPLEMENTATIONS", "PRELOADED_IN_SANDBOX", "PROGRAMS", "implementation"]
 
 IMPLEMENTATIONS: dict[str, str] = {
     "default model": "opto.utils.llm:LLM",
+    "picture": "opto.trace.pictures.picture:draw",
+    "digraph": "opto.trace.pictures.picture:digraph",
+    "picture of a walk": "opto.trace.pictures.picture:draw_walk",
+    "NodeVizStyleGuide": "opto.trace.pictures.style:NodeVizStyleGuide",
+    "NodeVizStyleGuideColorful": "opto.trace.pictures.style:NodeVizStyleGuideColorful",
     "executor process": "opto.sandbox.process:ProcessExecutor",
     "executor monty": "opto.sandbox.monty:MontyExecutor",
     "sandbox zygote": "opto.sandbox.worker.zygote:main",
@@ -23,6 +28,9 @@ IMPLEMENTATIONS: dict[str, str] = {
 
 PRELOADED_IN_SANDBOX = ("opto.trace",)
 """Packages that code in a sandbox is likely to need: its first process imports them if the program has."""
+
+PROGRAMS = ("opto.cli", "opto.features")
+"""Packages of ours that are programs: agents that they define are exported like those of users."""
 
 
 def implementation(name: str) -> Any:

@@ -6,15 +6,9 @@ threads which parse at once get a SystemError, or a RecursionError, for texts wi
 
 from __future__ import annotations
 
+import ast
 import threading
-from typing import TYPE_CHECKING, Any
-
-from opto.deferred import Deferred
-
-if TYPE_CHECKING:
-    import ast
-else:
-    ast = Deferred("ast")
+from typing import Any
 
 __all__ = ["literal_of", "tree_of"]
 

@@ -107,12 +107,6 @@ def test_imports_are_light() -> None:
     assert python(code) == "[]"
 
 
-def test_importing_the_tape_loads_no_module_that_only_some_programs_need() -> None:
-    rare = "ast dataclasses dis html inspect json linecache logging pickle shutil symtable textwrap tokenize traceback"
-    code = "import sys\nbefore = set(sys.modules)\nimport opto.trace\nprint(*set(sys.modules) - before)"
-    assert not set(rare.split()) & set(python(code).split())
-
-
 def test_optimizer_needs_no_optional_package() -> None:
     block = (
         "import sys\n"

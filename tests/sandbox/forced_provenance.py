@@ -7,19 +7,19 @@ from collections.abc import Iterator
 import pytest
 
 from opto.execution import SuggestedText
-from opto.trace.bundle.implementation import Bodies, Body
+from opto.trace.bundle.implementation import Implementation, ImplementationCache
 
 
 @pytest.fixture(autouse=True)
 def forced() -> Iterator[None]:
-    given = Bodies.of
+    given = ImplementationCache.of
 
-    def of(self: Bodies, text: str) -> Body:
+    def of(self: ImplementationCache, text: str) -> Implementation:
         changed = isinstance(text, str) and text != self._original
         body = given(self, SuggestedText(text) if changed else text)
         body.text = text
         return body
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Bodies, "of", of)
+        patch.setattr(ImplementationCache, "of", of)
         yield

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from opto.trace import GRAPH, node
 from opto.trace.bundle import FunModule, bundle
-from opto.trace.bundle.binding import Binder, Plan
+from opto.trace.bundle.info import Binder, CallPlan
 from opto.trace.nodes import NAME_SCOPES, Operation
 
 
@@ -97,9 +97,9 @@ def test_builtins_and_callables() -> None:
 
 
 def test_plans_are_made_once_and_forgotten_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    made: list[Plan] = []
+    made: list[CallPlan] = []
 
-    def operation(plan: Plan) -> Operation:
+    def operation(plan: CallPlan) -> Operation:
         made.append(plan)
         return Operation("op", "[op]")
 
@@ -107,7 +107,7 @@ def test_plans_are_made_once_and_forgotten_in_time(monkeypatch: pytest.MonkeyPat
     assert binder.plan(2, (), operation) is binder.plan(2, (), operation)
     assert binder.plan(2, ("x",), operation) is binder.plan(2, ("x",), operation)
     assert len(made) == 2
-    monkeypatch.setattr(importlib.import_module("opto.trace.bundle.binding"), "_SHAPES_KEPT", 2)
+    monkeypatch.setattr(importlib.import_module("opto.trace.bundle.info"), "_SHAPES_KEPT", 2)
     binder.plan(3, (), operation)
     assert list(binder.plans) == [3]
 

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from opto.execution import SuggestedText
+from opto.program import compiled
 from opto.trace import ExecutionError, bundle, node, stop_tracing
-from opto.trace.bundle.definition import Environment, compiled, define
+from opto.trace.bundle.implementation import Definition, Environment
 from opto.trace.nodes import ParameterNode
 
 FACTOR = 2
@@ -169,11 +170,11 @@ def test_a_text_that_makes_state_is_run_for_each_call(text: str) -> None:
 
 
 def test_only_the_last_texts_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(importlib.import_module("opto.trace.bundle.implementation"), "_BODIES_KEPT", 2)
-    before = len(act._bodies.texts())
+    monkeypatch.setattr(importlib.import_module("opto.trace.bundle.implementation"), "_IMPLEMENTATIONS_KEPT", 2)
+    before = len(act._implementations.texts())
     for i in range(5):
         assert result(f"def act(x):\n    return {i}", 0) == i
-    assert act._bodies.texts()[-1].endswith("return 4") and len(act._bodies.texts()) < before + 5
+    assert act._implementations.texts()[-1].endswith("return 4") and len(act._implementations.texts()) < before + 5
 
 
 def test_code_that_does_not_define_the_function() -> None:
@@ -209,7 +210,7 @@ def test_annotations_of_the_module_keep_their_meaning() -> None:
     plain: dict[str, Any] = {}
     exec(compile("def act(x): return x", "<other>", "exec", dont_inherit=True), plain)
     with pytest.raises(NameError):
-        define("def act(x: Missing):\n    return x", Environment(plain["act"], {}))
+        Definition("def act(x: Missing):\n    return x", Environment(plain["act"], {}))
 
 
 def test_compiled_says_what_a_text_reads_and_writes() -> None:

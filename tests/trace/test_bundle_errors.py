@@ -10,7 +10,7 @@ import pytest
 
 from opto.trace import GRAPH, ExecutionError, bundle, node, stop_tracing
 from opto.trace.bundle import TraceMissingInputsError
-from opto.trace.bundle.error_comments import broken_code, error_message
+from opto.trace.bundle.source import broken_code, error_message
 
 
 class Silent(Exception):

@@ -22,7 +22,8 @@ from opto.trace.pictures.drawing import Box, Drawing, drawing_of
 from opto.trace.pictures.fold import folded
 from opto.trace.pictures.layout import arrange
 from opto.trace.pictures.picture import LIMIT, Picture, digraph, draw, draw_walk
-from opto.trace.pictures.style import NodeKind, NodeVizStyleGuide, NodeVizStyleGuideColorful, cut, kind_of
+from opto.trace.pictures.style import NodeKind, NodeVizStyleGuide, NodeVizStyleGuideColorful, kind_of
+from opto.trace.records import cut
 
 SVG = "{http://www.w3.org/2000/svg}"
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from opto.errors import LoadError
-from opto.trace.saving.old_pickles import dumps, loads
+from opto.trace.saving.safe_pickle import dumps, loads
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from opto.errors import LoadError, TraceMissingInputsError
 from opto.trace import bundle, node, nodes, operators, stop_tracing
 from opto.trace.nodes import Node, ParameterNode
 from opto.trace.operators.table import TABLE
-from opto.trace.saving.old_pickles import loads
+from opto.trace.saving.safe_pickle import loads
 from opto.trace.value_methods import ValueMethods
 
 

@@ -29,9 +29,9 @@ from opto.trace.bundle import bundle
 from opto.trace.containers import Map, Seq
 from opto.trace.modules import Module, model
 from opto.trace.nodes import MessageNode, Node, ParameterNode, node
-from opto.trace.saving.files import write_atomic
-from opto.trace.saving.old_pickles import classes_in, dumps, loads
+from opto.trace.saving.parameter_file import write_atomic
 from opto.trace.saving.plain_data import Encoder, NotPlainError, decode
+from opto.trace.saving.safe_pickle import classes_in, dumps, loads
 
 
 def parameter(value: Any = 0, name: str = "p") -> Any:

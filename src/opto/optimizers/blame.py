@@ -16,9 +16,8 @@ from typing import Any
 
 from opto.errors import BudgetExceeded, RunTimeoutError
 from opto.trace.bundle.function import FunModule
-from opto.trace.nodes import Node, ParameterNode
+from opto.trace.nodes import Node, ParameterNode, ancestors_by_level
 from opto.trace.replay import CannotReplay, Recorded, replay
-from opto.trace.walk import ancestors_by_level
 
 __all__ = ["Blame", "estimate_blame"]
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from opto.errors import LoadError
 from opto.optimizers.buffers import FIFOBuffer
-from opto.trace.saving.files import write_atomic
+from opto.trace.saving.parameter_file import write_atomic
 
 __all__ = ["decode", "encode", "read_state", "write_state"]
 

@@ -14,16 +14,15 @@ from threading import RLock
 from typing import Any, Generic, TypeVar
 from weakref import ref
 
-from opto.trace.context import USED_NODES
-from opto.trace.names import GRAPH
-from opto.trace.records import DEPENDS, DETACHED, Children, Extras, Operation, copied_extras, scoped
+from opto.trace.context import GRAPH, USED_NODES
+from opto.trace.records import DEPENDS, DETACHED, Children, Operation, RareAttributes, copied_rare, scoped
 from opto.trace.saving.flat_pickle import reduce_node
 
 __all__ = ["AbstractNode", "add_child", "attach", "named_inputs"]
 
 T = TypeVar("T")
 _CHILDREN_LOCK = RLock()  # re-entrant: a finalizer run inside may make nodes
-_EXTRAS_LOCK = RLock()
+_RARE_LOCK = RLock()
 _new = object.__new__
 
 
@@ -62,19 +61,19 @@ def add_child(parent: Any, me: ref[Any]) -> None:
 class AbstractNode(Generic[T]):
     """A named record of a value and its place in the graph."""
 
-    __slots__ = ("__weakref__", "_children", "_data", "_index", "_more", "_op")
+    __slots__ = ("__weakref__", "_children", "_data", "_index", "_op", "_rare")
     _data: T
     _op: Operation
     _index: int
     _children: Any
-    _more: Extras | None
+    _rare: RareAttributes | None
     # Roots have none of these of their own; MessageNode stores them.
     _inputs: tuple[Any, ...] = ()
     _level: int = 0
     _flags: int = 0
 
     def __init__(self, value: Any, *, name: str | None = None) -> None:
-        self._children = self._more = None
+        self._children = self._rare = None
         if isinstance(value, AbstractNode):
             name = name or value._op.base
             value = value._data
@@ -82,21 +81,21 @@ class AbstractNode(Generic[T]):
         self._op = scoped(Operation(name or type(value).__name__, f"[{type(self).__name__}]"))
         GRAPH.register(self)
 
-    def _extras(self) -> Extras:
-        if self._more is None:
-            with _EXTRAS_LOCK:  # two threads must not each make one: what the first noted would be lost
-                if self._more is None:
-                    self._more = Extras()
-        return self._more
+    def _rare_attributes(self) -> RareAttributes:
+        if self._rare is None:
+            with _RARE_LOCK:  # two threads must not each make one: what the first noted would be lost
+                if self._rare is None:
+                    self._rare = RareAttributes()
+        return self._rare
 
     def _first_feedback(self) -> defaultdict[Any, list[Any]]:
         """The place for feedback, made once: threads that share a parameter must add to the same."""
-        with _EXTRAS_LOCK:
-            if self._more is None:
-                self._more = Extras()
-            if self._more.feedback is None:
-                self._more.feedback = defaultdict(list)
-            return self._more.feedback
+        with _RARE_LOCK:
+            if self._rare is None:
+                self._rare = RareAttributes()
+            if self._rare.feedback is None:
+                self._rare.feedback = defaultdict(list)
+            return self._rare.feedback
 
     @property
     def data(self) -> T:
@@ -116,8 +115,8 @@ class AbstractNode(Generic[T]):
     @property
     def name(self) -> str:
         """`base:number`, unique until `GRAPH.clear()`."""
-        more = self._more
-        return f"{self._op.base}:{self._index}" if more is None or more.name is None else more.name
+        rare = self._rare
+        return f"{self._op.base}:{self._index}" if rare is None or rare.name is None else rare.name
 
     @property
     def py_name(self) -> str:
@@ -135,7 +134,7 @@ class AbstractNode(Generic[T]):
 
     @_name.setter
     def _name(self, name: str) -> None:
-        self._extras().name = name
+        self._rare_attributes().name = name
 
     @property
     def level(self) -> int:
@@ -190,7 +189,7 @@ class AbstractNode(Generic[T]):
         if hasattr(self, "__dict__"):
             vars(twin).update(vars(self))
         twin._children = None
-        twin._more = copied_extras(self._more)
+        twin._rare = copied_rare(self._rare)
         GRAPH.register(twin)
         return twin
 
@@ -199,7 +198,7 @@ class AbstractNode(Generic[T]):
         twin = _new(type(self))
         memo[id(self)] = twin
         twin._children = None
-        twin._more = copied_extras(self._more, memo)
+        twin._rare = copied_rare(self._rare, memo)
         twin._op = self._op.renamed(f"{self.py_name}_copy", keys=(), info=None)
         twin._relink(((), 0, 0))
         if hasattr(self, "__dict__"):
@@ -223,9 +222,9 @@ class AbstractNode(Generic[T]):
         """The node that `flat_pickle` wrote, under its old name."""
         self = _new(cls)
         self._op = _operation_again(*state.pop("op"))
-        self._children = self._more = None
+        self._children = self._rare = None
         for key, value in state.pop("more", {}).items():
-            setattr(self._extras(), key, value)
+            setattr(self._rare_attributes(), key, value)
         if "dict" in state:
             vars(self).update(state.pop("dict"))
         self._relink(state.pop("links", None))

@@ -2,19 +2,18 @@
 
 The default propagator needs no per-node work beyond the walk itself: the
 parameters share one walk and each notes from where on it reaches the output.
-Any other propagator is asked node by node. May import nodes, walk, propagators, pictures.
+Any other propagator is asked node by node. May import nodes and propagators.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from opto.trace.nodes import GRAPH, MessageNode, Node
-from opto.trace.pictures.picture import draw_walk
-from opto.trace.propagators.graph_propagator import GraphPropagator, Reach, TraceGraph
+from opto.registry import implementation
+from opto.trace.nodes import GRAPH, MessageNode, Node, ancestors_by_level
+from opto.trace.propagators.graph_propagator import GraphPropagator, SubgraphFromWalk, TraceGraph
 from opto.trace.propagators.propagators import Propagator
 from opto.trace.records import DEPENDS, DETACHED, DONE
-from opto.trace.walk import ancestors_by_level
 
 __all__ = ["backward"]
 
@@ -56,6 +55,7 @@ def backward(  # noqa: PLR0913 - the signature is a promise
     if not retain_graph:
         _finish(order)
     if visualize:
+        draw_walk = implementation("picture of a walk")
         return draw_walk(self, order, simple=simple_visualization, reverse=reverse_plot, limit=print_limit)
     return None
 
@@ -80,15 +80,17 @@ def _share(order: list[MessageNode[Any]], first: TraceGraph) -> None:
             if not parent._inputs and (parent._flags & DEPENDS or nested) and parent is not seen:
                 seen = parent
                 _note(parent, child, order, first.user_feedback, outputs)
-        if child._more is not None:
+        if child._rare is not None:
             for parameter in child.hidden_dependencies:
                 _note(parameter, child, order, first.user_feedback, outputs)
 
 
 def _note(root: Any, child: Any, order: list[MessageNode[Any]], feedback: Any, outputs: list[Any]) -> None:
     items = root.feedback[child]
-    if not items or not isinstance(items[-1], Reach) or items[-1].order is not order:  # x * y * x: one entry a pass
-        items.append(Reach(order, child, feedback, outputs))
+    if (
+        not items or not isinstance(items[-1], SubgraphFromWalk) or items[-1].order is not order
+    ):  # x * y * x: one entry a pass
+        items.append(SubgraphFromWalk(order, child, feedback, outputs))
 
 
 def _ask(order: list[MessageNode[Any]], first: Any, propagator: Propagator) -> None:

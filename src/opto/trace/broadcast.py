@@ -5,13 +5,14 @@ May import: the standard library, `nodes`, `containers`.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from opto.trace.containers import RESERVED, NodeContainer, is_bundled, own_attributes
 from opto.trace.nodes import Node
 
-__all__ = ["apply_op", "recursive_conversion"]
+__all__ = ["apply_op", "detach_inputs", "recursive_conversion", "to_data", "wrap_node"]
 
 
 def apply_op(op: Callable[..., Any], output: Any, *args: Any, **kwargs: Any) -> Any:
@@ -108,3 +109,46 @@ def _filled(output: Any, results: Mapping[Any, Any]) -> Any:
         else:
             output[key] = value
     return output
+
+
+# --- values and copies in the place of nodes ----------------------------------------------------
+
+
+def to_data(obj: Any) -> Any:
+    """The values inside: nodes are replaced by their data, one level deep, in containers too.
+
+    >>> from opto.trace import node
+    >>> to_data([node(1), {"a": node(2)}])
+    [1, {'a': 2}]
+    """
+    return _mapped(obj, lambda n: n.data)
+
+
+def detach_inputs(obj: Any) -> Any:
+    """The same with every node replaced by a detached copy."""
+    return _mapped(obj, lambda n: n.detach())
+
+
+def wrap_node(obj: Any) -> Any:
+    """A node as it is, anything else as a fresh node."""
+    return obj if isinstance(obj, Node) else Node(obj)
+
+
+def _mapped(obj: Any, change: Callable[[Node[Any]], Any]) -> Any:
+    if isinstance(obj, Node):
+        return change(obj)
+    if isinstance(obj, tuple):
+        items = [_mapped(item, change) for item in obj]
+        return type(obj)(*items) if hasattr(obj, "_fields") else tuple(items)
+    if isinstance(obj, list):
+        return [_mapped(item, change) for item in obj]
+    if isinstance(obj, dict):
+        return {key: _mapped(item, change) for key, item in obj.items()}
+    if isinstance(obj, set):
+        return {_mapped(item, change) for item in obj}
+    if isinstance(obj, NodeContainer) and not is_bundled(obj):
+        twin = copy.copy(obj)
+        for name, value in own_attributes(obj).items():
+            setattr(twin, name, _mapped(value, change))
+        return twin
+    return obj

@@ -7,23 +7,19 @@ from __future__ import annotations
 
 import copy
 import os
+import pickle
 import types
 from collections.abc import Iterable, Mapping
 from importlib import import_module
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 from weakref import WeakValueDictionary
 
-from opto.deferred import Deferred
 from opto.trace.containers import RESERVED, Member, ParameterContainer, is_bundled, own_attributes, put_attribute
-from opto.trace.projections import BlackCodeFormatter, Projection
 from opto.trace.saving.export import export_source
-from opto.trace.saving.files import load_into, save_to, write_atomic
-
-if TYPE_CHECKING:
-    import pickle
-else:
-    pickle = Deferred("pickle")
+from opto.trace.saving.parameter_file import load_into, save_to, write_atomic
+from opto.trace.spaces.formatting import BlackCodeFormatter
+from opto.trace.spaces.space import Projection
 
 __all__ = ["Model", "Module", "blank_model", "model"]
 

@@ -13,22 +13,20 @@ weak references.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
-from typing import Any, TypeVar
+from collections.abc import Iterable, Iterator
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any, TypeVar
 from warnings import warn
 
+from opto.execution import SuggestedText
+from opto.registry import implementation
 from opto.trace.abstract_node import AbstractNode, attach, named_inputs
-from opto.trace.changes import Changing
-from opto.trace.context import TRACING, USED_NODES
-from opto.trace.names import COUNTERS, GRAPH, NAME_SCOPES, Graph, next_index
-from opto.trace.pictures.style import NodeVizStyleGuide, NodeVizStyleGuideColorful
-from opto.trace.projections.projection import Projection
-from opto.trace.projections.space import Space, settled
+from opto.trace.context import COUNTERS, GRAPH, NAME_SCOPES, TRACING, USED_NODES, Graph, next_index
 from opto.trace.records import (
     BUILTIN_ROOTS,
     DEPENDS,
-    Extras,
     Operation,
+    RareAttributes,
     described,
     exception_text,
     get_op_name,
@@ -38,7 +36,11 @@ from opto.trace.records import (
     type_operation,
     without_prefix,
 )
+from opto.trace.spaces.space import Projection, Space, settled
 from opto.trace.value_methods import ValueMethods
+
+if TYPE_CHECKING:
+    from opto.trace.pictures.style import NodeVizStyleGuide, NodeVizStyleGuideColorful
 
 __all__ = [
     "GRAPH",
@@ -47,7 +49,6 @@ __all__ = [
     "USED_NODES",
     "AbstractNode",
     "ExceptionNode",
-    "Extras",
     "Graph",
     "MessageNode",
     "Node",
@@ -55,19 +56,30 @@ __all__ = [
     "NodeVizStyleGuideColorful",
     "Operation",
     "ParameterNode",
+    "RareAttributes",
+    "ancestors_by_level",
     "get_op_name",
-    "link",
+    "make_constant",
+    "make_exception_node",
+    "make_message_node",
     "node",
     "root_operation",
-    "wrap",
 ]
 
 T = TypeVar("T")
 IDENTITY_OPERATORS = ("identity", "clone")
+_USER_TEXTS_KEPT = 16
 _new = object.__new__
 
 
-def wrap(data: Any, op: Operation | None = None) -> Node[Any]:
+def __getattr__(name: str) -> Any:
+    """The style guides of pictures, which programs import from here; the tape itself draws nothing."""
+    if name in ("NodeVizStyleGuide", "NodeVizStyleGuideColorful"):
+        return implementation(name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def make_constant(data: Any, op: Operation | None = None) -> Node[Any]:
     """A fresh plain Node holding the raw value `data`; the fast way for arguments and constants."""
     self = _new(Node)
     if op is None:
@@ -78,13 +90,13 @@ def wrap(data: Any, op: Operation | None = None) -> Node[Any]:
     self._op = op
     counter = COUNTERS.get(op.base)
     self._index = next(counter) if counter is not None else next_index(op.base)
-    self._children = self._more = None
+    self._children = self._rare = None
     if GRAPH.nodes is not None:
         GRAPH.store(self)
     return self
 
 
-def link(op: Operation, data: Any, inputs: tuple[Any, ...]) -> MessageNode[Any]:
+def make_message_node(op: Operation, data: Any, inputs: tuple[Any, ...]) -> MessageNode[Any]:
     """A MessageNode made by `op` from the nodes `inputs` (parallel to `op.keys`); unlinked while tracing is off."""
     self = _new(MessageNode)
     if NAME_SCOPES:
@@ -93,7 +105,7 @@ def link(op: Operation, data: Any, inputs: tuple[Any, ...]) -> MessageNode[Any]:
     self._op = op
     counter = COUNTERS.get(op.base)
     self._index = next(counter) if counter is not None else next_index(op.base)
-    self._children = self._more = None
+    self._children = self._rare = None
     self._level = self._flags = 0  # before `attach`: from there on other threads see this child
     self._inputs = inputs if TRACING.get() else ()
     if self._inputs:
@@ -101,6 +113,19 @@ def link(op: Operation, data: Any, inputs: tuple[Any, ...]) -> MessageNode[Any]:
     if GRAPH.nodes is not None:
         GRAPH.store(self)
     return self
+
+
+def make_exception_node(
+    error: Exception, name: str, keys: Iterable[str], inputs: Iterable[Any], info: Any = None
+) -> ExceptionNode:
+    """The node that a failed call of the operator `name` leaves; without inputs while tracing is off."""
+    return ExceptionNode(
+        error,
+        inputs=dict(zip(keys, inputs, strict=False)) if TRACING.get() else {},
+        description=f"[exception] The operator {name} raised an exception instead of returning a value.",
+        name=f"exception_{name}",
+        info=info,
+    )
 
 
 class Node(ValueMethods, AbstractNode[T]):
@@ -136,14 +161,14 @@ class Node(ValueMethods, AbstractNode[T]):
     @property
     def feedback(self) -> Any:
         """What was propagated here: child node -> list of feedback objects."""
-        more = self._more
-        feedback = None if more is None else more.feedback
+        rare = self._rare
+        feedback = None if rare is None else rare.feedback
         return self._first_feedback() if feedback is None else feedback
 
     def zero_feedback(self) -> None:
         """Forget all feedback."""
-        if self._more is not None:
-            self._more.feedback = None
+        if self._rare is not None:
+            self._rare.feedback = None
 
     def _add_feedback(self, child: Any, feedback: Any) -> None:
         self.feedback[child].append(feedback)
@@ -151,27 +176,27 @@ class Node(ValueMethods, AbstractNode[T]):
     @property
     def trainable(self) -> bool:
         """Whether an optimizer may change the value."""
-        more = self._more
-        return self._trainable_by_default if more is None or more.trainable is None else more.trainable
+        rare = self._rare
+        return self._trainable_by_default if rare is None or rare.trainable is None else rare.trainable
 
     @trainable.setter
     def trainable(self, value: bool) -> None:
-        self._extras().trainable = value
+        self._rare_attributes().trainable = value
 
     @property
     def info(self) -> Any:
-        """Facts about the call that made this node; None for plain values."""
-        if self._more is not None and self._more.info is not None:
-            return self._more.info
+        """CallInfo about the call that made this node; None for plain values."""
+        if self._rare is not None and self._rare.info is not None:
+            return self._rare.info
         return None if self._op.info is None else self._op.info(self)
 
     @info.setter
     def info(self, value: Any) -> None:
-        self._extras().info = value
+        self._rare_attributes().info = value
 
     def _kept_info(self) -> dict[str, str] | None:
         """The info that a pickle takes along: texts that were given, not what can be derived from the call."""
-        return texts_of(None if self._more is None else self._more.info)
+        return texts_of(None if self._rare is None else self._rare.info)
 
     @property
     def type(self) -> type[T]:
@@ -242,7 +267,7 @@ def _past(start: Node[Any], needed: int) -> Iterator[Any]:
                 stack.append(parent)
 
 
-class ParameterNode(Node[T], Changing):
+class ParameterNode(Node[T]):
     """A value that an optimizer may change; `projections` say what a new value must satisfy."""
 
     __slots__ = ()
@@ -266,15 +291,72 @@ class ParameterNode(Node[T], Changing):
     @property
     def projections(self) -> list[Projection]:
         """Applied in order to each proposed value."""
-        more = self._extras()
-        more.projections = [] if more.projections is None else more.projections
-        return more.projections
+        rare = self._rare_attributes()
+        rare.projections = [] if rare.projections is None else rare.projections
+        return rare.projections
 
     @projections.setter
     def projections(self, projections: list[Projection]) -> None:
         assert isinstance(projections, list), "projections is a list of Projection objects."
         assert all(isinstance(p, Projection) for p in projections), "Each of the projections is a Projection object."
-        self._extras().projections = projections
+        self._rare_attributes().projections = projections
+
+    def change(self, value: Any) -> None:
+        """Write a value that an optimizer chose, and remember the one before; a program text is marked as such.
+
+        `parameter._data = value`, written by hand, is the user's own value and marks nothing: a text that was written
+        so is remembered, and stays the user's when it is put back.
+        """
+        rare: Any = self._rare_attributes()
+        if rare.implementations is not None and isinstance(value, str):
+            value = self._marked(value)
+        if value is not self._data:
+            rare.previous = (self._data,)
+            self._data = value
+
+    def _marked(self, text: str) -> str:
+        """The text as the user wrote it, if the user did; else marked as suggested."""
+        if type(self._data) is str:
+            self._remember([self._data])
+        return next((own for own in self._own_texts() if own == text), None) or SuggestedText(text)
+
+    def _own_texts(self) -> tuple[str, ...]:
+        """The texts that the user wrote, of those that an optimizer replaced."""
+        rare = self._rare
+        return () if rare is None else rare.own
+
+    def _remember(self, texts: Any) -> None:
+        """Adds texts that the user wrote."""
+        known = self._own_texts()
+        fresh = [text for text in texts or () if type(text) is str and text not in known]
+        if fresh:
+            self._rare_attributes().own = (*known, *fresh)[-_USER_TEXTS_KEPT:]
+
+    def rollback(self) -> bool:
+        """Put back the value from before the last `change`; False if there was none, or it was put back already.
+
+        >>> from opto.trace import node
+        >>> x = node("Be brief.", trainable=True)
+        >>> x.change("Be long.")
+        >>> x.rollback(), x.data
+        (True, 'Be brief.')
+        """
+        rare = self._rare_attributes()
+        if rare.previous is None:
+            return False
+        (self._data,), rare.previous = rare.previous, None
+        return True
+
+    def fault(self) -> Exception | None:
+        """Why the value, if it is the code of a bundled function, cannot be defined; None if it can."""
+        implementations = self._rare_attributes().implementations
+        if implementations is None:
+            return None
+        try:
+            implementations.of(self._data)
+        except Exception as error:  # noqa: BLE001 - defining it runs it
+            return error
+        return None
 
     def _label(self) -> str:
         return "ParameterNode"
@@ -322,7 +404,7 @@ class MessageNode(Node[T]):
     @property
     def hidden_dependencies(self) -> frozenset[Any]:
         """Parameters used inside a traceable call that were not among its inputs."""
-        return frozenset() if self._more is None else self._more.hidden
+        return frozenset() if self._rare is None else self._rare.hidden
 
     def _add_feedback(self, child: Any, feedback: Any) -> None:
         super()._add_feedback(child, feedback)
@@ -330,6 +412,29 @@ class MessageNode(Node[T]):
 
     def _label(self) -> str:
         return "MessageNode"
+
+
+_level = attrgetter("_level")
+
+
+def ancestors_by_level(output: Node[Any], needed: int) -> list[MessageNode[Any]]:
+    """`output` and the calls before it, each once, every one before its parents.
+
+    Roots are left out; so are nodes without the flag `needed` (0 takes all), `output` excepted.
+    O(V + E), plus a sort by level that is linear on chains.
+    """
+    if not isinstance(output, MessageNode):
+        return []
+    found = [output]
+    seen = {output}
+    see, find = seen.add, found.append
+    for current in found:
+        for parent in current._inputs:
+            if parent._inputs and parent not in seen and parent._flags & needed == needed:
+                see(parent)
+                find(parent)
+    found.sort(key=_level, reverse=True)
+    return found
 
 
 class ExceptionNode(MessageNode[str]):
@@ -397,4 +502,4 @@ def node(
         if name is not None:
             warn(f"{data.name} is a node already: the name {name!r} is ignored.", stacklevel=2)
         return data
-    return Node(data, name=name, description=description) if name or description else wrap(data)
+    return Node(data, name=name, description=description) if name or description else make_constant(data)

@@ -1,4 +1,4 @@
-"""The records behind nodes: what made a node (`Operation`), what few nodes have (`Extras`), weak children.
+"""The records behind nodes: what made a node (`Operation`), what few nodes have (`RareAttributes`), weak children.
 
 Imports the registry and projections only; `nodes` builds on it.
 """
@@ -12,8 +12,8 @@ from typing import Any
 from weakref import ref
 
 from opto.errors import ExecutionError
-from opto.trace.names import NAME_SCOPES
-from opto.trace.projections.projection import Projection
+from opto.trace.context import NAME_SCOPES
+from opto.trace.spaces.space import Projection
 
 __all__ = [
     "BUILTIN_ROOTS",
@@ -21,9 +21,10 @@ __all__ = [
     "DETACHED",
     "DONE",
     "Children",
-    "Extras",
     "Operation",
-    "copied_extras",
+    "RareAttributes",
+    "copied_rare",
+    "cut",
     "described",
     "exception_text",
     "get_op_name",
@@ -98,7 +99,7 @@ class Operation:
         return twin
 
 
-class Extras:
+class RareAttributes:
     """What few nodes have; made when first needed, and holding only what differs from these defaults."""
 
     feedback: defaultdict[Any, list[Any]] | None = None
@@ -109,7 +110,7 @@ class Extras:
     external: Sequence[Any] = ()
     output: Any = None
     hidden: frozenset[Any] = frozenset()
-    bodies: Any = None
+    implementations: Any = None
     previous: tuple[Any] | None = None
     own: tuple[str, ...] = ()
 
@@ -125,16 +126,17 @@ class Children(list["ref[Any]"]):
         self.limit = 2 * len(self) + 16
 
 
-_COPIED = ("info", "trainable", "projections", "bodies")
+_COPIED = ("info", "trainable", "projections", "implementations")
 
 
-def copied_extras(more: Extras | None, memo: dict[int, Any] | None = None) -> Extras | None:
+def copied_rare(rare: RareAttributes | None, memo: dict[int, Any] | None = None) -> RareAttributes | None:
     """What a copy of a node keeps of them: info, trainable and projections (what these share is not copied)."""
-    if more is None or all(getattr(more, name) is None for name in _COPIED):
+    if rare is None or all(getattr(rare, name) is None for name in _COPIED):
         return None
-    twin = Extras()
-    twin.info, twin.trainable, twin.bodies, twin.own = more.info, more.trainable, more.bodies, more.own
-    twin.projections = None if more.projections is None else list(more.projections)
+    twin = RareAttributes()
+    twin.info, twin.trainable = rare.info, rare.trainable
+    twin.implementations, twin.own = rare.implementations, rare.own
+    twin.projections = None if rare.projections is None else list(rare.projections)
     if memo is not None:
         memo.update((id(shared), shared) for projection in twin.projections or () for shared in projection._shared())
     return twin
@@ -201,3 +203,8 @@ def printed(value: object) -> str:
         return str(value)
     except Exception:  # noqa: BLE001 - not ours to judge
         return f"a {type(value).__name__} that cannot be printed"
+
+
+def cut(text: str, limit: int) -> str:
+    """The first `limit` characters, and `...` when there were more."""
+    return text if len(text) <= limit else text[:limit] + "..."

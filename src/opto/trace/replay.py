@@ -8,21 +8,15 @@ the same, it is taken to give again. Nothing is recorded.
 from __future__ import annotations
 
 import copy
+import inspect
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from opto.deferred import Deferred
 from opto.trace.bundle.function import FunModule
-from opto.trace.bundle.info import Facts
+from opto.trace.bundle.info import CallInfo
 from opto.trace.context import TRACING
-from opto.trace.nodes import ExceptionNode, MessageNode, Node
+from opto.trace.nodes import ExceptionNode, MessageNode, Node, ancestors_by_level
 from opto.trace.operators.table import Operator
-from opto.trace.walk import ancestors_by_level
-
-if TYPE_CHECKING:
-    import inspect
-else:
-    inspect = Deferred("inspect")
 
 __all__ = ["CannotReplay", "Recorded", "replay"]
 
@@ -39,13 +33,13 @@ class Recorded:
         for output in outputs:
             for node in ancestors_by_level(output, 0):
                 derive: Any = node._op.info
-                if isinstance(derive, Facts) and not isinstance(node, ExceptionNode):
-                    self._calls.setdefault(id(derive._about), {})[id(node)] = node
+                if isinstance(derive, CallInfo) and not isinstance(node, ExceptionNode):
+                    self._calls.setdefault(id(derive._function_info), {})[id(node)] = node
 
     def same_call(self, node: MessageNode[Any], given: list[Any]) -> MessageNode[Any] | None:
         """A call of the function that made `node` with these inputs; None if there was none."""
         derive: Any = node._op.info
-        for call in self._calls.get(id(derive._about), {}).values():
+        for call in self._calls.get(id(derive._function_info), {}).values():
             if call._op.keys == node._op.keys and all(map(_same, given, (parent._data for parent in call._inputs))):
                 return call
         return None
@@ -75,7 +69,7 @@ def replay(
     (11, 2)
     """
     values: dict[int, Any] = {id(node): value for node, value in changed.items()}
-    known = {id(module._about): module for module in free}
+    known = {id(module._function_info): module for module in free}
     recorded = recorded or Recorded()
     token = TRACING.set(False)
     try:
@@ -93,8 +87,8 @@ def _again(node: MessageNode[Any], given: list[Any], known: Mapping[int, FunModu
     operator = getattr(derive, "__self__", None)
     if isinstance(operator, Operator) and operator.raw and operator.catch:
         return _operator_again(operator, node._op.keys, copy.deepcopy(given))  # `pop` changes what it is given
-    module = known.get(id(derive._about)) if isinstance(derive, Facts) else None
-    before = recorded.same_call(node, given) if module is None and isinstance(derive, Facts) else None
+    module = known.get(id(derive._function_info)) if isinstance(derive, CallInfo) else None
+    before = recorded.same_call(node, given) if module is None and isinstance(derive, CallInfo) else None
     if before is not None:
         return before._data
     if module is None or isinstance(node, ExceptionNode):

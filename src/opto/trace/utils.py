@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
+import html
+import json
+import re
 import sys
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
-from opto.deferred import Deferred
 from opto.trace.propagators.graph_propagator import sum_feedback
-
-if TYPE_CHECKING:
-    import html
-    import json
-    import re
-else:
-    html = Deferred("html")
-    json = Deferred("json")
-    re = Deferred("re")
 
 __all__ = [
     "contain",

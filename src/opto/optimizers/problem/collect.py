@@ -14,8 +14,8 @@ from typing import Any
 from opto.optimizers.problem.problem import Call, Given, Outcome, Part, Problem
 from opto.trace.nodes import ExceptionNode, MessageNode, Node, Operation
 from opto.trace.operators.table import TABLE
-from opto.trace.projections.space import constraints_of, plain_value
 from opto.trace.propagators.graph_propagator import TraceGraph
+from opto.trace.spaces.space import constraints_of, plain_value
 
 __all__ = [
     "FunctionFeedback",
@@ -77,7 +77,7 @@ class _LazyFeedback(FunctionFeedback):
 
 def get_fun_name(node: Node[Any]) -> str:
     """The name of the function that made a node, as call texts show it."""
-    made_by_hand = node._more is not None and node._more.info is not None
+    made_by_hand = node._rare is not None and node._rare.info is not None
     info = node.info if made_by_hand or isinstance(node, ExceptionNode) else None  # deriving it costs time
     if isinstance(info, dict) and "fun_name" in info:
         return str(info["fun_name"])
@@ -106,7 +106,7 @@ class _Collector:
 
     def call(self, node: Any, name: str, inputs: tuple[tuple[str, str], ...]) -> Call:
         op = node._op
-        facts = self.known.get(op) if node._more is None else self.facts(node)
+        facts = self.known.get(op) if node._rare is None else self.facts(node)
         if facts is None:
             facts = self.known[op] = self.facts(node)
         function, description, is_operator = facts
@@ -121,7 +121,7 @@ def unique_parameters(parameters: Iterable[Any]) -> list[Any]:
 
 def part_of(parameter: Any, name: str) -> Part:
     """A parameter as a part, as its space shows and constrains it."""
-    more = parameter._more
+    more = parameter._rare
     if more is None or not more.projections:
         return Part(name, parameter._data, parameter.description)
     return Part(name, plain_value(parameter), parameter.description, constraints_of(parameter))
@@ -135,7 +135,7 @@ def collect(graph: TraceGraph, parameters: Iterable[Any] = ()) -> Problem:
     mine = set(parameters)
     # as node.py_name, which this loop cannot afford
     names: dict[Any, str] = {
-        n: f"{n._op.base}{n._index}" if (more := n._more) is None or more.name is None else n.py_name for _, n in graph
+        n: f"{n._op.base}{n._index}" if (more := n._rare) is None or more.name is None else n.py_name for _, n in graph
     }
     if len({*names.values()}) < len(names):
         names = _told_apart(names, mine)

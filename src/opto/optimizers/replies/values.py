@@ -17,9 +17,9 @@ from opto.optimizers.replies.json_replies import strict
 from opto.optimizers.replies.patches import apply_patch, as_patch, has_markers
 from opto.optimizers.replies.shapes import fences, read_reply, unfenced
 from opto.syntax import literal_of, tree_of
-from opto.trace.projections.space import space_of
 from opto.trace.spaces import Text
-from opto.trace.spaces.signatures import check_code
+from opto.trace.spaces.code_signature import check_code
+from opto.trace.spaces.space import space_of
 
 __all__ = ["check_code", "convert", "format_code", "read_code", "read_value", "salvage", "same_value"]
 

@@ -1,9 +1,10 @@
 """`bundle`: a Python function as one operator of the tape.
 
 A call of a bundled function is one node, whatever happens inside. What the decorator can know is worked out once; a
-call binds its arguments by a plan (`binding`), runs the body on raw values while reads of foreign nodes are watched
-(`body`), and links the result (`fun_module`). With `trainable=True` the function's text is a parameter (`code`).
-Errors become nodes with commented source (`comments`).
+call binds its arguments by a plan, runs the body on raw values while reads of foreign nodes are watched, and links the
+result. With `trainable=True` the function's text is a parameter. Errors become nodes with commented source.
+Read in this order: `source` (texts of functions), `info` (options, names, call shapes), `implementation` (the function
+that a call runs), `function` (the object that `bundle` makes). May import nodes, containers and modules.
 """
 
 from __future__ import annotations
@@ -14,13 +15,12 @@ from contextlib import contextmanager
 from typing import Any
 
 from opto.errors import ExecutionError, TraceMissingInputsError
+from opto.trace.broadcast import detach_inputs, to_data, wrap_node
 from opto.trace.bundle.function import FunModule
-from opto.trace.bundle.implementation import Caller
-from opto.trace.bundle.info import Options
-from opto.trace.bundle.nested import detach_inputs, to_data, wrap_node
+from opto.trace.bundle.info import DecorationSite, Options
 from opto.trace.context import USED_NODES
 from opto.trace.nodes import ExceptionNode, MessageNode, Node, ParameterNode
-from opto.trace.projections.projection import Projection
+from opto.trace.spaces.space import Projection
 
 __all__ = [
     "ALLOW_EXTERNAL_DEPENDENCIES",
@@ -85,11 +85,11 @@ def bundle(  # noqa: PLR0913 - the signature is a promise
         projections,
         output_name,
     )
-    caller = Caller(sys._getframe(1), trainable)
+    called = DecorationSite(sys._getframe(1), trainable)
 
     def decorate(fun: Any) -> FunModule:
-        here = caller.again(sys._getframe(1), trainable, fun)
-        return FunModule(fun, options, captured=here.captured, site=here.site)
+        site = called.merged_with(DecorationSite(sys._getframe(1), trainable), fun)
+        return FunModule(fun, options, captured=site.captured, site=site.lines)
 
     return decorate
 

@@ -7,33 +7,38 @@ from __future__ import annotations
 
 import copy
 import functools
+import inspect
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from types import CoroutineType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from opto.deferred import Deferred
 from opto.errors import BudgetExceeded, ExecutionError, TraceMissingInputsError
-from opto.trace.bundle.binding import Plan
-from opto.trace.bundle.definition import Environment
-from opto.trace.bundle.error_comments import Failure, broken_code
-from opto.trace.bundle.implementation import INSIDE, Bodies, Body, code_parameter, guard, plain, run, unwatched
-from opto.trace.bundle.info import About, FailureFacts, Options
-from opto.trace.bundle.naming import exception_description
-from opto.trace.bundle.nested import hidden_parameters
-from opto.trace.bundle.source import CallSite, written
+from opto.trace.bundle.implementation import (
+    INSIDE,
+    Environment,
+    Implementation,
+    ImplementationCache,
+    code_parameter,
+    run_watched,
+    unwatched,
+    with_plain_recursion,
+)
+from opto.trace.bundle.info import CallPlan, FailureInfo, FunctionInfo, Options
+from opto.trace.bundle.source import CallSite, Failure, broken_code, written
 from opto.trace.containers import RESERVED
 from opto.trace.context import TRACING, USED_NODES
 from opto.trace.modules import Module
-from opto.trace.nodes import ExceptionNode, Node, ParameterNode, link, root_operation, wrap
-from opto.trace.pictures.style import cut
-from opto.trace.records import printed
-
-if TYPE_CHECKING:
-    import inspect
-else:
-    inspect = Deferred("inspect")
+from opto.trace.nodes import (
+    Node,
+    ParameterNode,
+    make_constant,
+    make_exception_node,
+    make_message_node,
+    root_operation,
+)
+from opto.trace.records import DEPENDS, cut, printed
 
 __all__ = ["FunModule"]
 
@@ -71,17 +76,17 @@ class FunModule(Module):
         self.output_name = options.output_name
         self.parameter: ParameterNode[str] | None = None
         self._plain = options.process_inputs and not options.traceable_code
-        self._about = About(fun, options, site)
+        self._function_info = FunctionInfo(fun, options, site)
         self._receiver: Any = None
         self._async = inspect.iscoroutinefunction(fun)
         self._guarded = options.overwrite_python_recursion and not options.trainable
-        self._body = Body(guard(fun, self._about) if self._guarded else fun)
-        self._attribute: str = getattr(fun, "__name__", self._about.name)
+        self._implementation = Implementation(with_plain_recursion(fun, self._function_info) if self._guarded else fun)
+        self._attribute: str = getattr(fun, "__name__", self._function_info.name)
         if options.trainable:
-            self.parameter = code_parameter(fun, self._about)
+            self.parameter = code_parameter(fun, self._function_info)
             self._environment = Environment(written(fun), captured or {})
-            self._bodies = Bodies(self._environment, self.parameter._data, self._async)
-            self.parameter._extras().bodies = self._bodies
+            self._implementations = ImplementationCache(self._environment, self.parameter._data, self._async)
+            self.parameter._rare_attributes().implementations = self._implementations
         for name in ("__module__", "__name__", "__qualname__", "__doc__", "__isabstractmethod__"):
             if hasattr(fun, name):
                 self.__dict__[name] = getattr(fun, name)
@@ -95,22 +100,22 @@ class FunModule(Module):
     @property
     def traceable_code(self) -> bool:
         """Whether the body computes on copies of the nodes."""
-        return self._about.options.traceable_code
+        return self._function_info.options.traceable_code
 
     @property
     def name(self) -> str:
         """The operator name in the description."""
-        return self._about.name
+        return self._function_info.name
 
     @property
     def description(self) -> str:
         """The full description, `[op]` prefix included."""
-        return self._about.description
+        return self._function_info.description
 
     @functools.cached_property
     def info(self) -> dict[str, Any]:
-        """Static facts about the function: source, signature, line … Facts of a call are in the `info` of its node."""
-        return dict(self._about.facts)
+        """Static facts about the function: source, signature, line … Those of a call are in its node."""
+        return dict(self._function_info.facts)
 
     def parameters_dict(self) -> dict[Any, Any]:
         return {} if self.parameter is None else {"parameter": self.parameter}
@@ -119,14 +124,14 @@ class FunModule(Module):
 
     def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
         args = args if self._receiver is None else (self._receiver, *args)
-        if self._guarded and self._about in INSIDE.get():
+        if self._guarded and self._function_info in INSIDE.get():
             own = int(self._receiver is not None)
-            return self.fun(*plain(args[:own]), *args[own:], **kwargs)
+            return self.fun(*_raw(args[:own]), *args[own:], **kwargs)
         parameter = self.parameter
-        body = self._body if parameter is None else self._current(parameter)
-        plan = None if kwargs else body.plans.get(len(args))
+        implementation = self._implementation if parameter is None else self._current_implementation(parameter)
+        plan = None if kwargs else implementation.plans.get(len(args))
         if plan is None:
-            plan = body.binder.plan(len(args), tuple(kwargs), self._about.operation)
+            plan = implementation.binder.plan(len(args), tuple(kwargs), self._function_info.operation)
         given = plan.ordered(args, kwargs) if plan.tail else args
         tracing = TRACING.get()
         if self._plain:
@@ -136,39 +141,43 @@ class FunModule(Module):
             inputs, values = self._unprocessed(plan, given)
         inputs = inputs if parameter is None else (*inputs, parameter)
         if self._async:
-            return self._awaited(functools.partial(run, body.fun, plan, values), body, plan, inputs, values)
+            return self._await_result(
+                functools.partial(run_watched, implementation.fun, plan, values), implementation, plan, inputs, values
+            )
         used: set[Any] | None = set() if tracing else None
         try:
-            output = run(body.fun, plan, values, used)
+            output = run_watched(implementation.fun, plan, values, used)
         except Exception as error:
             if not self._catches(error):
                 raise
-            raise self._failure(error, plan, inputs) from error
+            raise self._call_error(error, plan, inputs) from error
         if type(output) is CoroutineType:
-            return self._awaited(functools.partial(_given, output), body, plan, inputs, values)
+            return self._await_result(functools.partial(_given, output), implementation, plan, inputs, values)
         if used or not self._plain or isinstance(output, _UNUSUAL):
-            return self._concluded(output, plan, inputs, values, used)
-        return link(plan.operation, output, inputs)
+            return self._result_node(output, plan, inputs, values, used)
+        return make_message_node(plan.operation, output, inputs)
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         return self(*args, **kwargs)
 
-    def _unprocessed(self, plan: Plan, given: tuple[Any, ...]) -> tuple[tuple[Any, ...], list[Any]]:
+    def _unprocessed(self, plan: CallPlan, given: tuple[Any, ...]) -> tuple[tuple[Any, ...], list[Any]]:
         """The inputs of a call whose body gets nodes: those passed or copies of them, but `self` as it is."""
         inputs = _inputs(given, plan.roots)
         own = int(self._receiver is not None)
         values = list(given[own:])
         if self.traceable_code:
             values = [_detached(a, n) for a, n in zip(values, inputs[own:], strict=True)]
-        return inputs, [*plain(given[:own]), *values]
+        return inputs, [*_raw(given[:own]), *values]
 
     def _catches(self, error: Exception) -> bool:
         return self.catch_execution_error and not isinstance(error, _PASSING)
 
-    async def _awaited(self, start: Callable[[Any], Any], body: Body, plan: Plan, inputs: Any, values: Any) -> Any:
+    async def _await_result(
+        self, start: Callable[[Any], Any], implementation: Implementation, plan: CallPlan, inputs: Any, values: Any
+    ) -> Any:
         """The call of a coroutine function, once it is awaited."""
-        if body.broken:
-            raise body.broken.pop()
+        if implementation.broken:
+            raise implementation.broken.pop()
         used: set[Any] | None = set() if TRACING.get() else None
         outside = USED_NODES.set(used)
         try:
@@ -183,24 +192,26 @@ class FunModule(Module):
             USED_NODES.reset(outside)
             if not isinstance(error, Exception) or not self._catches(error):
                 raise
-            raise self._failure(error, plan, inputs) from error
+            raise self._call_error(error, plan, inputs) from error
         USED_NODES.reset(outside)
-        return self._concluded(output, plan, inputs, values, used)
+        return self._result_node(output, plan, inputs, values, used)
 
-    def _concluded(self, output: Any, plan: Plan, inputs: Any, values: Any, used: set[Any] | None) -> Any:
-        """The node of a call that is not the plainest kind."""
+    def _result_node(self, output: Any, plan: CallPlan, inputs: Any, values: Any, used: set[Any] | None) -> Any:
+        """The node of a call that returned an exception or a node, or that read nodes which it was not given."""
         if isinstance(output, Exception):  # returned, as good as raised
             if not self._catches(output):
                 raise output
-            raise self._failure(output, plan, inputs) from output
+            raise self._call_error(output, plan, inputs) from output
         external = self._external(inputs, used) if used else []
         inner = output if isinstance(output, Node) else None
-        made = link(plan.operation, output if inner is None else inner._data, inputs)
+        made = make_message_node(plan.operation, output if inner is None else inner._data, inputs)
         if external:
-            made._extras().external = external
+            made._rare_attributes().external = external
         if inner is not None:
-            made._extras().output = inner
-            made._extras().hidden = hidden_parameters(inner, [*inputs, *(v for v in values if isinstance(v, Node))])
+            made._rare_attributes().output = inner
+            made._rare_attributes().hidden = _hidden_parameters(
+                inner, [*inputs, *(v for v in values if isinstance(v, Node))]
+            )
         if not self._plain:
             facts: Any = plan.operation.info
             made.info = facts.filled(list(values), output, external)
@@ -213,57 +224,52 @@ class FunModule(Module):
         if external and not (self.allow_external_dependencies if allowed is None else allowed):
             missing = ", ".join(f"(name: {n.name}, data: {cut(printed(n._data), 200)})" for n in external)
             raise TraceMissingInputsError(
-                f"{self._about.qualname} reads the data of nodes that are not among its inputs: {missing}. "
+                f"{self._function_info.qualname} reads the data of nodes that are not among its inputs: {missing}. "
                 "Pass them as arguments, or set allow_external_dependencies=True."
             )
         return external
 
     @unwatched
-    def _failure(self, error: Exception, plan: Plan, inputs: Any) -> ExecutionError:
+    def _call_error(self, error: Exception, plan: CallPlan, inputs: Any) -> ExecutionError:
         """The error to raise when a call ended in `error`."""
         facts: Any = plan.operation.info
-        node = self._exception_node(error, self._about.node_name, dict(zip(plan.operation.keys, inputs, strict=False)))
-        node._op.info = FailureFacts(facts, Failure(error))
+        node = make_exception_node(error, self._function_info.node_name, plan.operation.keys, inputs)
+        node._op.info = FailureInfo(facts, Failure(error))
         return ExecutionError(node)
-
-    def _exception_node(self, error: Exception, name: str, inputs: dict[str, Any]) -> ExceptionNode:
-        described = exception_description(name)
-        inputs = inputs if TRACING.get() else {}
-        return ExceptionNode(error, inputs=inputs, description=described, name=f"exception_{name}")
 
     # ---- trainable code ----
 
-    def _current(self, parameter: ParameterNode[str]) -> Body:
+    def _current_implementation(self, parameter: ParameterNode[str]) -> Implementation:
         """The body that the code parameter describes now, its globals refreshed."""
         text = parameter._data
-        body = self._body
-        if body.text is not text or not body.lasting or body.executor is not None:
+        implementation = self._implementation
+        if implementation.text is not text or not implementation.lasting or implementation.executor is not None:
             try:
-                body = self._bodies.of(text)
+                implementation = self._implementations.of(text)
             except Exception as error:
                 if not self._async:
-                    raise self._broken(error, parameter) from error
-                body = Body(self.fun)  # raises when it is awaited
-                body.broken.append(self._broken(error, parameter))
-                body.broken[0].__cause__ = error
-                return body
-            self._body = body
-        if body.definition is not None:
-            body.definition.refresh()
-        return body
+                    raise self._definition_error(error, parameter) from error
+                implementation = Implementation(self.fun)  # raises when it is awaited
+                implementation.broken.append(self._definition_error(error, parameter))
+                implementation.broken[0].__cause__ = error
+                return implementation
+            self._implementation = implementation
+        if implementation.definition is not None:
+            implementation.definition.refresh()
+        return implementation
 
     @unwatched
-    def _broken(self, error: Exception, parameter: ParameterNode[str]) -> ExecutionError:
+    def _definition_error(self, error: Exception, parameter: ParameterNode[str]) -> ExecutionError:
         comment, trace = broken_code(error, str(parameter._data))
-        node = self._exception_node(error, parameter.py_name, {"code": parameter})
-        node.info = {**self._about.facts, "error_comment": comment, "traceback": trace}
+        node = make_exception_node(error, parameter.py_name, ("code",), (parameter,))
+        node.info = {**self._function_info.facts, "error_comment": comment, "traceback": trace}
         return ExecutionError(node)
 
     # ---- methods: binding to instances ----
 
     def __set_name__(self, owner: type, name: str) -> None:
         self._attribute = name
-        if self.parameter is not None and self._about.written_in(owner, name):
+        if self.parameter is not None and self._function_info.written_in(owner, name):
             self._environment.owner = owner
 
     def __get__(self, instance: Any, owner: type | None = None) -> FunModule:
@@ -278,10 +284,10 @@ class FunModule(Module):
         attributes: dict[str, Any] | None = getattr(instance, "__dict__", None)
         if attributes is None:  # an instance of slots has no place for a copy of its own
             return self._twin(_receiver=_self_node(instance))
-        key = self._about.storage_key
+        key = self._function_info.storage_key
         stored: FunModule | None = attributes.get(key)
-        if stored is not None and stored._about is not self._about:
-            key, stored = f"{key}@{self._about.place}", attributes.get(f"{key}@{self._about.place}")
+        if stored is not None and stored._function_info is not self._function_info:
+            key, stored = f"{key}@{self._function_info.place}", attributes.get(f"{key}@{self._function_info.place}")
         if stored is not None and stored._receiver._data is instance:
             return stored
         return self._bind(instance, attributes, key, stored or self)
@@ -308,7 +314,7 @@ class FunModule(Module):
         twin.__dict__.update(self.__dict__)
         twin.__dict__.update(changes)
         if changes.get("parameter") is not None:
-            changes["parameter"]._extras().bodies = self._bodies
+            changes["parameter"]._rare_attributes().implementations = self._implementations
         return twin
 
     def copy(self) -> FunModule:
@@ -338,15 +344,20 @@ class FunModule(Module):
         known = _imported(module, name)
         if known is self and text is None:
             return str(name)
-        if known is not None and known._about is self._about:
+        if known is not None and known._function_info is self._function_info:
             return _found, (module, name, self.parameter)
-        return _rebuilt, (self.fun, self._about.options, self.parameter)
+        return _rebuilt, (self.fun, self._function_info.options, self.parameter)
 
     def __setstate__(self, state: str | tuple[str, tuple[str, ...]]) -> None:
         text, own = (state, ()) if isinstance(state, str) else state
         if self.parameter is not None:
             self.parameter._data = text
             self.parameter._remember(own)
+
+
+def _raw(values: tuple[Any, ...]) -> list[Any]:
+    """The raw data of nodes, anything else as it is."""
+    return [a._data if isinstance(a, Node) else a for a in values]
 
 
 def _given(output: Any, used: Any) -> Any:
@@ -362,7 +373,7 @@ def _lift(value: Any, root: Any) -> Any:
     """The input node of an argument that is not a node."""
     if isinstance(value, FunModule) and value.parameter is not None:
         return value.parameter
-    return wrap(value, root)
+    return make_constant(value, root)
 
 
 def _detached(value: Any, node: Any) -> Any:
@@ -371,7 +382,7 @@ def _detached(value: Any, node: Any) -> Any:
 
 
 def _self_node(instance: Any) -> Node[Any]:
-    return wrap(instance, root_operation(type(instance).__name__))
+    return make_constant(instance, root_operation(type(instance).__name__))
 
 
 def _imported(module: str, name: str) -> FunModule | None:
@@ -394,3 +405,21 @@ def _found(module: str, name: str, parameter: ParameterNode[str] | None) -> FunM
 
 def _rebuilt(fun: Callable[..., Any], options: Options, parameter: ParameterNode[str] | None) -> FunModule:
     return FunModule(fun, options)._twin(parameter=parameter)
+
+
+def _hidden_parameters(output: Node[Any], given: Sequence[Node[Any]]) -> frozenset[ParameterNode[Any]]:
+    """The parameters that an inner graph reaches other than through the nodes given to it."""
+    seen = {id(node) for node in given}
+    stack = [output] if id(output) not in seen else []
+    found: set[ParameterNode[Any]] = set()
+    while stack:
+        current = stack.pop()
+        if isinstance(current, ParameterNode):
+            found.add(current)
+        for parent in current._inputs:
+            if id(parent) not in seen and parent._flags & DEPENDS:
+                seen.add(id(parent))
+                stack.append(parent)
+    for node in given if found else ():
+        found -= node.parameter_dependencies
+    return frozenset(found)

@@ -1,45 +1,56 @@
-"""What a call of a bundled function runs, and how: the parts of `bundle` that know nothing of classes and instances.
+"""What a call of a bundled function runs: the function as written, or the one that a code parameter's text defines.
 
-Imports: nodes, and the parts that read and define functions.
+A text is compiled once (`opto.program`); one that only imports and defines is run once per `Environment`, and a call
+only refreshes the globals that it reads. A text that an optimizer wrote is handed to the executor of the context.
+Knows nothing of classes and instances. Imports nodes, `source` and `info`.
 """
 
 from __future__ import annotations
+import __future__
 
+import builtins
 import functools
-from collections.abc import Callable
+import inspect
+import logging
+import re
+import sys
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from contextvars import ContextVar
-from types import CodeType, FrameType, FunctionType
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from types import CellType, CodeType, FunctionType
+from typing import Any, ParamSpec, TypeVar
 
-from opto.deferred import Deferred
 from opto.errors import ExecutionError
-from opto.execution import Executor, SuggestedText, current_executor
-from opto.program import compiled, compiled_inside
-from opto.trace.bundle.binding import Binder, Plan
-from opto.trace.bundle.definition import Definition, Environment, define
-from opto.trace.bundle.info import About
-from opto.trace.bundle.naming import CODE_NAME
-from opto.trace.bundle.sandboxed_function import suggested_function
-from opto.trace.bundle.source import CallSite, signature_text
+from opto.execution import OMITTED_DEFAULT, Executor, Job, Outcome, Scope, Shape, SuggestedText, current_executor
+from opto.program import DEFINE, TEXT, Program, compiled, compiled_inside
+from opto.trace.bundle.info import CODE_NAME, Binder, CallPlan, FunctionInfo
+from opto.trace.bundle.source import signature_text
 from opto.trace.context import USED_NODES
-from opto.trace.nodes import Node, ParameterNode
+from opto.trace.nodes import ParameterNode
 
-if TYPE_CHECKING:
-    import inspect
-else:
-    inspect = Deferred("inspect")
+__all__ = [
+    "INSIDE",
+    "Definition",
+    "Environment",
+    "Implementation",
+    "ImplementationCache",
+    "code_parameter",
+    "run_watched",
+    "unwatched",
+    "with_plain_recursion",
+]
 
-__all__ = ["INSIDE", "Bodies", "Body", "Caller", "code_parameter", "guard", "plain", "run", "unwatched"]
-
-_BODIES_KEPT = 64
+_ANNOTATIONS = __future__.annotations.compiler_flag
+_ABSENT = object()
+_IMPLEMENTATIONS_KEPT = 64
 _LONGEST_UNRUN = 1 << 14  # nobody has run it yet, and the compiler's time, in this process, grows with the square
+_UNSHOWN = r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]"
 
-INSIDE: ContextVar[frozenset[About]] = ContextVar("opto_inside", default=frozenset())
-"""Functions with overwritten recursion whose bodies are running: calls of them reach the plain function."""
+INSIDE: ContextVar[frozenset[FunctionInfo]] = ContextVar("opto_inside", default=frozenset())
+"""Functions with overwritten recursion whose implementations are running: calls of them reach the plain function."""
 
 
-class Body:
+class Implementation:
     """What a call runs: the function, its plans, and for code from a parameter the text it came from.
 
     `broken` is the error to raise when the call is awaited, if that text could not be defined; `executor` is who
@@ -61,17 +72,17 @@ class Body:
         self.lasting = definition is None or definition.lasting
 
 
-class Bodies:
-    """The bodies of the texts that a code parameter had, made once each. `original` is the text that the user wrote."""
+class ImplementationCache:
+    """One implementation for each text that a code parameter had. `original` is the text that the user wrote."""
 
     __slots__ = ("_asynchronous", "_environment", "_known", "_original", "_travelling")
 
     def __init__(self, environment: Environment, original: str, asynchronous: bool) -> None:
         self._environment, self._original, self._asynchronous = environment, original, asynchronous
-        self._known: dict[Any, Body] = {}
+        self._known: dict[Any, Implementation] = {}
         self._travelling: dict[str, Any] = {}
 
-    def of(self, text: str) -> Body:
+    def of(self, text: str) -> Implementation:
         """The body of a text: run here if the user wrote it, by the executor of this context if an optimizer did.
 
         Raises what defining it raises.
@@ -82,12 +93,17 @@ class Bodies:
         if known is not None and known.lasting:
             known.text = text
             return known
-        fun, definition = self._defined(text, executor)
+        definition: Definition | None = None
+        if executor is None:
+            definition = Definition(text, self._environment)
+            fun = definition.fun
+        else:
+            fun = _sandboxed_function(text, self._environment, executor)
         if inspect.iscoroutinefunction(fun) and not self._asynchronous:
             raise TypeError(f"{fun.__name__} is called as a plain function: begin it with def, not async def")
-        body = Body(fun, definition, executor)
+        body = Implementation(fun, definition, executor)
         body.text = text
-        if len(self._known) >= _BODIES_KEPT:
+        if len(self._known) >= _IMPLEMENTATIONS_KEPT:
             self._known.pop(next(iter(self._known)), None)
         self._known[text, executor] = body
         return body
@@ -104,7 +120,7 @@ class Bodies:
         known = self._travelling.get(text)
         if known is None:
             known = _unrun(text, environment)
-            if len(self._travelling) >= _BODIES_KEPT:
+            if len(self._travelling) >= _IMPLEMENTATIONS_KEPT:
                 self._travelling.pop(next(iter(self._travelling)), None)
             self._travelling[text] = known
         function, reads = known
@@ -112,14 +128,8 @@ class Bodies:
         return function, environment.name, names, environment.owner if "super" in reads else None
 
     def texts(self) -> list[str]:
-        """The texts whose bodies are kept, the newest last."""
+        """The texts whose implementations are kept, the newest last."""
         return [text for text, _ in self._known]
-
-    def _defined(self, text: str, executor: Executor | None) -> tuple[Callable[..., Any], Definition | None]:
-        if executor is not None:
-            return suggested_function(text, self._environment, executor), None
-        definition = define(text, self._environment)
-        return definition.fun, definition
 
 
 def _unrun(text: str, environment: Environment) -> tuple[FunctionType, frozenset[str]]:
@@ -146,7 +156,7 @@ def _in_file(code: CodeType, file: str) -> CodeType:
     return code.replace(co_filename=file, co_consts=inner)
 
 
-def run(fun: Callable[..., Any], plan: Plan, values: Any, used: set[Any] | None) -> Any:
+def run_watched(fun: Callable[..., Any], plan: CallPlan, values: Any, used: set[Any] | None) -> Any:
     """Runs a body; nodes whose data it reads are added to `used`."""
     if used is None and not plan.by_name and USED_NODES.get() is None:
         return fun(*values)  # nobody watches
@@ -178,12 +188,7 @@ def unwatched(method: Callable[_P, _T]) -> Callable[_P, _T]:
     return quiet
 
 
-def plain(values: tuple[Any, ...]) -> list[Any]:
-    """The raw data of nodes, anything else as it is."""
-    return [a._data if isinstance(a, Node) else a for a in values]
-
-
-def guard(fun: Callable[..., Any], about: About) -> Callable[..., Any]:
+def with_plain_recursion(fun: Callable[..., Any], about: FunctionInfo) -> Callable[..., Any]:
     """`fun`, whose recursive calls through its bundled name reach `fun` itself."""
 
     @functools.wraps(fun)
@@ -206,7 +211,7 @@ def guard(fun: Callable[..., Any], about: About) -> Callable[..., Any]:
     return guarded_async if inspect.iscoroutinefunction(fun) else guarded
 
 
-def code_parameter(fun: Any, about: About) -> ParameterNode[str]:
+def code_parameter(fun: Any, about: FunctionInfo) -> ParameterNode[str]:
     """The parameter that holds the text of a trainable function."""
     source, code = about.source, about.code
     if inspect.ismethod(fun):
@@ -219,26 +224,181 @@ def code_parameter(fun: Any, about: About) -> ParameterNode[str]:
     return ParameterNode(source.text, name=CODE_NAME, description=text, projections=about.options.projections)
 
 
-class Caller:
-    """Who calls `bundle`: where, and for trainable functions a copy of the local variables."""
+# --- from text to function ----------------------------------------------------------------------
 
-    __slots__ = ("captured", "code", "site")
 
-    def __init__(self, frame: FrameType, capture: bool) -> None:
-        self.code = frame.f_code
-        self.site = CallSite(frame.f_code.co_filename, (frame.f_lineno,))
-        self.captured: dict[str, Any] = {}
-        if capture and frame.f_locals is not frame.f_globals:
-            self.captured = dict(frame.f_locals)
+class Environment:
+    """Where code from a parameter runs: the globals of a function as they are, the caller's locals as they were.
 
-    def again(self, frame: FrameType, capture: bool, fun: Any) -> Caller:
-        """The same when the decorator is applied to `fun`: variables as they are then, if that is the place to look.
+    `captured` is a snapshot taken when the function was decorated; all copies share it and none copies it. Variables
+    that the function closes over and the snapshot had not yet are read from their cells. `owner` is the class in whose
+    body the function stands, for `super()`.
+    """
 
-        It is unless `bundle` was called in one function and its result is applied by another that did not define `fun`.
-        """
-        now = Caller(frame, capture)
-        if frame.f_code is self.code:
-            now.site = CallSite(now.site.file, self.site.lines + now.site.lines)
-        elif getattr(fun, "__code__", None) not in frame.f_code.co_consts:
-            now.captured = self.captured
-        return now
+    __slots__ = ("captured", "cells", "flags", "globals", "name", "owner", "scope")
+
+    def __init__(self, fun: Any, captured: dict[str, Any]) -> None:
+        self.name: str = fun.__name__
+        self.globals: dict[str, Any] = getattr(fun, "__globals__", {})
+        self.captured = captured
+        code = getattr(fun, "__code__", None)
+        self.flags: int = code.co_flags & _ANNOTATIONS if code else 0
+        cells: tuple[CellType, ...] = getattr(fun, "__closure__", None) or ()
+        names: tuple[str, ...] = code.co_freevars if code else ()
+        self.cells = {n: c for n, c in zip(names, cells, strict=False) if n not in captured and n != self.name}
+        self.owner: type | None = None
+        self.scope: Scope | None = None
+
+
+class Definition:
+    """A text that was run in an environment: `fun` is the function that it defines."""
+
+    __slots__ = ("_cells", "_environment", "_live", "_namespace", "fun", "lasting", "text")
+
+    def __init__(self, text: str, environment: Environment) -> None:
+        program = compiled(text, environment.flags)
+        around = environment.globals
+        self.text = text
+        self.lasting = program.lasting
+        self._environment = environment
+        self._namespace: dict[str, Any] = {
+            **environment.captured,
+            "__builtins__": around.get("__builtins__", builtins),
+            "__name__": around.get("__name__", "__main__"),
+            TEXT: text,
+        }
+        reads = program.reads | around.keys() if program.dynamic else program.reads
+        reads = reads - program.writes - self._namespace.keys()
+        self._cells = tuple((n, c) for n, c in environment.cells.items() if n in reads)
+        self._live = tuple(reads - environment.cells.keys())
+        self.refresh()
+        before = dict(self._namespace)
+        self._run(program)
+        self._live = tuple(n for n in self._live if before.get(n, _ABSENT) is self._namespace.get(n, _ABSENT))
+        if environment.name not in program.writes:
+            raise KeyError(environment.name)
+        defined = self._namespace[environment.name]
+        if isinstance(defined, staticmethod | classmethod):
+            defined = defined.__func__
+        if not callable(defined):
+            raise TypeError(f"{environment.name} is a {type(defined).__name__}, not a function")
+        self.fun: Callable[..., Any] = defined
+
+    def _run(self, program: Program) -> None:
+        owner = self._environment.owner
+        if owner is None or "super" not in program.reads:
+            exec(program.code, self._namespace)
+            return
+        exec(compiled_inside(self.text, self._environment.flags), self._namespace)
+        self._namespace.update(self._namespace.pop(DEFINE)(owner))
+
+    def refresh(self) -> None:
+        """Lets the code see its globals as they are now."""
+        namespace, around = self._namespace, self._environment.globals
+        for name in self._live:
+            if name in around:
+                namespace[name] = around[name]
+            elif name in namespace:
+                namespace.pop(name, None)
+        for name, cell in self._cells:
+            try:
+                namespace[name] = cell.cell_contents
+            except ValueError:
+                pass  # not assigned yet
+
+
+# --- a text that an optimizer wrote -------------------------------------------------------------
+
+
+class _Names(Mapping[str, Any]):
+    """The globals that code in an environment sees: locals at decoration, cells, and globals as they are now."""
+
+    def __init__(self, environment: Environment) -> None:
+        self._environment = environment
+
+    def __getitem__(self, name: str) -> Any:
+        environment = self._environment
+        if name in environment.captured:
+            return environment.captured[name]
+        cell = environment.cells.get(name)
+        if cell is None:
+            return environment.globals[name]
+        try:
+            return cell.cell_contents
+        except ValueError:
+            raise KeyError(name) from None  # not assigned yet
+
+    def __iter__(self) -> Iterator[str]:
+        environment = self._environment
+        return iter(dict.fromkeys([*environment.captured, *environment.cells, *environment.globals]))
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+
+def _scope(environment: Environment) -> Scope:
+    scope = environment.scope
+    if scope is None or scope.owner is not environment.owner:
+        module = str(environment.globals.get("__name__", "__main__"))
+        scope = environment.scope = Scope(_Names(environment), module, environment.flags, environment.owner)
+    return scope
+
+
+def _sandboxed_function(text: str, environment: Environment, executor: Executor) -> Callable[..., Any]:
+    """The function that `text` defines, run by `executor`; raises what defining it raises there."""
+    text = str(text)
+    scope = _scope(environment)
+    shape: Shape = executor.run(Job(text, environment.name, scope=scope, describe=True)).result()
+    signature, names = _signature(shape)
+    told: set[str] = set()
+
+    def job(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Job:
+        if any(value is OMITTED_DEFAULT for value in (*args, *kwargs.values())):
+            given = {**dict(zip(names, args, strict=False)), **kwargs}
+            args, kwargs = (), {name: value for name, value in given.items() if value is not OMITTED_DEFAULT}
+        return Job(text, environment.name, args, kwargs, scope)
+
+    def finished(outcome: Outcome) -> Any:
+        if outcome.stdout:
+            sys.stdout.write(_shown(outcome.stdout))
+        if outcome.stderr:
+            sys.stderr.write(_shown(outcome.stderr))
+        if outcome.changed and not told.issuperset(outcome.changed):
+            told.update(outcome.changed)
+            _warn(environment.name, outcome.changed)
+        if outcome.error is not None:
+            raise outcome.error
+        return outcome.value
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        return finished(executor.run(job(args, kwargs)))
+
+    async def call_async(*args: Any, **kwargs: Any) -> Any:
+        return finished(await executor.arun(job(args, kwargs)))
+
+    function: Any = call_async if shape.kind == "coroutine" else call
+    function.__name__ = function.__qualname__ = environment.name
+    function.__doc__, function.__signature__ = shape.doc, signature
+    return function  # type: ignore[no-any-return]
+
+
+def _shown(text: str) -> str:
+    """What code printed, without commands to the terminal and what no file can hold: these are written out."""
+    return re.sub(_UNSHOWN, lambda found: found[0].encode("unicode_escape").decode(), text)
+
+
+def _warn(name: str, changed: tuple[str, ...]) -> None:
+    logging.getLogger(__name__).warning(
+        "%s wrote to %s: it got copies, so that the originals are as they were. Let it return what is new.",
+        name,
+        _shown(", ".join(changed)),
+    )
+
+
+def _signature(shape: Shape) -> tuple[inspect.Signature, tuple[str, ...]]:
+    kinds = {int(kind): kind for kind in inspect._ParameterKind}
+    parameters = [
+        inspect.Parameter(name, kinds[kind], default=default if has_default else inspect.Parameter.empty)
+        for name, kind, has_default, default in shape.parameters
+    ]
+    return inspect.Signature(parameters), tuple(name for name, *_ in shape.parameters)

@@ -1,30 +1,44 @@
-"""What is known of a bundled function: its options, its name, its text, and the `info` of the nodes it makes.
+"""What is known of a bundled function and of its calls: options, name, text, call shapes, the `info` of nodes.
 
-Static facts are gathered when first asked for; per-call facts are derived from the node itself, so a call stores none.
-Imports: nodes, and the parts that read functions.
+A call shape is the number of positional arguments plus the names of the keyword arguments. Its `CallPlan` says which
+input each argument is, which defaults join them, and how the body gets them back. Nothing of `inspect` runs on a
+call whose shape was seen before. CallInfo about the function are gathered when first asked for; those about a call are
+derived from its node, so a call stores none. Imports nodes and `source`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from types import CodeType
-from typing import TYPE_CHECKING, Any, NamedTuple
+import inspect
+from collections.abc import Callable, Sequence
+from types import CodeType, FrameType
+from typing import Any, NamedTuple
 
-from opto.deferred import Deferred
-from opto.trace.bundle.binding import Plan
-from opto.trace.bundle.error_comments import Failure
-from opto.trace.bundle.naming import CODE_NAME, EVAL, EVAL_TEXT, describe, qualified_name
-from opto.trace.bundle.source import CallSite, Source, code_of, source_of
+from opto.trace.bundle.source import CallSite, Failure, Source, code_of, source_of
 from opto.trace.containers import RESERVED
-from opto.trace.nodes import Operation
-from opto.trace.projections.projection import Projection
+from opto.trace.nodes import Operation, get_op_name, root_operation
+from opto.trace.spaces.space import Projection
 
-if TYPE_CHECKING:
-    import inspect
-else:
-    inspect = Deferred("inspect")
+__all__ = [
+    "CODE_NAME",
+    "PASSED",
+    "Binder",
+    "CallInfo",
+    "CallPlan",
+    "DecorationSite",
+    "FailureInfo",
+    "FunctionInfo",
+    "Options",
+    "describe",
+    "qualified_name",
+]
 
-__all__ = ["About", "Facts", "FailureFacts", "Options"]
+CODE_NAME = "__code"
+PASSED = object()
+"""Stands for the value of an input that is passed by name."""
+
+_EVAL = "eval"
+_EVAL_TEXT = "[eval] Runs the Python function that the code string __code defines on the other inputs."
+_SHAPES_KEPT = 1_000
 
 
 class Options(NamedTuple):
@@ -41,7 +55,161 @@ class Options(NamedTuple):
     output_name: str | None = None
 
 
-class About:
+class DecorationSite:
+    """The call of `bundle`: where it stands, and for trainable functions a copy of the local variables there."""
+
+    __slots__ = ("captured", "code", "lines")
+
+    def __init__(self, frame: FrameType, capture: bool) -> None:
+        self.code = frame.f_code
+        self.lines = CallSite(frame.f_code.co_filename, (frame.f_lineno,))
+        self.captured: dict[str, Any] = {}
+        if capture and frame.f_locals is not frame.f_globals:
+            self.captured = dict(frame.f_locals)
+
+    def merged_with(self, applied: DecorationSite, fun: Any) -> DecorationSite:
+        """Both sites of one decoration: that of `bundle(...)`, and that where its result is `applied` to `fun`.
+
+        The variables are those at the later site, unless `bundle` was called in one function and its result is applied
+        by another that did not define `fun`.
+        """
+        if applied.code is self.code:
+            applied.lines = CallSite(applied.lines.file, self.lines.lines + applied.lines.lines)
+        elif getattr(fun, "__code__", None) not in applied.code.co_consts:
+            applied.captured = self.captured
+        return applied
+
+
+# --- calls --------------------------------------------------------------------------------------
+
+
+class CallPlan:
+    """What one call shape means.
+
+    `keys` name the inputs in the order of the signature: first the `given` positionals of the call, then those of
+    `tail`, passed by name or, if they have another value there, defaults. The body gets the first `positional` values
+    by position and the others by the names `by_name`. `roots` say how raw values are wrapped (None: by type).
+    """
+
+    __slots__ = ("by_name", "given", "keys", "operation", "positional", "roots", "tail")
+    operation: Operation
+
+    def __init__(self, signature: inspect.Signature, given: int, names: Sequence[str]) -> None:
+        _refuse_like_python(signature, given, names)
+        self.given = given
+        self.tail: tuple[tuple[str, Any], ...] = ()
+        self.keys: tuple[str, ...] = ()
+        bases: list[str | None] = []
+        self.by_name: tuple[str, ...] = ()
+        left = dict.fromkeys(names)
+        for parameter in signature.parameters.values():
+            if parameter.kind is inspect.Parameter.VAR_POSITIONAL:
+                surplus = max(given - len(self.keys), 0)
+                self.keys += tuple(f"args_{i}" for i in range(surplus))
+                bases += [None] * surplus
+            elif parameter.kind is not inspect.Parameter.VAR_KEYWORD:
+                self._add(parameter, left)
+                bases.append(parameter.name)
+        self.keys += tuple(left)
+        bases += left
+        self.by_name += tuple(left)
+        self.tail += tuple((name, PASSED) for name in left)
+        self.positional = len(self.keys) - len(self.by_name)
+        self.roots = tuple(None if base is None else root_operation(base) for base in bases)
+
+    def _add(self, parameter: inspect.Parameter, left: dict[str, None]) -> None:
+        name = parameter.name
+        keyword_only = parameter.kind is inspect.Parameter.KEYWORD_ONLY
+        if keyword_only or len(self.keys) >= self.given:
+            if name in left and parameter.kind is not inspect.Parameter.POSITIONAL_ONLY:
+                del left[name]
+                self.tail += ((name, PASSED),)
+            else:
+                self.tail += ((name, parameter.default),)
+        if keyword_only:
+            self.by_name += (name,)
+        self.keys += (name,)
+
+    def ordered(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, ...]:
+        """The values of a call of this shape, parallel to `keys`."""
+        return (*args, *[kwargs[name] if value is PASSED else value for name, value in self.tail])
+
+
+def _anything(*args: Any, **kwargs: Any) -> None:
+    """Has the signature of functions that do not tell theirs."""
+
+
+def _refuse_like_python(signature: inspect.Signature, given: int, names: Sequence[str]) -> None:
+    """TypeError if the function cannot be called so."""
+    parameters = signature.parameters.values()
+    if any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters):
+        # Python takes `f(a=1)` for `def f(a=0, /, **kw)`; before 3.13 `bind` does not
+        hidden = {p.name for p in parameters if p.kind is inspect.Parameter.POSITIONAL_ONLY}
+        names = [name for name in names if name not in hidden]
+    signature.bind(*range(given), **dict.fromkeys(names))
+
+
+class Binder:
+    """The plans of one function."""
+
+    __slots__ = ("_fun", "_signature", "plans")
+
+    def __init__(self, fun: Callable[..., Any]) -> None:
+        self._fun = fun
+        self._signature: inspect.Signature | None = None
+        self.plans: dict[Any, CallPlan] = {}
+        """By number of positionals if there are no keywords, else by `(number, keyword, …)`."""
+
+    @property
+    def signature(self) -> inspect.Signature:
+        """That of the function; `(*args, **kwargs)` for builtins that do not tell."""
+        if self._signature is None:
+            try:
+                self._signature = inspect.signature(self._fun)
+            except ValueError:
+                self._signature = inspect.signature(_anything)
+        return self._signature
+
+    def plan(self, given: int, names: tuple[str, ...], operation_for: Callable[[CallPlan], Operation]) -> CallPlan:
+        """The plan for `given` positionals and these keywords; TypeError if the function cannot be called so.
+
+        `operation_for` makes the operation of the nodes of a new call shape.
+        """
+        shape: Any = (given, *names) if names else given
+        plan = self.plans.get(shape)
+        if plan is None:
+            try:
+                plan = CallPlan(self.signature, given, names)
+            except TypeError as error:
+                raise TypeError(f"{getattr(self._fun, '__qualname__', 'the function')}: {error}") from None
+            plan.operation = operation_for(plan)
+            if len(self.plans) >= _SHAPES_KEPT:
+                self.plans.clear()
+            self.plans[shape] = plan
+        return plan
+
+
+# --- the function -------------------------------------------------------------------------------
+
+
+def qualified_name(fun: Any) -> str:
+    """Where a function is defined: `outer.inner`, `Foo.add`."""
+    name = getattr(fun, "__qualname__", None) or getattr(fun, "__name__", None) or type(fun).__name__
+    return str(name).replace("<locals>.", "")
+
+
+def describe(fun: Any, description: str | None) -> tuple[str, str]:
+    """Operator name and full description of a bundled function; a given text has to start with `[op]`.
+
+    Raises ValueError if it does not.
+    """
+    if description is not None:
+        return get_op_name(description), description
+    name = qualified_name(fun)
+    return name, f"[{name}] {inspect.cleandoc(getattr(fun, '__doc__', None) or '')}"
+
+
+class FunctionInfo:
     """A bundled function as it was written, shared by all copies; `site` is where `bundle` was called."""
 
     __slots__ = ("_facts", "_site", "_source", "description", "fun", "name", "options", "qualname")
@@ -85,7 +253,7 @@ class About:
     @property
     def node_name(self) -> str:
         """The operator name of the nodes that it makes."""
-        return EVAL if self.options.trainable else self.name
+        return _EVAL if self.options.trainable else self.name
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -117,52 +285,52 @@ class About:
             "external_dependencies": [],
         }
 
-    def operation(self, plan: Plan) -> Operation:
+    def operation(self, plan: CallPlan) -> Operation:
         """That of the nodes which calls of this shape make."""
-        info = Facts(self, plan)
+        info = CallInfo(self, plan)
         if self.options.trainable:
-            return Operation(EVAL, EVAL_TEXT, keys=(*plan.keys, CODE_NAME), fun_name=EVAL, info=info)
+            return Operation(_EVAL, _EVAL_TEXT, keys=(*plan.keys, CODE_NAME), fun_name=_EVAL, info=info)
         base = self.options.output_name or self.name
         return Operation(base, self.description, keys=plan.keys, fun_name=self.qualname, info=info)
 
 
-class Facts:
+class CallInfo:
     """Derives the `info` of a node that a call of this shape made."""
 
-    __slots__ = ("_about", "_given", "_keys")
+    __slots__ = ("_function_info", "_given", "_keys")
 
-    def __init__(self, about: About, plan: Plan) -> None:
-        self._about = about
+    def __init__(self, about: FunctionInfo, plan: CallPlan) -> None:
+        self._function_info = about
         self._keys = plan.keys
         self._given = plan.given
 
     def __call__(self, node: Any) -> dict[str, Any]:
-        more = node._more
-        inner = None if more is None else more.output
+        rare = node._rare
+        inner = None if rare is None else rare.output
         return self.filled(
             [given._data for given in node._inputs[: len(self._keys)]],
             node._data if inner is None else inner,
-            [] if more is None else list(more.external),
+            [] if rare is None else list(rare.external),
         )
 
     def filled(self, values: list[Any], output: Any, external: list[Any]) -> dict[str, Any]:
         """The info of a call whose body got `values`."""
-        about, given = self._about, self._given
+        about, given = self._function_info, self._given
         return {
             **about.facts,
-            "fun_name": EVAL if about.options.trainable else about.qualname,
+            "fun_name": _EVAL if about.options.trainable else about.qualname,
             "inputs": {"args": values[:given], "kwargs": dict(zip(self._keys[given:], values[given:], strict=False))},
             "output": output,
             "external_dependencies": external,
         }
 
 
-class FailureFacts:
+class FailureInfo:
     """Derives the `info` of the exception node of a call, texts included."""
 
     __slots__ = ("_facts", "_failure", "_known")
 
-    def __init__(self, facts: Facts, failure: Failure) -> None:
+    def __init__(self, facts: CallInfo, failure: Failure) -> None:
         self._facts = facts
         self._failure = failure
         self._known: dict[str, Any] | None = None

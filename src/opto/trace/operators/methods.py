@@ -14,10 +14,9 @@ from weakref import ref
 
 from opto.trace.abstract_node import add_child
 from opto.trace.backward import backward
-from opto.trace.context import TRACING
+from opto.trace.context import COUNTERS, GRAPH, NAME_SCOPES, TRACING, next_index
 from opto.trace.iterators import items, iterate
-from opto.trace.names import COUNTERS, GRAPH, NAME_SCOPES, next_index
-from opto.trace.nodes import MessageNode, Node, link, node, wrap
+from opto.trace.nodes import MessageNode, Node, make_constant, make_message_node, node
 from opto.trace.operators.table import TABLE, Operator
 from opto.trace.records import DEPENDS
 from opto.trace.value_methods import ValueMethods
@@ -71,24 +70,24 @@ _OTHER = {
 
 
 def _binary(op: Operator) -> Callable[[Any, Any], Any]:
-    """The method for a two-operand operator: `link(shape, …)` written out, because most nodes are made here."""
+    """The method for a two-operand operator: `make_message_node` written out, because most nodes are made here."""
     fun, shape, failed, base, counter_of, tracing = op.direct, op.shape, op.failed, op.name, COUNTERS.get, TRACING.get
 
     def method(self: Any, other: Any) -> Any:
         if not isinstance(other, Node):
-            other = wrap(other)
+            other = make_constant(other)
         try:
             value = fun(self._data, other._data)
         except Exception as error:
             raise failed(shape, (self, other), error) from error
         if isinstance(value, Node) or NAME_SCOPES or GRAPH.nodes is not None or not tracing():
-            return link(shape, value._data if isinstance(value, Node) else value, (self, other))
+            return make_message_node(shape, value._data if isinstance(value, Node) else value, (self, other))
         made = _new(MessageNode)
         made._data = value
         made._op = shape
         counter = counter_of(base)
         made._index = next(counter) if counter is not None else next_index(base)
-        made._children = made._more = None
+        made._children = made._rare = None
         made._inputs = (self, other)
         left, right = self._level, other._level
         made._level = left + 1 if left >= right else right + 1
@@ -108,7 +107,7 @@ def _binary(op: Operator) -> Callable[[Any, Any], Any]:
 
 
 def _reflected(method: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
-    return lambda self, other: method(wrap(other), self)
+    return lambda self, other: method(make_constant(other), self)
 
 
 def _plus() -> Callable[[Any, Any], Any]:

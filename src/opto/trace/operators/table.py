@@ -9,25 +9,19 @@ a module of its own because their names hide builtins. May import `opto.trace.no
 from __future__ import annotations
 
 import copy
+import inspect
 import math
 import operator as op
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from functools import cached_property
-from importlib import import_module
 from types import BuiltinFunctionType, MethodDescriptorType, MethodWrapperType, WrapperDescriptorType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from opto.deferred import Deferred
 from opto.errors import BudgetExceeded, ExecutionError
-from opto.trace.bundle.error_comments import Failure
-from opto.trace.context import TRACING
-from opto.trace.nodes import ExceptionNode, Node, Operation, get_op_name, link, root_operation, wrap
+from opto.registry import implementation
+from opto.trace.bundle.source import Failure
+from opto.trace.nodes import Node, Operation, make_constant, make_exception_node, make_message_node, root_operation
 from opto.trace.records import exception_text
-
-if TYPE_CHECKING:
-    import inspect
-else:
-    inspect = Deferred("inspect")
 
 __all__ = ["TABLE", "Operator"]
 
@@ -113,7 +107,9 @@ class Operator:
         inputs: dict[str, Node[Any]] = {}
         for name, value in bound.arguments.items():
             if name == self._star:
-                inputs.update({f"args_{i}": x if isinstance(x, Node) else wrap(x) for i, x in enumerate(value)})
+                inputs.update(
+                    {f"args_{i}": x if isinstance(x, Node) else make_constant(x) for i, x in enumerate(value)}
+                )
             elif name != self._stars:
                 inputs[name] = _named(value, name)
         first: list[Any] = list(inputs.values())
@@ -132,7 +128,7 @@ class Operator:
             if not self.catch:
                 raise
             raise self.failed(shape, inputs, error) from error
-        return link(shape, value._data if isinstance(value, Node) else value, inputs)
+        return make_message_node(shape, value._data if isinstance(value, Node) else value, inputs)
 
     def failed(self, shape: Operation, inputs: tuple[Any, ...], error: Exception) -> ExecutionError:
         """The ExecutionError that stands for `error` in this operator; a used-up budget ends the run as itself."""
@@ -144,20 +140,12 @@ class Operator:
             "error_comment": f"{call} <--- {exception_text(error)}\n",
             "traceback": Failure(error).traceback(),
         }
-        return _failure(shape, error, inputs, info)
-
-
-def _failure(op: Operation, error: Exception, inputs: Iterable[Any], info: Any = None) -> ExecutionError:
-    """The ExecutionError to raise when the call `op(*inputs)` ended in `error`."""
-    named = dict(zip(op.keys, inputs, strict=False)) if TRACING.get() else {}
-    name = get_op_name(op.description)
-    text = f"[exception] The operator {name} raised an exception instead of returning a value."
-    return ExecutionError(ExceptionNode(error, inputs=named, description=text, name=f"exception_{name}", info=info))
+        return ExecutionError(make_exception_node(error, self.name, shape.keys, inputs, info))
 
 
 def _named(value: Any, name: str) -> Node[Any]:
     """A node as it is; a raw argument as a node named after its parameter."""
-    return value if isinstance(value, Node) else wrap(value, root_operation(name))
+    return value if isinstance(value, Node) else make_constant(value, root_operation(name))
 
 
 def _operator_named(name: str) -> Operator:
@@ -258,8 +246,7 @@ def _call_llm(llm: Any, system_prompt: Any, *user_prompts: Any, **kwargs: Any) -
     if not callable(llm):  # the older form: call_llm(system_prompt, *user_prompts)
         user_prompts = user_prompts if system_prompt is None else (system_prompt, *user_prompts)
         system_prompt = llm
-        # Looked up by name when called: the tape must not import the model layer.
-        asked: Any = import_module("opto.utils.llm").LLM()
+        asked: Any = implementation("default model")()
     else:
         asked = llm
     messages = [] if system_prompt is None else [{"role": "system", "content": system_prompt}]

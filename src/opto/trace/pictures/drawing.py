@@ -106,7 +106,7 @@ def _box(node: Any, key: str, style: NodeVizStyleGuide) -> Box:
         level=node.level,
         kind=kind_of(node),
         label=attributes.pop("label"),
-        description=_told(node, style),
+        description=_shown_description(node, style),
         value=style.value(node),
         shape=attributes.get("shape", "ellipse"),
         fill=attributes.get("fillcolor", "#DEEBF6"),
@@ -115,8 +115,8 @@ def _box(node: Any, key: str, style: NodeVizStyleGuide) -> Box:
     )
 
 
-def _told(node: Any, style: NodeVizStyleGuide) -> str:
-    """What the user said about a value; what an operator is, its name tells already."""
+def _shown_description(node: Any, style: NodeVizStyleGuide) -> str:
+    """The description of a root; the name of an operator says enough."""
     return "" if node.level or node.py_name.startswith("__code") else style.description(node)
 
 

@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import re
 
-from opto.deferred import Deferred
 from opto.trace.pictures.drawing import Box, Drawing
 from opto.trace.pictures.style import NodeKind
-
-if TYPE_CHECKING:
-    import re
-else:
-    re = Deferred("re")
 
 __all__ = ["mermaid"]
 

@@ -2,31 +2,25 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import shutil
 from collections.abc import Callable, Iterable
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from opto.deferred import Deferred
 from opto.trace.nodes import GRAPH, AbstractNode
 from opto.trace.pictures.dot import dot_source, fill_digraph
 from opto.trace.pictures.drawing import Drawable, Drawing, drawing_of
 from opto.trace.pictures.fold import folded
+from opto.trace.pictures.listing import listing
 from opto.trace.pictures.mermaid import mermaid
-from opto.trace.pictures.plain import plain
 from opto.trace.pictures.style import NodeVizStyleGuide
 from opto.trace.pictures.svg import svg
 from opto.trace.records import DEPENDS
 
 if TYPE_CHECKING:
     from graphviz import Digraph
-
-if TYPE_CHECKING:
-    import logging
-    import shutil
-else:
-    logging = Deferred("logging")
-    shutil = Deferred("shutil")
 
 __all__ = ["Picture", "digraph", "draw", "draw_walk"]
 
@@ -58,7 +52,7 @@ class Picture:
         return mermaid(folded(self.drawing, self.limit), reverse=self.reverse)
 
     def text(self) -> str:
-        return plain(folded(self.drawing, self.limit), reverse=self.reverse)
+        return listing(folded(self.drawing, self.limit), reverse=self.reverse)
 
     def html(self) -> str:
         """The SVG in a frame that scrolls."""

@@ -6,7 +6,10 @@ from binascii import crc32
 from enum import Enum
 from typing import Any
 
-__all__ = ["NodeKind", "NodeVizStyleGuide", "NodeVizStyleGuideColorful", "cut", "kind_of"]
+from opto.trace.nodes import ExceptionNode, ParameterNode
+from opto.trace.records import cut
+
+__all__ = ["NodeKind", "NodeVizStyleGuide", "NodeVizStyleGuideColorful", "kind_of"]
 
 
 class NodeKind(Enum):
@@ -26,16 +29,10 @@ _PALETTE = ("#DEEBF6", "#E2F0D9", "#FFF2CC", "#EADCF4", "#D9F2F0", "#FCE4D6", "#
 
 
 def kind_of(node: Any) -> NodeKind:
-    """Told by what the node's class can do, because `opto.trace.nodes` imports this file and not the reverse."""
-    cls = type(node)
-    if hasattr(cls, "create_feedback"):
+    """The kind of a node, by its class."""
+    if isinstance(node, ExceptionNode):
         return NodeKind.EXCEPTION
-    return NodeKind.PARAMETER if hasattr(cls, "projections") else NodeKind.OTHER
-
-
-def cut(text: str, limit: int) -> str:
-    """The first `limit` characters, and `...` when there were more."""
-    return text if len(text) <= limit else text[:limit] + "..."
+    return NodeKind.PARAMETER if isinstance(node, ParameterNode) else NodeKind.OTHER
 
 
 class NodeVizStyleGuide:

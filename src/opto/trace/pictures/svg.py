@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import re
+import textwrap
+import unicodedata
 
-from opto.deferred import Deferred
 from opto.trace.pictures.drawing import Box, Drawing
 from opto.trace.pictures.layout import Point, arrange
-from opto.trace.pictures.style import NodeKind, cut
-
-if TYPE_CHECKING:
-    import re
-    import textwrap
-    import unicodedata
-else:
-    re = Deferred("re")
-    textwrap = Deferred("textwrap")
-    unicodedata = Deferred("unicodedata")
+from opto.trace.pictures.style import NodeKind
+from opto.trace.records import cut
 
 __all__ = ["svg"]
 

@@ -1,11 +1,9 @@
-"""What a new value must satisfy before it is written into a parameter.
+"""What a new value must satisfy before it is written into a parameter: the public path of projections.
 
-May import: the standard library; `black` where code is formatted, when it is installed. Read `projection.py` first,
-then `space.py`, the seam of `opto.trace.spaces`.
+A projection is a space without words; both live in `opto.trace.spaces`.
 """
 
-from opto.trace.projections.code import BlackCodeFormatter
-from opto.trace.projections.docstring import DocstringProjection
-from opto.trace.projections.projection import Projection
+from opto.trace.spaces.formatting import BlackCodeFormatter, DocstringProjection
+from opto.trace.spaces.space import Projection
 
 __all__ = ["BlackCodeFormatter", "DocstringProjection", "Projection"]

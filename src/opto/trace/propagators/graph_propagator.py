@@ -2,7 +2,7 @@
 
 A `TraceGraph` is that part together with the user's feedback. Graphs are lazy:
 adding two costs nothing, the nodes are collected once, in O(V + E), when somebody
-looks. `backward_pass` (see `opto.trace.backward`) hands out `Reach`es over one
+looks. `backward_pass` (see `opto.trace.backward`) hands out `SubgraphFromWalk`es over one
 shared walk instead of a copy per node.
 """
 
@@ -12,12 +12,11 @@ from collections.abc import Iterable, Iterator
 from operator import itemgetter
 from typing import Any
 
-from opto.trace.nodes import GRAPH, MessageNode, Node
-from opto.trace.pictures.picture import digraph, draw
+from opto.registry import implementation
+from opto.trace.nodes import GRAPH, MessageNode, Node, ancestors_by_level
 from opto.trace.propagators.propagators import AbstractFeedback, Propagator
-from opto.trace.walk import ancestors_by_level
 
-__all__ = ["GraphPropagator", "Reach", "TraceGraph", "accumulate", "sum_feedback"]
+__all__ = ["GraphPropagator", "SubgraphFromWalk", "TraceGraph", "accumulate", "sum_feedback"]
 
 Item = tuple[int, Node[Any]]
 _by_level = itemgetter(0)
@@ -79,7 +78,7 @@ class TraceGraph(AbstractFeedback):
         seen: set[int] = set()
         while stack:
             part = stack.pop()
-            if isinstance(part, Reach) and part._graph is None:
+            if isinstance(part, SubgraphFromWalk) and part._graph is None:
                 if part.order is not order:
                     order, starts = walks.setdefault(id(part.order), (part.order, set()))
                 starts.add(part.start)
@@ -134,10 +133,12 @@ class TraceGraph(AbstractFeedback):
 
     def visualize(self, simple_visualization: bool = True, reverse_plot: bool = False, print_limit: int = 100) -> Any:
         """A picture of the graph (a graphviz Digraph where that package is installed); edges of whole calls only."""
-        return digraph(self.graph, simple=simple_visualization, reverse=reverse_plot, print_limit=print_limit)
+        draw = implementation("digraph")
+        return draw(self.graph, simple=simple_visualization, reverse=reverse_plot, print_limit=print_limit)
 
     def _repr_svg_(self) -> str:
-        return draw(self.graph).svg()
+        svg: str = implementation("picture")(self.graph).svg()
+        return svg
 
     @staticmethod
     def expand(node: MessageNode[Any]) -> TraceGraph:
@@ -151,7 +152,7 @@ class TraceGraph(AbstractFeedback):
         return TraceGraph(sorted(((n._level, n) for n in found.values()), key=_by_level), "")
 
 
-class Reach(TraceGraph):
+class SubgraphFromWalk(TraceGraph):
     """What one backward walk found for a root: the nodes on the ways from `start` to the output, and their inputs.
 
     `order` is the walk: the visited MessageNodes, highest level first (shared by all reaches of the walk).
@@ -205,9 +206,9 @@ class GraphPropagator(Propagator):
 def _received(nodes: Iterable[Node[Any]]) -> list[Any]:
     found: list[Any] = []
     for node in nodes:
-        more = node._more
-        if more is not None and more.feedback:
-            for items in more.feedback.values():
+        rare = node._rare
+        if rare is not None and rare.feedback:
+            for items in rare.feedback.values():
                 found.extend(items)
     return found
 

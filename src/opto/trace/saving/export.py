@@ -6,23 +6,17 @@ the class (see `export_names`). May import: the standard library, `nodes`, `cont
 
 from __future__ import annotations
 
+import ast
+import inspect
 from collections.abc import Iterable
 from types import FunctionType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from opto.deferred import Deferred
 from opto.syntax import tree_of
 from opto.trace.containers import Map, ParameterContainer, Seq, is_bundled, own_attributes
 from opto.trace.nodes import AbstractNode, MessageNode
 from opto.trace.saving.export_names import Names, assigned_text, class_scope, is_ours
 from opto.trace.saving.export_text import edited, literal, reindented, straightened, unbundled
-
-if TYPE_CHECKING:
-    import ast
-    import inspect
-else:
-    ast = Deferred("ast")
-    inspect = Deferred("inspect")
 
 __all__ = ["export_source", "plain_value"]
 

@@ -2,30 +2,22 @@
 
 from __future__ import annotations
 
+import ast
 import builtins
+import inspect
+import linecache
+import logging
+import symtable
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from types import FunctionType, ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from opto.deferred import Deferred
+from opto.registry import PROGRAMS
 from opto.syntax import tree_of
 from opto.trace.containers import ParameterContainer, is_bundled, own_attributes
 from opto.trace.nodes import AbstractNode, ParameterNode
 from opto.trace.saving.export_text import literal, reindented, unbundled
-
-if TYPE_CHECKING:
-    import ast
-    import inspect
-    import linecache
-    import logging
-    import symtable
-else:
-    ast = Deferred("ast")
-    inspect = Deferred("inspect")
-    linecache = Deferred("linecache")
-    logging = Deferred("logging")
-    symtable = Deferred("symtable")
 
 __all__ = ["Names", "assigned_text", "class_scope", "is_ours"]
 
@@ -49,14 +41,10 @@ _STAND_INS = {"call_llm": _CALL_LLM, "node": _NODE}
 _FUTURE = "from __future__ import annotations\n"
 
 
-_PROGRAMS = ("opto.cli", "opto.features")
-"""Programs that come with this library: their agents are exported like those of users."""
-
-
 def is_ours(thing: Any) -> bool:
     """Does it come from this library?"""
     module = thing.__name__ if isinstance(thing, ModuleType) else getattr(thing, "__module__", None) or ""
-    return str(module).partition(".")[0] == "opto" and not str(module).startswith(_PROGRAMS)
+    return str(module).partition(".")[0] == "opto" and not str(module).startswith(PROGRAMS)
 
 
 class Names:
@@ -267,7 +255,7 @@ def _local(thing: Any) -> bool:
     """Is it from a script, a notebook or a single file of the user's, not from an importable package?"""
     module = sys.modules.get(thing.__module__)
     top = str(thing.__module__).partition(".")[0]
-    if module is None or top in ("__main__", "__mp_main__") or str(thing.__module__).startswith(_PROGRAMS):
+    if module is None or top in ("__main__", "__mp_main__") or str(thing.__module__).startswith(PROGRAMS):
         return True
     file = getattr(module, "__file__", None) or ""
     return top not in sys.stdlib_module_names and "site-packages" not in file and file.endswith(".py")

@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
+import ast
 import io
+import re
+import tokenize
 from collections.abc import Iterable
 from itertools import accumulate
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from opto.deferred import Deferred
 from opto.syntax import literal_of, tree_of
-
-if TYPE_CHECKING:
-    import ast
-    import re
-    import tokenize
-else:
-    ast = Deferred("ast")
-    re = Deferred("re")
-    tokenize = Deferred("tokenize")
 
 __all__ = ["edited", "literal", "reindented", "straightened", "unbundled"]
 

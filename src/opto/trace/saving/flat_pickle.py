@@ -81,13 +81,13 @@ _KEPT = ("name", "trainable", "projections", "own")
 
 
 def _state(node: Any) -> dict[str, Any]:
-    op, more = node._op, node._more
+    op, rare = node._op, node._rare
     state: dict[str, Any] = {"_data": node._data, "_index": node._index}
     state["op"] = (op.base, op.description, op.keys, op.fun_name)
     links = node._links()
     if links is not None:
         state["links"] = links
-    kept = {} if more is None else {k: getattr(more, k) for k in _KEPT if getattr(more, k) not in (None, ())}
+    kept = {} if rare is None else {k: getattr(rare, k) for k in _KEPT if getattr(rare, k) not in (None, ())}
     info = node._kept_info()
     if info is not None:
         kept["info"] = info

@@ -13,7 +13,7 @@ from typing import Any
 from opto.errors import LoadError
 from opto.execution import SuggestedText
 from opto.trace.nodes import AbstractNode, Node, ParameterNode
-from opto.trace.projections.space import plain_value
+from opto.trace.spaces.space import plain_value
 
 __all__ = ["Encoder", "NotPlainError", "decode", "node_record", "parameter_of"]
 

@@ -47,7 +47,7 @@ def _rewritten_methods(container: ParameterContainer) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, value in own_attributes(container).items():
         parameter = value.parameter if name.startswith(RESERVED) and isinstance(value, FunModule) else None
-        if parameter is not None and value._bodies.travelling(parameter._data) is not None:
+        if parameter is not None and value._implementations.travelling(parameter._data) is not None:
             found[value._attribute] = value
     return found
 
@@ -64,7 +64,7 @@ def _fill(made: Any, attributes: dict[str, Any]) -> None:
 def _bundled(bundled: FunModule) -> tuple[Any, ...]:
     receiver = bundled._receiver
     parameter = bundled.parameter
-    present = None if parameter is None else bundled._bodies.travelling(parameter._data)
+    present = None if parameter is None else bundled._implementations.travelling(parameter._data)
     if receiver is not None and not isinstance(receiver, type):
         instance = receiver._data if isinstance(receiver, Node) else receiver
         if present is not None:

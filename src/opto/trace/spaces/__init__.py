@@ -7,10 +7,10 @@ anything else is refused with a reason. May import: the standard library, `opto.
 `projections/space.py`; read that first, then `numbers.py`, `choice.py`, `text.py`, `code.py`.
 """
 
-from opto.trace.projections.space import Space, plain_value, space_of
 from opto.trace.spaces.choice import Choice
 from opto.trace.spaces.code import Code
 from opto.trace.spaces.numbers import Float, Int
+from opto.trace.spaces.space import Space, plain_value, space_of
 from opto.trace.spaces.text import Text
 
 __all__ = ["Choice", "Code", "Float", "Int", "Space", "Text", "plain_value", "space_of"]

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from opto.errors import SpaceError
-from opto.trace.projections.space import Space
+from opto.trace.spaces.space import Space
 
 __all__ = ["Choice"]
 

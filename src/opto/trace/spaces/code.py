@@ -10,8 +10,8 @@ from typing import Any
 
 from opto.errors import SpaceError
 from opto.execution import Job, Limits, Scope, current_executor
-from opto.trace.projections.space import Space
-from opto.trace.spaces.signatures import check_code, definition_in, parsed, signature_of
+from opto.trace.spaces.code_signature import check_code, definition_in, parsed, signature_of
+from opto.trace.spaces.space import Space
 
 __all__ = ["Code"]
 

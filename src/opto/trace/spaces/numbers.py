@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 from opto.errors import SpaceError
-from opto.trace.projections.space import Space
+from opto.trace.spaces.space import Space
 
 __all__ = ["Float", "Int"]
 

@@ -1,22 +1,17 @@
-"""Formatting of code that an optimizer wrote."""
+"""Projections of program text: formatting by black, and a docstring that stays."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import logging
+import re
+from typing import Any
 
-from opto.deferred import Deferred
-from opto.trace.projections.projection import Projection
+from opto.trace.spaces.space import Projection
 
-if TYPE_CHECKING:
-    import logging
-    import re
-else:
-    logging = Deferred("logging")
-    re = Deferred("re")
-
-__all__ = ["BlackCodeFormatter"]
+__all__ = ["BlackCodeFormatter", "DocstringProjection"]
 
 _FUNCTION = r"\bdef\b"
+_QUOTES = '"""'
 
 
 class BlackCodeFormatter(Projection):
@@ -40,3 +35,17 @@ class BlackCodeFormatter(Projection):
             return black.format_str(x, mode=black.Mode())
         except black.parsing.InvalidInput:
             return x
+
+
+class DocstringProjection(Projection):
+    """Puts `docstring` between the first pair of triple double quotes; text without such a pair is unchanged."""
+
+    def __init__(self, docstring: str) -> None:
+        self.docstring = docstring
+
+    def project(self, x: Any) -> Any:
+        parts = x.split(_QUOTES, 2) if isinstance(x, str) else []
+        if len(parts) < 3:
+            return x
+        inside = self.docstring.replace(_QUOTES, r"\"\"\"")
+        return f"{parts[0]}{_QUOTES}{inside}{_QUOTES}{parts[2]}"

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from opto.trace.pictures.drawing import Box, Drawing
-from opto.trace.pictures.style import NodeKind, cut
+from opto.trace.pictures.style import NodeKind
+from opto.trace.records import cut
 
-__all__ = ["plain"]
+__all__ = ["listing"]
 
 _MARKS = {NodeKind.PARAMETER: "*", NodeKind.EXCEPTION: "!", NodeKind.OTHER: " "}
 _WIDTH = 100
 
 
-def plain(drawing: Drawing, *, reverse: bool = False) -> str:
+def listing(drawing: Drawing, *, reverse: bool = False) -> str:
     """Level, name, parents and value of each node, roots first (`reverse`: outputs first).
 
     `*` marks parameters, `!` exceptions.

@@ -2,33 +2,27 @@
 
 Plain data classes of the standard library and numpy arrays are always known. Classes of the user are known when the
 caller names them; their instances are made blank and given their state, their constructors are never called.
-May import: the standard library, `nodes`, `containers`, `plain_data`, `safe_numpy`.
+May import: the standard library, `nodes`, `containers`, `plain_data`.
 """
 
 from __future__ import annotations
 
+import enum
 import io
+import pickle
+import re
 import sys
 import types
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from opto.deferred import Deferred
 from opto.errors import LoadError
 from opto.trace.containers import is_bundled, own_attributes
-from opto.trace.nodes import AbstractNode
-from opto.trace.saving.old_arrays import check_state, stand_in_for
+from opto.trace.nodes import AbstractNode, ParameterNode
 from opto.trace.saving.plain_data import Path, decode, node_record
-
-if TYPE_CHECKING:
-    import enum
-    import pickle
-else:
-    enum = Deferred("enum")
-    pickle = Deferred("pickle")
 
 __all__ = ["PROGRAM", "OldObject", "classes_in", "dumps", "loads", "loads_old"]
 
@@ -51,7 +45,7 @@ _SAFE: dict[str, str] = {
     "numpy.core.numeric": "_frombuffer",
     "opto.execution": "SuggestedText",
     "opto.trace.modules": "blank_model",
-    "opto.trace.saving.old_pickles": "_stored_node",
+    __name__: "_stored_node",
 }
 _NAMES = {(module, name) for module, names in _SAFE.items() for name in names.split()}
 
@@ -121,7 +115,7 @@ def _write(value: Any, buffer: io.BytesIO, members: Mapping[int, Path]) -> None:
 
         def reducer_override(self, obj: Any) -> Any:
             if isinstance(obj, AbstractNode):
-                kind = "$parameter" if hasattr(type(obj), "projections") else "$node"
+                kind = "$parameter" if isinstance(obj, ParameterNode) else "$node"
                 return _stored_node, (kind, node_record(obj, lambda value: value))
             return NotImplemented
 
@@ -147,7 +141,7 @@ class _Reader:
         build = reader.dispatch[pickle.BUILD[0]]
 
         def checked(at: Any) -> None:
-            check_state(*at.stack[-2:])
+            _check_dtype(*at.stack[-2:])
             build(at)
 
         reader.dispatch = {**reader.dispatch, pickle.BUILD[0]: checked}
@@ -164,7 +158,7 @@ class _Reader:
         if (module, name) in _NAMES:
             found = getattr(import_module(module), name)
             if module.startswith("numpy"):
-                return stand_in_for(name, found)
+                return _numpy_stand_in(name, found)
             return found if _unchangeable(found) else _stand_in(found, may_call=True)
         cls = self.known.get((module, name))
         if cls is None:
@@ -240,6 +234,84 @@ def _read(reader: _Reader, data: bytes) -> Any:
     except Exception as error:  # a damaged pickle may raise anything
         raise LoadError(f"the data is damaged: {type(error).__name__}: {error}") from error
     for item in _walk(value):
-        if isinstance(item, _StandIn) or item is stand_in_for("ndarray", None):
+        if isinstance(item, _StandIn) or item is _numpy_stand_in("ndarray", None):
             raise LoadError(f"the file holds the class {item.__qualname__} itself as a value, not only objects of it")
     return value
+
+
+# --- arrays -------------------------------------------------------------------------------------
+#
+# numpy's own way to unpickle arrays trusts what the file says: that eight bytes of its choice are a pointer to an
+# object (`ndarray(1, "O", b"AAAAAAAA")`), or that a dtype holds no objects although it does. Here a dtype is made from
+# its plain code only and must then be what numpy would have written; an array is made empty and filled by numpy, which
+# checks sizes.
+
+_DTYPE_CODE = r"[<>|=]?[?a-zA-Z]\d*"
+
+
+class _Ndarray:
+    """Stands for `numpy.ndarray` in a file: it can be named, not called."""
+
+    def __new__(cls, *args: Any) -> Any:
+        raise LoadError("the file wants to call numpy.ndarray(...), which loading does not do")
+
+
+def _numpy_stand_in(name: str, found: Any) -> Any:
+    """What a file gets for a name of numpy."""
+    make = _NUMPY_STAND_INS.get(name)
+    return found if make is None else make(found)
+
+
+def _dtype(found: Any) -> Callable[..., Any]:
+    def dtype(code: Any, *_: Any) -> Any:
+        if not isinstance(code, str) or re.fullmatch(_DTYPE_CODE, code) is None:
+            raise LoadError(f"the file holds an array of the type {code!r}, which loading does not know")
+        return found(code, False, True)  # a copy: what is read next must not reach numpy's own
+
+    return dtype
+
+
+def _reconstruct(found: Any) -> Callable[..., Any]:
+    def reconstruct(cls: Any, shape: Any, code: Any) -> Any:
+        if cls is not _Ndarray:
+            raise LoadError("the file holds an array of a class of its own")
+        return sys.modules["numpy"].ndarray((0,), "b")
+
+    return reconstruct
+
+
+_NUMPY_STAND_INS: dict[str, Callable[[Any], Any]] = {
+    "ndarray": lambda found: _Ndarray,
+    "dtype": _dtype,
+    "_reconstruct": _reconstruct,
+}
+
+
+def _check_dtype(made: Any, state: Any) -> None:
+    """Refuses a state of a dtype that numpy would not have written for it."""
+    numpy = sys.modules.get("numpy")
+    if numpy is None or not isinstance(made, numpy.dtype):
+        return
+    try:
+        sound = _candidate(numpy, made, state).__reduce__()[2] == state
+    except Exception as error:
+        raise LoadError(f"the file holds an array of a damaged type: {error}") from error
+    if not sound:
+        raise LoadError("the file holds an array of a type that numpy would not have written")
+
+
+def _candidate(numpy: Any, made: Any, state: Any) -> Any:
+    """The dtype that the state describes, built by numpy in the open."""
+    _, order, base, names, fields, size = state[:6]
+    if base is not None:
+        return numpy.dtype(base)
+    if names is not None:
+        formats, offsets = zip(*(fields[name][:2] for name in names), strict=True)
+        if any(part.hasobject for part in formats):
+            raise ValueError("a record that holds objects")
+        layout = {"names": list(names), "formats": list(formats), "offsets": list(offsets), "itemsize": size}
+        return numpy.dtype(layout, align=bool(state[7] & 0x80))
+    if made.kind in "mM" and len(state) > 8:
+        unit, count = state[8][1][:2]
+        made = numpy.dtype(f"{made.kind}8[{count}{unit.decode()}]")
+    return made.newbyteorder(order)

@@ -1,15 +1,41 @@
-"""The seam: a space is a projection that can say, in words, which values it allows."""
+"""The seam: a projection maps a proposed value to an allowed one; a space also says in words what it allows."""
 
 from __future__ import annotations
 
-from abc import abstractmethod
-from collections.abc import Callable
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from opto.errors import SpaceError
-from opto.trace.projections.projection import Projection
 
-__all__ = ["Space", "constraints_of", "plain_value", "settled", "space_of"]
+__all__ = ["Projection", "Space", "constraints_of", "plain_value", "settled", "space_of"]
+
+
+class Projection(ABC):
+    """Maps a proposed value to one that is allowed; a parameter applies its projections in order.
+
+    >>> class AtMost(Projection):
+    ...     def __init__(self, limit):
+    ...         self.limit = limit
+    ...     def project(self, x):
+    ...         return min(x, self.limit)
+    >>> AtMost(3)(5)
+    3
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__()  # without the arguments, so that subclasses may pass theirs on
+
+    def __call__(self, x: Any) -> Any:
+        return self.project(x)
+
+    @abstractmethod
+    def project(self, x: Any) -> Any:
+        """The allowed value nearest to `x`; `x` itself stays as it is."""
+
+    def _shared(self) -> Iterable[Any]:
+        """Objects that a copied parameter goes on sharing with the original."""
+        return ()
 
 
 class Space(Projection):
@@ -51,18 +77,18 @@ class Space(Projection):
 
 def space_of(parameter: Any) -> Space | None:
     """The first space among the projections of a parameter; None if it has none."""
-    more = parameter._more
-    if more is None or not more.projections:
+    rare = parameter._rare
+    if rare is None or not rare.projections:
         return None
-    return next((p for p in more.projections if isinstance(p, Space)), None)
+    return next((p for p in rare.projections if isinstance(p, Space)), None)
 
 
 def constraints_of(parameter: Any) -> str | None:
     """What the spaces of a parameter tell a model; None if it has none."""
-    more = parameter._more
-    if more is None or not more.projections:
+    rare = parameter._rare
+    if rare is None or not rare.projections:
         return None
-    return "; ".join(p.constraint for p in more.projections if isinstance(p, Space)) or None
+    return "; ".join(p.constraint for p in rare.projections if isinstance(p, Space)) or None
 
 
 def plain_value(parameter: Any) -> Any:

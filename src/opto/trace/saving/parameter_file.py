@@ -7,25 +7,19 @@ saving leaves the old one whole. May import the standard library and `nodes`, `c
 
 from __future__ import annotations
 
+import json
+import logging
 import os
 from binascii import a2b_base64, b2a_base64
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from opto.deferred import Deferred
 from opto.errors import LoadError, ReplyError
 from opto.trace.containers import Map, Member, ParameterContainer, Seq, is_bundled, put_attribute
 from opto.trace.nodes import ParameterNode
-from opto.trace.projections.space import space_of
-from opto.trace.saving.old_pickles import PROGRAM, OldObject, classes_in, dumps, loads, loads_old
 from opto.trace.saving.plain_data import Encoder, NotPlainError, Path, decode, node_record, parameter_of
-
-if TYPE_CHECKING:
-    import json
-    import logging
-else:
-    json = Deferred("json")
-    logging = Deferred("logging")
+from opto.trace.saving.safe_pickle import PROGRAM, OldObject, classes_in, dumps, loads, loads_old
+from opto.trace.spaces.space import space_of
 
 __all__ = ["load_into", "save_to", "write_atomic"]
 

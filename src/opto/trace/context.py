@@ -13,7 +13,7 @@ from collections.abc import AsyncGenerator, Callable, Generator, Iterator
 from contextvars import ContextVar
 from operator import length_hint
 from types import TracebackType
-from typing import Any, TypeVar, cast
+from typing import Any, ParamSpec, TypeVar, cast
 
 __all__ = [
     "COUNTERS",
@@ -25,6 +25,7 @@ __all__ = [
     "is_tracing",
     "next_index",
     "stop_tracing",
+    "unwatched",
 ]
 
 TRACING: ContextVar[bool] = ContextVar("opto_tracing", default=True)
@@ -38,6 +39,8 @@ may be entered by many threads, and blocks of generators may end in another orde
 is_tracing = TRACING.get
 
 _F = TypeVar("_F", bound=Callable[..., Any])
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
 
 
 class stop_tracing:
@@ -141,6 +144,20 @@ def _quiet_steps_async(fun: Callable[..., Any]) -> Callable[..., Any]:
                 step, given = inner.athrow, error
 
     return steps
+
+
+def unwatched(method: Callable[_P, _T]) -> Callable[_P, _T]:
+    """Reads of nodes by `method` do not count: the text of an error may read some."""
+
+    @functools.wraps(method)
+    def quiet(*args: _P.args, **kwargs: _P.kwargs) -> _T:
+        outside = USED_NODES.set(None)
+        try:
+            return method(*args, **kwargs)
+        finally:
+            USED_NODES.reset(outside)
+
+    return quiet
 
 
 NAME_SCOPES: list[str] = []

@@ -22,13 +22,12 @@ from opto.trace.bundle.implementation import (
     ImplementationCache,
     code_parameter,
     run_watched,
-    unwatched,
     with_plain_recursion,
 )
 from opto.trace.bundle.info import CallPlan, FailureInfo, FunctionInfo, Options
 from opto.trace.bundle.source import CallSite, Failure, broken_code, written
 from opto.trace.containers import RESERVED
-from opto.trace.context import TRACING, USED_NODES
+from opto.trace.context import TRACING, USED_NODES, unwatched
 from opto.trace.modules import Module
 from opto.trace.nodes import (
     Node,

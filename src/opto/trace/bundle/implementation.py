@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from contextvars import ContextVar
 from types import CellType, CodeType, FunctionType
-from typing import Any, ParamSpec, TypeVar
+from typing import Any
 
 from opto.errors import ExecutionError
 from opto.execution import OMITTED_DEFAULT, Executor, Job, Outcome, Scope, Shape, SuggestedText, current_executor
@@ -36,7 +36,6 @@ __all__ = [
     "ImplementationCache",
     "code_parameter",
     "run_watched",
-    "unwatched",
     "with_plain_recursion",
 ]
 
@@ -168,24 +167,6 @@ def run_watched(fun: Callable[..., Any], plan: CallPlan, values: Any, used: set[
         return fun(*values[:at], **dict(zip(plan.by_name, values[at:], strict=True)))
     finally:
         USED_NODES.reset(outside)
-
-
-_P = ParamSpec("_P")
-_T = TypeVar("_T")
-
-
-def unwatched(method: Callable[_P, _T]) -> Callable[_P, _T]:
-    """Reads of nodes by `method` do not count: the text of an error may read some."""
-
-    @functools.wraps(method)
-    def quiet(*args: _P.args, **kwargs: _P.kwargs) -> _T:
-        outside = USED_NODES.set(None)
-        try:
-            return method(*args, **kwargs)
-        finally:
-            USED_NODES.reset(outside)
-
-    return quiet
 
 
 def with_plain_recursion(fun: Callable[..., Any], about: FunctionInfo) -> Callable[..., Any]:

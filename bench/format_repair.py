@@ -31,7 +31,7 @@ from opto.errors import ExecutionError
 from opto.llm import LLM, CachedLLM, LocalLLM
 from opto.optimizers import OptoPrime
 from opto.trace import GRAPH, bundle, model, node, stop_tracing
-from opto.trainer.improve import Plan, improve
+from opto.trainer.improve import TrainingPlan, improve
 from opto.trainer.rollouts import Judgement
 
 DATA = Path(__file__).parent / "data" / "bbh"
@@ -216,7 +216,7 @@ def train_locally(task: str, llm: LLM, seconds: float) -> tuple[float, float]:
     before = accuracy(agent, every[20:40])
     print(f"{task}: {before:.0%} before; training …", file=sys.stderr, flush=True)
     optimizer = OptoPrime(agent.parameters(), llm=llm, max_tokens=400)
-    plan = Plan(steps=8, seconds=seconds)
+    plan = TrainingPlan(steps=8, seconds=seconds)
     done = improve(lambda item: agent(item["input"]), optimizer, every[:20], judge, plan=plan, rng=random.Random(0))
     values = {p.py_name: p.data for p in agent.parameters()}
     print(f"{task}: {done.before:.0%} → {done.after:.0%} of 20 known items, {values}", file=sys.stderr, flush=True)

@@ -28,7 +28,7 @@ from opto.events import Event, listen
 from opto.llm import LLM, CachedLLM, LocalLLM, OpenAICompatible
 from opto.optimizers import OptoPrime, OptoPrimeV1, OptoPrimeV2
 from opto.trace import GRAPH, bundle, model, node, stop_tracing
-from opto.trainer.improve import Plan, improve
+from opto.trainer.improve import TrainingPlan, improve
 from opto.trainer.rollouts import Judge, Judgement
 from opto.trainer.training_events import CandidateTried, StepBegun, StepEnded
 
@@ -39,7 +39,7 @@ OPTIMIZERS: dict[str, Any] = {"OptoPrime": OptoPrime, "OptoPrimeV1": OptoPrimeV1
 class Job:
     """An agent with its examples; solved if the share of unseen examples that are right reaches `goal`.
 
-    With `batch` it learns from so many examples at first (`Plan.batch`).
+    With `batch` it learns from so many examples at first (`TrainingPlan.batch`).
     """
 
     agent: Callable[[Any], Any]
@@ -217,7 +217,7 @@ TASKS: dict[str, Callable[[LLM, int], Job]] = {
 # --- running ---
 
 
-def measure(task: str, optimizer: str, seed: int, llm: LLM, plan: Plan) -> dict[str, Any]:
+def measure(task: str, optimizer: str, seed: int, llm: LLM, plan: TrainingPlan) -> dict[str, Any]:
     """One run as a record."""
     GRAPH.clear()
     cached = CachedLLM(llm)
@@ -324,7 +324,7 @@ def main() -> None:
     parser.add_argument("--model", metavar="NAME")
     options = parser.parse_args()
     llm: LLM = OpenAICompatible(options.llm, options.model) if options.llm else LocalLLM()
-    plan = Plan(
+    plan = TrainingPlan(
         steps=options.steps, candidates=options.candidates, texts=2 * options.candidates, seconds=options.seconds
     )
     lines = options.out.read_text(encoding="utf-8").splitlines() if options.out.exists() else []

@@ -18,7 +18,7 @@ from opto.cli.demo_view import Watcher, diffs, summary
 from opto.events import Event, listen
 from opto.llm import DummyLLM
 from opto.llm.profile import ModelProfile
-from opto.trainer.improve import Plan
+from opto.trainer.improve import TrainingPlan
 from opto.trainer.training_events import StepEnded
 
 ANSWERS = {
@@ -59,7 +59,7 @@ def test_the_demo_learns_and_is_measured_on_customers_it_never_saw() -> None:
     lines: list[str] = []
     watcher = Watcher(lines.append, lambda: 0.0)
     with listen(seen.append), listen(watcher):
-        result = run_demo(Rules(), 1, plan=Plan(steps=12))
+        result = run_demo(Rules(), 1, plan=TrainingPlan(steps=12))
     assert result.unseen_before <= 0.5 and result.unseen_after >= 0.9
     assert result.improvement.solved
     assert result.cached_calls > 50

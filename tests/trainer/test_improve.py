@@ -19,9 +19,8 @@ from opto.optimizers import OptoPrime, OptoPrimeV1, OptoPrimeV2
 from opto.optimizers.optimizer import Optimizer
 from opto.optimizers.problem.uses import Focus
 from opto.trace import bundle, node
-from opto.trainer.deadline import deadline
-from opto.trainer.improve import Improvement, Plan, improve
-from opto.trainer.rollouts import Judgement, roll_out
+from opto.trainer.improve import Improvement, TrainingPlan, improve
+from opto.trainer.rollouts import Judgement, roll_out, time_limit
 from opto.trainer.training_events import CandidateTried, ImproveEnded, RolloutDone, StepBegun, StepEnded
 
 
@@ -48,13 +47,10 @@ class Focused(Scripted):
         super().__init__(parameters, script)
         self.seen: list[Focus] = []
 
-    @property
-    def focus(self) -> Focus | None:
-        return self.seen[-1] if self.seen else None
-
-    @focus.setter
-    def focus(self, focus: Focus) -> None:
-        self.seen.append(focus)
+    def _step(self, *args: Any, **kwargs: Any) -> dict[Any, Any]:
+        assert self.focus is not None
+        self.seen.append(self.focus)
+        return super()._step(*args, **kwargs)
 
 
 def compare(target: int, value: Any) -> Judgement:
@@ -66,7 +62,7 @@ def compare(target: int, value: Any) -> Judgement:
 def one_number(*tries: int, optimizer: type[Scripted] = Scripted, **plan: Any) -> tuple[Improvement, Any, Scripted]:
     x = node(1, name="x", trainable=True)
     subject = optimizer([x], [{"x": value} for value in tries])
-    done = improve(lambda target: x + 0, subject, [4], compare, plan=Plan(candidates=1, **plan))
+    done = improve(lambda target: x + 0, subject, [4], compare, plan=TrainingPlan(candidates=1, **plan))
     return done, x, subject
 
 
@@ -96,7 +92,7 @@ def test_it_ends_out_of_steps_and_out_of_time_and_with_nothing_to_change() -> No
     x = node(1, trainable=True)
     ticks = iter(range(100))
     done = improve(
-        lambda _: x + 0, Scripted([x], []), [4], compare, plan=Plan(seconds=3), clock=lambda: float(next(ticks))
+        lambda _: x + 0, Scripted([x], []), [4], compare, plan=TrainingPlan(seconds=3), clock=lambda: float(next(ticks))
     )
     assert done.reason == "out of time"
     unused = improve(lambda _: node(1) + 0, Scripted([x], []), [4], compare)
@@ -106,14 +102,20 @@ def test_it_ends_out_of_steps_and_out_of_time_and_with_nothing_to_change() -> No
 def test_only_failing_runs_and_one_success_send_feedback() -> None:
     x = node(1, name="x", trainable=True)
     optimizer = Scripted([x], [])
-    improve(lambda n: x * n, optimizer, [0, 4, 5], lambda n, v: (v == 0, f"for {n}"), plan=Plan(steps=1, candidates=1))
+    improve(
+        lambda n: x * n,
+        optimizer,
+        [0, 4, 5],
+        lambda n, v: (v == 0, f"for {n}"),
+        plan=TrainingPlan(steps=1, candidates=1),
+    )
     assert sorted(optimizer.feedback[0]) == ["for 0", "for 4", "for 5"]
 
 
 def test_a_candidate_that_breaks_what_works_is_refused() -> None:
     x = node(1, name="x", trainable=True)
     judge = lambda n, v: (1, "ok") if v in (1, 12) else (0, "wrong")  # noqa: E731
-    done = improve(lambda n: x * n, Scripted([x], [{"x": 6}]), [1, 2], judge, plan=Plan(steps=1, candidates=1))
+    done = improve(lambda n: x * n, Scripted([x], [{"x": 6}]), [1, 2], judge, plan=TrainingPlan(steps=1, candidates=1))
     assert x.data == 1
     assert done.steps[0].candidates[0].verdict.reason == "no better"
 
@@ -122,7 +124,7 @@ def test_two_parts_that_are_right_only_together_are_found_though_each_was_refuse
     x, y = node(1, name="x", trainable=True), node(1, name="y", trainable=True)
     judge = lambda n, v: (1, "ok") if v == 35 else (0, "wrong")  # noqa: E731
     script = [{"x": 5}, {"x": 6}, {"y": 3}, {"y": 7}]
-    done = improve(lambda n: x * y, Scripted([x, y], script), [0], judge, plan=Plan(steps=2, candidates=2))
+    done = improve(lambda n: x * y, Scripted([x, y], script), [0], judge, plan=TrainingPlan(steps=2, candidates=2))
     assert (x.data, y.data, done.reason) == (5, 7, "solved")
     assert done.steps[1].accepted[0].values == {"x0": 5, "y0": 7}
 
@@ -131,14 +133,14 @@ def test_at_most_so_many_pairs_are_tried_a_step() -> None:
     x, y = node(1, name="x", trainable=True), node(1, name="y", trainable=True)
     optimizer = Scripted([x, y], [{"x": n} for n in (2, 3, 4)] + [{"y": n} for n in (2, 3, 4)])
     judge = lambda n, v: (0, "wrong")  # noqa: E731
-    done = improve(lambda n: x * y, optimizer, [0], judge, plan=Plan(steps=2, candidates=3, pairs=4))
+    done = improve(lambda n: x * y, optimizer, [0], judge, plan=TrainingPlan(steps=2, candidates=3, pairs=4))
     assert [len(c.values) for c in done.steps[1].candidates] == [1, 1, 1, 2, 2, 2, 2]
 
 
 def test_candidates_behind_the_best_so_far_are_dropped_after_three_examples() -> None:
     x = node(0, name="x", trainable=True)
     judge = lambda n, v: (v / 10, "more")  # noqa: E731
-    plan = Plan(steps=1, candidates=3)
+    plan = TrainingPlan(steps=1, candidates=3)
     done = improve(lambda n: x + 0, Scripted([x], [{"x": 5}, {"x": 4}, {"x": 6}]), range(8), judge, plan=plan)
     reasons = [c.verdict.reason for c in done.steps[0].candidates][:3]  # second chances follow
     assert reasons == ["a greater score", "behind a better candidate", "a greater score"]
@@ -151,19 +153,74 @@ def test_examples_join_in_batches_as_those_in_use_are_solved() -> None:
     judge = lambda n, v: (float(v >= n), "too low")  # noqa: E731
     optimizer = Scripted([x], [{"x": 2}, {"x": 3}])
     with listen(seen.append):
-        done = improve(lambda n: x + 0, optimizer, [2, 1, 1, 3, 2], judge, plan=Plan(candidates=1, batch=2))
+        done = improve(lambda n: x + 0, optimizer, [2, 1, 1, 3, 2], judge, plan=TrainingPlan(candidates=1, batch=2))
     assert done.solved and x.data == 3 and len(done.rollouts) == 5
-    first = [e.example for e in seen if isinstance(e, RolloutDone) and e.candidate == 0]
-    assert first == [2, 1, 1, 3, 2]  # each joins once, the last when the others are solved
+    first = [(e.step, e.example) for e in seen if isinstance(e, RolloutDone) and e.candidate == 0]
+    assert first == [
+        (0, 2),
+        (0, 1),
+        (1, 1),
+        (0, 1),
+        (1, 3),
+        (0, 3),
+        (2, 2),
+        (0, 2),
+    ]  # each joins once, and runs as at the start
     assert [record.score for record in done.steps] == [1, 1]
-    assert done.before == 0.5  # of the two that it began with
+    assert (done.before, done.after) == (0.4, 1)  # of the five that it ended with
+
+
+def test_the_gain_is_measured_on_the_same_examples() -> None:
+    x = node(1, name="x", trainable=True)
+    judge = lambda n, v: (float(v >= n), "too low")  # noqa: E731
+    examples = [2] + [1] * 9  # nine of ten are right from the start
+    done = improve(
+        lambda n: x + 0, Scripted([x], [{"x": 2}]), examples, judge, plan=TrainingPlan(candidates=1, batch=1)
+    )
+    assert done.solved and (done.before, done.after) == (0.9, 1.0)
+
+
+def test_the_focus_is_taken_back_also_after_an_error() -> None:
+    _, _, optimizer = one_number(9, 4, optimizer=Focused)
+    assert optimizer.focus is None
+
+    class Broken(Focused):
+        def _step(self, *args: Any, **kwargs: Any) -> dict[Any, Any]:
+            raise RuntimeError("no proposal")
+
+    x = node(1, name="x", trainable=True)
+    broken = Broken([x], [])
+    with pytest.raises(RuntimeError, match="no proposal"):
+        improve(lambda n: x + 0, broken, [4], compare)
+    assert broken.focus is None
+
+
+def test_every_second_visit_of_a_part_that_is_no_number_starts_afresh() -> None:
+    x, text = node(1, name="x", trainable=True), node("a", name="text", trainable=True)
+    lengths = lambda n, v: (min(v, n) / n, "longer")  # noqa: E731
+    optimizer = Focused([text], [{"text": "ab"}, {"text": "abc"}, {"text": "b"}, {"text": "c"}, {"text": "d"}])
+    plan = TrainingPlan(candidates=1, texts=1, steps=5)
+    improve(lambda n: text.len(), optimizer, [9], lengths, plan=plan)
+    assert text.data == "abc"
+    assert [focus.start for focus in optimizer.seen] == [None, "a", "a", None, "a"]
+    numbers = Focused([x], [{"x": value} for value in (9, 8, 7)])
+    improve(lambda n: x + 0, numbers, [4], compare, plan=TrainingPlan(candidates=1, steps=3))
+    assert [focus.start for focus in numbers.seen] == [None] * 3, "earlier numbers say where better ones lie"
+
+
+def test_a_text_is_told_from_code_by_what_it_is_not_by_its_name() -> None:
+    text = node("kind", name="my__code_style", trainable=True)
+    optimizer = Scripted([text], [{"my__code_style": word} for word in "abcdefgh"])
+    plan = TrainingPlan(steps=1, candidates=2, texts=5, pairs=0)
+    done = improve(lambda n: text + "", optimizer, [0], lambda n, v: (0, "no"), plan=plan)
+    assert len(done.steps[0].candidates) == 5, "texts are short: more are drawn"
 
 
 def test_what_was_refused_gets_another_chance_when_examples_join() -> None:
     x = node(1, name="x", trainable=True)
     judge = lambda n, v: (float(v == n or v == 9), "no")  # noqa: E731
     optimizer = Scripted([x], [{"x": 3}, {"x": 2}, {"x": 3}])
-    done = improve(lambda n: x + 0, optimizer, [2, 3], judge, plan=Plan(candidates=1, batch=1, steps=3))
+    done = improve(lambda n: x + 0, optimizer, [2, 3], judge, plan=TrainingPlan(candidates=1, batch=1, steps=3))
     reasons = [c.verdict.reason for record in done.steps for c in record.candidates]
     assert "it was tried before" not in reasons
 
@@ -191,7 +248,7 @@ def test_code_that_raises_is_repaired_from_its_error() -> None:
 def test_drawing_stops_early_when_a_candidate_solves_everything() -> None:
     x = node(1, name="x", trainable=True)
     optimizer = Scripted([x], [{"x": 4}, {"x": 5}])
-    done = improve(lambda _: x + 0, optimizer, [4], compare, plan=Plan(candidates=4))
+    done = improve(lambda _: x + 0, optimizer, [4], compare, plan=TrainingPlan(candidates=4))
     assert len(done.steps[0].candidates) == 1
 
 
@@ -211,13 +268,13 @@ def test_a_judge_must_return_score_and_feedback(said: Any) -> None:
 def test_it_works_with_json_replies(kind: Any) -> None:
     x = node(1, name="x", trainable=True)
     llm = ScriptedLLM(['{"reasoning": "", "answer": "", "suggestion": {"x0": "4"}}'])
-    assert improve(lambda _: x + 0, kind([x], llm=llm), [4], compare, plan=Plan(candidates=1)).solved
+    assert improve(lambda _: x + 0, kind([x], llm=llm), [4], compare, plan=TrainingPlan(candidates=1)).solved
 
 
 def test_it_works_with_tagged_replies() -> None:
     x = node(1, name="x", trainable=True)
     llm = ScriptedLLM(["<reasoning>r</reasoning><variable><name>x0</name><value>4</value></variable>"])
-    assert improve(lambda _: x + 0, OptoPrimeV2([x], llm=llm), [4], compare, plan=Plan(candidates=1)).solved
+    assert improve(lambda _: x + 0, OptoPrimeV2([x], llm=llm), [4], compare, plan=TrainingPlan(candidates=1)).solved
 
 
 class Small(ScriptedLLM):
@@ -230,7 +287,7 @@ def test_a_small_model_is_asked_about_one_part_at_a_time_and_history_reaches_it(
     x = node(50, name="x", trainable=True)
     llm = Small([" 90", "70", "75\n"])
     done = improve(
-        lambda _: x + 0, OptoPrime([x], llm=llm), [75], compare, plan=Plan(candidates=1), rng=random.Random(1)
+        lambda _: x + 0, OptoPrime([x], llm=llm), [75], compare, plan=TrainingPlan(candidates=1), rng=random.Random(1)
     )
     assert done.solved and x.data == 75
     prompt = llm.calls[-1]["messages"][1]["content"]
@@ -243,7 +300,7 @@ def test_a_budget_that_is_used_up_ends_training_with_what_was_found() -> None:
     x = node(50, name="x", trainable=True)
     model = Budget(calls=3).wrap(Small([" 90", "70", "60", "75\n"]))
     judge = lambda target, v: (1 - abs(v - target) / 100, "closer")  # noqa: E731
-    done = improve(lambda _: x + 0, OptoPrime([x], llm=model), [75], judge, plan=Plan(candidates=1))
+    done = improve(lambda _: x + 0, OptoPrime([x], llm=model), [75], judge, plan=TrainingPlan(candidates=1))
     assert (done.reason, x.data) == ("out of budget", 70)
     assert len(done.steps) == 3 and done.after == 0.95
 
@@ -255,7 +312,7 @@ def nearness(target: int, value: float) -> Judgement:
 def test_the_best_candidate_before_the_budget_was_used_up_stays() -> None:
     x = node(50, name="x", trainable=True)
     model = Budget(calls=2).wrap(ScriptedLLM([f'{{"suggestion": {{"x0": {value}}}}}' for value in (70, 60, 75)]))
-    done = improve(lambda _: x + 0, OptoPrime([x], llm=model), [75], nearness, plan=Plan(candidates=3))
+    done = improve(lambda _: x + 0, OptoPrime([x], llm=model), [75], nearness, plan=TrainingPlan(candidates=3))
     assert (done.reason, x.data, done.after) == ("out of budget", 70, 0.95)
     assert len(done.steps) == 1 and done.calls == 2 and len(done.steps[0].candidates) == 2
 
@@ -268,8 +325,25 @@ def test_a_budget_that_the_agent_uses_up_on_fresh_examples_ends_training_too() -
         model([{"role": "user", "content": "?"}])
         return x + 0
 
-    done = improve(agent, Scripted([x], [{"x": 4}]), [4, 4, 4], compare, plan=Plan(candidates=1, batch=1))
+    done = improve(agent, Scripted([x], [{"x": 4}]), [4, 4, 4], compare, plan=TrainingPlan(candidates=1, batch=1))
     assert (done.reason, done.solved, x.data) == ("out of budget", False, 4)
+
+
+def test_a_budget_that_ends_in_the_first_rollouts_ends_training() -> None:
+    x = node(1, name="x", trainable=True)
+    model = Budget(calls=2).wrap(ScriptedLLM(["fine"] * 9))
+
+    def agent(_: int) -> Any:
+        model([{"role": "user", "content": "?"}])
+        return x + 0
+
+    seen: list[Event] = []
+    with listen(seen.append):
+        done = improve(agent, Scripted([x], []), [1, 4, 4], compare)
+    assert (done.reason, done.before, done.after, done.steps, len(done.rollouts)) == ("out of budget", 0.5, 0.5, (), 2)
+    assert isinstance(seen[-1], ImproveEnded)
+    none = improve(agent, Scripted([x], []), [4], compare)
+    assert (none.reason, none.before, none.after) == ("out of budget", 0, 0)
 
 
 def test_time_that_is_up_ends_a_step_on_its_way() -> None:
@@ -281,7 +355,7 @@ def test_time_that_is_up_ends_a_step_on_its_way() -> None:
         return f'{{"suggestion": {{"x0": {50 + now[0]}}}}}'
 
     optimizer = OptoPrime([x], llm=DummyLLM(model))
-    plan = Plan(candidates=9, seconds=25)
+    plan = TrainingPlan(candidates=9, seconds=25)
     done = improve(lambda _: x + 0, optimizer, [75], nearness, plan=plan, clock=lambda: now[0])
     assert (done.reason, done.seconds, done.calls, x.data) == ("out of time", 30, 3, 70)
 
@@ -295,7 +369,7 @@ def test_feedback_is_made_words(said: Any, heard: str) -> None:
 @pytest.mark.parametrize("senseless", [{"temperatures": ()}, {"candidates": 0}])
 def test_a_plan_that_draws_nothing_is_refused(senseless: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="at least one"):
-        Plan(**senseless)
+        TrainingPlan(**senseless)
 
 
 def test_without_examples_there_is_nothing_to_solve() -> None:
@@ -313,7 +387,7 @@ def test_a_run_that_waits_too_long_for_a_server_says_so_itself() -> None:
     with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Waiting) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         llm = OpenAICompatible(f"http://127.0.0.1:{server.server_address[1]}/v1", "m", timeout=5)
-        with pytest.raises(RunTimeoutError, match="longer than"), deadline(0.2):
+        with pytest.raises(RunTimeoutError, match="longer than"), time_limit(0.2):
             llm([{"role": "user", "content": "?"}])
         released.set()
         server.shutdown()
@@ -352,5 +426,5 @@ def test_runs_that_never_end_are_ended() -> None:
             return node(0)
 
     assert roll_out(careful, 1, compare, seconds=0.05).value == 0
-    with deadline(0.01), deadline(0):
+    with time_limit(0.01), time_limit(0):
         pass

@@ -15,7 +15,7 @@ from opto.llm.base import LLM
 from opto.llm.http import OpenAICompatible
 from opto.llm.local.model import LocalLLM
 from opto.llm.retry import Retry
-from opto.trainer.improve import Plan
+from opto.trainer.improve import TrainingPlan
 
 __all__ = ["HELP", "configure", "run"]
 
@@ -43,7 +43,9 @@ def run(options: argparse.Namespace) -> int:
         llm.start()
         watcher.line("The model is loaded")
     with listen(watcher):
-        result = run_demo(llm, options.seed, plan=Plan(steps=options.steps, seconds=options.seconds, batch=BATCH))
+        result = run_demo(
+            llm, options.seed, plan=TrainingPlan(steps=options.steps, seconds=options.seconds, batch=BATCH)
+        )
     print("\nWhat changed\n")
     print(diffs(result.before, result.after))
     print(f"\n{summary(result)}")

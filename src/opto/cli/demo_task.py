@@ -18,7 +18,7 @@ from opto.optimizers.optoprime import OptoPrime
 from opto.trace.context import stop_tracing
 from opto.trace.nodes import Node
 from opto.trace.pictures.picture import Picture, draw
-from opto.trainer.improve import Improvement, Plan, improve
+from opto.trainer.improve import Improvement, TrainingPlan, improve
 
 __all__ = ["BATCH", "DemoResult", "Measured", "Parts", "Stage", "accuracy", "run_demo"]
 
@@ -63,7 +63,9 @@ class DemoResult:
     paid_calls: int
 
 
-def run_demo(llm: LLM, seed: int = 0, *, plan: Plan | None = None, optimizer: Optimizer | None = None) -> DemoResult:
+def run_demo(
+    llm: LLM, seed: int = 0, *, plan: TrainingPlan | None = None, optimizer: Optimizer | None = None
+) -> DemoResult:
     """Improve the agent on a few customers; the seed chooses them and those who stay unseen.
 
     The agent's own calls are cached: an edit of code alone runs none of them again. Events tell how it goes.
@@ -82,7 +84,7 @@ def run_demo(llm: LLM, seed: int = 0, *, plan: Plan | None = None, optimizer: Op
         optimizer,
         known,
         judge_greeting,
-        plan=plan or Plan(steps=60, batch=BATCH),
+        plan=plan or TrainingPlan(steps=60, batch=BATCH),
         rng=random.Random(seed),
     )
     unseen_after = accuracy(agent, unseen, "after")

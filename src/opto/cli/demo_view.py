@@ -26,6 +26,7 @@ class Watcher:
         self.start = clock()
         self.names: dict[str, str] = {}
         self.example: RolloutDone | None = None
+        self.learning = False
 
     def __call__(self, event: Event) -> None:
         tell = _TELL.get(type(event))
@@ -53,14 +54,14 @@ class Watcher:
             self.write(f"          … and {len(event.wrong) - 3} more")
 
     def rollout(self, event: RolloutDone) -> None:
-        if event.step == 0:
+        if not self.learning:
             self.line(f"{event.score:.1f}  {event.example} -> {_short(event.value)}  {event.feedback[:_WIDE]}")
-        elif self.example is None or event.score > self.example.score:
+        elif event.step and (self.example is None or event.score > self.example.score):
             self.example = event  # the best shows what a candidate is good for
 
     def begun(self, event: StepBegun) -> None:
-        why = f" (suspicion {event.suspicion[event.part]:.1f})" if event.part and event.suspicion else ""
-        self.line(f"Step {event.step}: a better {self.name(event.part)}{why}")
+        self.learning = True
+        self.line(f"Step {event.step}: a better {self.name(event.part)} (blame {event.blame[event.part]:.1f})")
         self.example = None
 
     def tried(self, event: CandidateTried) -> None:

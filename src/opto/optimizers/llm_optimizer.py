@@ -173,9 +173,6 @@ class LLMOptimizer(Optimizer):
             problem = self.problem_instance(summary, mask=mask)
             self.summary_log.append({"problem_instance": problem, "summary": summary})
 
-    def _spent(self) -> dict[str, Any]:
-        return vars(self.spent)
-
     def _ask(self, messages: list[dict[str, str]], verbose: bool | str = False, **options: Any) -> str:
         if verbose not in (False, "output"):
             print_color("Prompt\n" + "\n".join(m["content"] for m in messages), "green")

@@ -96,8 +96,7 @@ class Mixed(ScoredOptimizer):
 
     def _step(self, *args: Any, **kwargs: Any) -> Update:
         self._observe()
-        if self.writer is not None:
-            self.writer.spent = Tally()
+        self.spent = Tally()
         best = best_of(self.trials)
         if best is None:
             return self._unscored(*args, **kwargs)
@@ -140,7 +139,10 @@ class Mixed(ScoredOptimizer):
         memory = self.writer.memory = FIFOBuffer(self.writer.memory_size)
         for trial in self.trials[:-1]:
             memory.add(({name: (value, None) for name, value in trial.values.items()}, trial.feedback))
-        found = self.writer.propose(*args, **kwargs)
+        try:
+            found = self.writer.propose(*args, **kwargs)
+        finally:
+            self.spent = self.writer.spent
         return found if isinstance(found, Update) else Update(found)
 
     def _unscored(self, *args: Any, **kwargs: Any) -> Update:
@@ -175,14 +177,6 @@ class Mixed(ScoredOptimizer):
         why = f"{why}; the best values, with a score of {self.best_score:g}, stand"
         values = self._values(best.values)
         return Update(values, reason=None if values else why, reasoning=why)
-
-    @property
-    def spent(self) -> Tally:
-        """What the last step cost so far."""
-        return Tally() if self.writer is None else self.writer.spent
-
-    def _spent(self) -> dict[str, Any]:
-        return vars(self.spent)
 
     # --- files ---
 

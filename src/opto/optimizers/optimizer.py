@@ -10,14 +10,16 @@ import copy
 import logging
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from opto.errors import ReplyError
 from opto.events import emit
+from opto.optimizers.asking import Tally
 from opto.optimizers.blame import Blame, estimate_blame
 from opto.optimizers.problem.collect import unique_parameters
+from opto.optimizers.problem.uses import Focus
 from opto.optimizers.replies.values import same_value
 from opto.optimizers.state import read_state, write_state
 from opto.optimizers.update import StepDone, Update, refuse, why_refused
@@ -77,6 +79,12 @@ class Optimizer(AbstractOptimizer):
 
     keep_broken: bool = False
     """Whether `step` leaves code that cannot be defined as the current value; else the last good one is put back."""
+
+    focus: Focus | None = None
+    """The part that the next proposals are about, set by a trainer; an optimizer that shows all parts ignores it."""
+
+    spent: Tally = Tally()
+    """What the last proposal cost so far."""
 
     blamed: Blame = Blame()
     """The last estimate of which part is at fault; empty if none was asked for since feedback was forgotten."""
@@ -165,6 +173,14 @@ class Optimizer(AbstractOptimizer):
         """New values, not yet projected or written."""
         return self._step(*args, **kwargs)
 
+    def propose_each(self, n: int, temperatures: Sequence[float] | None = None) -> Iterator[Update]:
+        """`n` proposals, projected but not written, each made when it is taken: whoever has enough can stop.
+
+        An optimizer that asks at a temperature of its own ignores `temperatures`.
+        """
+        for _ in range(n):
+            yield self.step(bypassing=True)
+
     @abstractmethod
     def _step(self, *args: Any, **kwargs: Any) -> dict[ParameterNode[Any], Any]:
         """New values by parameter; unknown keyword arguments come from trainers and are ignored."""
@@ -205,11 +221,7 @@ class Optimizer(AbstractOptimizer):
         elif changed:
             _log.info("%s %s %s", type(self).__name__, "changed" if applied else "would change", ", ".join(changed))
         refused = tuple(update.refused.items())
-        emit(StepDone(type(self).__name__, changed, refused, update.reason, applied, **self._spent()))
-
-    def _spent(self) -> dict[str, Any]:
-        """What the last proposal cost: `calls`, `prompt_tokens`, `completion_tokens`, `seconds`."""
-        return {}
+        emit(StepDone(type(self).__name__, changed, refused, update.reason, applied, **vars(self.spent)))
 
     # --- copies and files ---
 

@@ -8,17 +8,34 @@ survives.
 
 from __future__ import annotations
 
+import re
+import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import combinations, islice, pairwise
 from typing import Any, NamedTuple
 
+from opto.optimizers.blame.from_runs import is_idle, uses_in
 from opto.trainer.rollouts import Rollout
-from opto.trainer.suspicion import alignment, closeness, faults, quoted
 
-__all__ = ["Candidate", "Standing", "Verdict", "best_of", "judge_candidate", "standing"]
+__all__ = [
+    "Candidate",
+    "Standing",
+    "Verdict",
+    "alignment",
+    "best_of",
+    "closeness",
+    "faults",
+    "judge_candidate",
+    "quoted",
+    "standing",
+]
 
 _ROUND = 9
 _CLEARLY = 0.08
+_WORD = re.compile(r"\w+")
+_PAIRS = 2_000
+_LONG = 9
 _LOOK = 3
 _ENDLESS = 2
 
@@ -123,3 +140,75 @@ def best_of(candidates: Sequence[Candidate]) -> Candidate | None:
     """The best candidate that passed; of equals the shorter, then the earlier."""
     passed = [c for c in candidates if c.verdict.better and c.verdict.standing is not None]
     return max(passed, key=lambda c: (c.verdict.standing or Standing(0), -c.size), default=None)
+
+
+# --- what promise is made of ---
+
+
+def faults(rollouts: Sequence[Rollout]) -> int:
+    """How often parts raised, gave nothing, gave one value whatever they were given, or only gave that back."""
+    count = 0
+    for name in {name for r in rollouts for name in r.uses}:
+        uses = uses_in(rollouts, name)
+        broken = sum(use.broken for use in uses)
+        count += len(uses) if broken == 0 and is_idle(uses, 3) else broken
+    return count
+
+
+def quoted(rollouts: Iterable[Rollout], name: str, value: object) -> int:
+    """How many of the longer inputs of a part its own text quotes: a rule quotes none, a list of examples does.
+
+    >>> from opto.optimizers.blame.recorded_uses import RecordedUse
+    >>> from opto.trace import node
+    >>> runs = [Rollout(1, node(0), 0, "", {"f": (RecordedUse(("'The answer is no'",), "", False, 1),)})]
+    >>> quoted(runs, "f", "def f(x): return x != 'The answer is no'"), quoted(runs, "f", "def f(x): return 'no' in x")
+    (1, 0)
+    """
+    inputs = {given[1:-1] for use in uses_in(rollouts, name) for given in use.inputs}
+    return sum(len(given) >= _LONG and given in str(value) for given in inputs)
+
+
+def alignment(rollouts: Sequence[Rollout], name: str, perfect: float) -> float:
+    """How well the values of a part sort runs by what was wanted of them, from -1 to 1.
+
+    Wanted is what the feedback of a failing run says and what a successful run gave. Runs in which the part made
+    the same value should share words of that, others should not: the correlation of both over all pairs of
+    runs. 0 if all values are the same, or all differ.
+    """
+    using = [
+        (
+            tuple(use.value for use in r.uses[name]),
+            frozenset(_WORD.findall((r.feedback if r.score < perfect else str(r.value)).lower())),
+        )
+        for r in rollouts
+        if name in r.uses
+    ]
+    same: list[float] = []
+    alike: list[float] = []
+    for (value, words), (other, others) in islice(combinations(using, 2), _PAIRS):
+        same.append(float(value == other))
+        alike.append(len(words & others) / len(words | others) if words or others else 1.0)
+    if len(set(same)) < 2 or len(set(alike)) < 2:
+        return 0.0
+    return round(statistics.correlation(same, alike), 3)
+
+
+def closeness(rollouts: Sequence[Rollout], perfect: float) -> float:
+    """How many words, and neighbours of words, outputs of failing runs share with their feedback: it often quotes
+    what was wanted.
+
+    The mean over the failing runs of Dice's coefficient; 1 if none fails. Neighbours tell the right order from a wrong.
+    """
+    shares: list[float] = []
+    for r in rollouts:
+        if r.score < perfect:
+            said = _pieces(r.feedback)
+            made = frozenset() if r.failed else _pieces(str(r.value))
+            shares.append(2 * len(said & made) / max(1, len(said) + len(made)))
+    return round(sum(shares) / len(shares), 3) if shares else 1.0
+
+
+def _pieces(text: str) -> frozenset[tuple[str, ...]]:
+    """The words of a text, alone and with the next."""
+    words = _WORD.findall(text.lower())
+    return frozenset([*((word,) for word in words), *pairwise(words)])

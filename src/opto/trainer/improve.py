@@ -2,8 +2,8 @@
 
 One sampled reply of a small model may be wrong, so nothing is kept unseen. A refused candidate may have been right
 before its time: whenever a part changes, refused candidates of all parts get a second chance, and where a step found
-nothing they are tried in pairs; neither costs a question. Any optimizer will do: one that has a `focus` is told which
-part to change, and what was tried for it.
+nothing they are tried in pairs; neither costs a question. The part with the most blame comes first; the optimizer is
+told its name and what was tried for it.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ from __future__ import annotations
 import math
 import random
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain, islice, starmap
 from typing import Any
@@ -19,20 +20,18 @@ from typing import Any
 from opto.errors import BudgetExceeded
 from opto.events import emit
 from opto.optimizers.asking import Tally
-from opto.optimizers.optimizer import Optimizer
-from opto.optimizers.problem.problem import is_code
+from opto.optimizers.blame.from_runs import blame_from_runs, telling_runs
 from opto.optimizers.problem.uses import Focus
 from opto.optimizers.replies.values import same_value
 from opto.optimizers.update import Update
 from opto.trace.nodes import ParameterNode
 from opto.trainer.attempts import Attempts, is_ordered
 from opto.trainer.gate import Candidate, Verdict, best_of, judge_candidate
-from opto.trainer.plan import Plan
+from opto.trainer.plan import Plan, Proposer, TrainingPlan
 from opto.trainer.rollouts import Agent, Judge, Rollout, roll_out
-from opto.trainer.suspicion import suspects, telling_rollouts
 from opto.trainer.training_events import CandidateTried, ImproveEnded, RolloutDone, StepBegun, StepEnded
 
-__all__ = ["Improvement", "Plan", "StepRecord", "improve"]
+__all__ = ["Improvement", "Plan", "StepRecord", "TrainingPlan", "improve"]
 
 _HOTTEST = 1.4
 
@@ -53,7 +52,7 @@ class StepRecord:
     """One step: the part it was about, its candidates, those accepted in order, and what it cost."""
 
     step: int
-    part: str | None
+    part: str
     candidates: tuple[Candidate, ...]
     accepted: tuple[Candidate, ...]
     score: float
@@ -63,9 +62,10 @@ class StepRecord:
 
 @dataclass(frozen=True, slots=True)
 class Improvement:
-    """What training did. Scores are means over the examples; `reason` says why it ended.
+    """What training did. `before` and `after` are means over the examples in `rollouts`, which are those in use at the
+    end, under the values at the start and at the end; 0 if no example ran.
 
-    It is "solved", "out of steps", "out of time", "out of budget" or "nothing to change".
+    `reason` says why it ended: "solved", "out of steps", "out of time", "out of budget" or "nothing to change".
     """
 
     before: float
@@ -93,11 +93,11 @@ class Improvement:
 
 def improve(
     agent: Agent,
-    optimizer: Optimizer,
+    optimizer: Proposer,
     examples: Sequence[Any],
     judge: Judge,
     *,
-    plan: Plan | None = None,
+    plan: TrainingPlan | None = None,
     rng: random.Random | None = None,
     clock: Callable[[], float] = time.perf_counter,
 ) -> Improvement:
@@ -116,31 +116,33 @@ def improve(
         >>> llm = ScriptedLLM(['{"suggestion": {"x0": 7}}', '{"suggestion": {"x0": 4}}'])
         >>> def judge(example, value):
         ...     return (1, "right") if value == 5 else (0, "too high" if value > 5 else "too low")
-        >>> done = improve(lambda n: x + n, OptoPrime([x], llm=llm), [1], judge, plan=Plan(candidates=1))
+        >>> done = improve(lambda n: x + n, OptoPrime([x], llm=llm), [1], judge, plan=TrainingPlan(candidates=1))
         >>> done.reason, len(done.steps), x.data
         ('solved', 2, 4)
     """
-    return _Improver(agent, optimizer, judge, plan or Plan(), rng or random.Random(0), clock).run(examples)
+    return _Improver(agent, optimizer, judge, plan or TrainingPlan(), rng or random.Random(0), clock).run(examples)
 
 
 class _Improver:
     """The loop and its state: the rollouts of the values in force, and what was tried for each part.
 
-    Of the present step, `fresh` holds the candidates not yet decided about, `tried` the others.
+    `starting` holds the scores of the same examples under the values at the start. Of the present step, `fresh` holds
+    the candidates not yet decided about, `tried` the others.
     """
 
     def __init__(
         self,
         agent: Agent,
-        optimizer: Optimizer,
+        optimizer: Proposer,
         judge: Judge,
-        plan: Plan,
+        plan: TrainingPlan,
         rng: random.Random,
         clock: Callable[[], float],
     ) -> None:
         self.agent, self.optimizer, self.judge = agent, optimizer, judge
         self.plan, self.rng, self.clock = plan, rng, clock
         self.present: list[Rollout] = []
+        self.starting: list[float] = []
         self.waiting: list[Any] = []
         self.attempts = Attempts(plan.kept, plan.perfect)
         self.by_name = {p.py_name: p for p in optimizer.parameters}
@@ -158,57 +160,58 @@ class _Improver:
         self.waiting = list(examples)
         if not self.waiting:
             raise ValueError("examples is empty: there is nothing to judge the agent by.")
-        self._join()
-        before = self._score()
         records: list[StepRecord] = []
         reason: str | None = None
-        while reason is None:
-            try:
-                reason = self._why_stop()
-                if reason is None:
-                    self.step += 1
-                    records.append(self._one_step())
-            except _ENDS as end:
-                reason = _why(end)
-        emit(ImproveEnded(reason, before, self._score()))
-        seconds = self.clock() - start
-        return Improvement(before, self._score(), tuple(records), tuple(self.present), reason, seconds)
+        try:
+            while (reason := self._why_stop()) is None:
+                records.append(self._one_step())
+        except _ENDS as end:
+            reason = _why(end)
+        finally:
+            self.optimizer.focus = None
+        before, after = _mean(self.starting), self._score()
+        emit(ImproveEnded(reason, before, after))
+        return Improvement(before, after, tuple(records), tuple(self.present), reason, self.clock() - start)
 
     def _join(self) -> None:
-        """Let the next examples join those in use."""
-        size = self.plan.batch or len(self.waiting)
-        joining, self.waiting = self.waiting[:size], self.waiting[size:]
-        self.present += [self._roll_out(example, 0) for example in joining]
+        """Let the next examples join those in use; each is run under the values at the start, too."""
         self.attempts.renew()
+        for example in self.waiting[: self.plan.batch or None]:
+            rollout = self._roll_out(example, 0)
+            changed = {self.by_name[n]: v for n, v in self.originals.items() if not same_value(self.by_name[n].data, v)}
+            with _trial(changed):
+                first = self._roll_out(example, 0, step=0) if changed else rollout
+            del self.waiting[0]
+            self.present.append(rollout)
+            self.starting.append(first.score)
 
     def _score(self) -> float:
-        return sum(r.score for r in self.present) / max(1, len(self.present))
+        return _mean([r.score for r in self.present])
 
     def _why_stop(self) -> str | None:
-        while self._all_solved(self.present) and self.waiting and self.ended is None:
+        while self._solved(self.present) and self.waiting and self.ended is None:
             self._join()
-        if self._all_solved(self.present) and not self.waiting:
+        if self._solved(self.present) and not self.waiting:
             return "solved"
         if self.ended is not None:
             return self.ended
-        if not any(r.usages for r in self.present if r.score < self.plan.perfect):
+        if not any(r.uses for r in self.present if r.score < self.plan.perfect):
             return "nothing to change"
         if self.step >= self.plan.steps:
             return "out of steps"
         return "out of time" if self.clock() >= self.until else None
 
-    def _check_time(self) -> None:
-        if self.clock() >= self.until:
-            raise _TimeIsUpError
+    def _solved(self, rollouts: Iterable[Rollout]) -> bool:
+        return all(r.score >= self.plan.perfect for r in rollouts)
 
     # --- one step ---
 
     def _one_step(self) -> StepRecord:
+        self.step += 1
         start, spent = self.clock(), Tally()
-        scores = suspects(self.present, self.attempts.visits, self.plan.perfect)
-        part = next(iter(scores))
-        focused = hasattr(self.optimizer, "focus")
-        emit(StepBegun(self.step, part if focused else None, scores))
+        blame = blame_from_runs(self.present, self.attempts.visits, self.plan.perfect)
+        part = next(iter(blame))
+        emit(StepBegun(self.step, part, blame))
         self._show(part)
         self.tried, self.accepted = [], []
         try:
@@ -218,37 +221,60 @@ class _Improver:
                 raise
             self.ended = _why(end)
             self._accept()  # what was found on the way stays
-        seconds = self.clock() - start
-        name = part if focused else None
+        seconds, score = self.clock() - start, self._score()
         changed = tuple(dict.fromkeys(name for candidate in self.accepted for name in candidate.values))
         cost = (spent.calls, spent.prompt_tokens, spent.completion_tokens, seconds)
-        emit(StepEnded(self.step, name, changed, self._score(), *cost))
-        return StepRecord(self.step, name, tuple(self.tried), tuple(self.accepted), self._score(), spent, seconds)
+        emit(StepEnded(self.step, part, changed, score, *cost))
+        return StepRecord(self.step, part, tuple(self.tried), tuple(self.accepted), score, spent, seconds)
+
+    def _show(self, part: str) -> None:
+        """Send the feedback of a few telling runs backward."""
+        mixed = list(self.present)
+        self.rng.shuffle(mixed)
+        plan = self.plan
+        self.optimizer.zero_feedback()
+        for r in telling_runs(mixed, part, failing=plan.failing, passing=plan.passing, perfect=plan.perfect):
+            self.optimizer.backward(r.output, r.feedback, retain_graph=True)
 
     def _search(self, part: str, spent: Tally) -> None:
         """Draw candidates; where none passes try pairs, and where one does give what was refused another chance."""
-        drawn = self._ask(part, spent)
+        drawn = self._draw(part, spent)
         self.attempts.visits[part] += 1
-        accepted = self._accept() or self._paired(drawn)
-        while accepted and not self._all_solved(self.present):
+        accepted = self._accept() or self._pair(drawn)
+        while accepted and not self._solved(self.present):
             for values in list(self.attempts.singles()):
                 self._retry(values)
             accepted = self._accept()
 
-    def _ask(self, part: str, spent: Tally) -> list[Candidate]:
+    def _draw(self, part: str, spent: Tally) -> list[Candidate]:
         """Draw candidates and try each at once; stop early if one solves all."""
         drawn: list[Candidate] = []
         for update in self._proposals(part):
-            _add(spent, getattr(self.optimizer, "spent", None))
-            candidate = self._try(update, leader=best_of(drawn))
+            _add(spent, self.optimizer.spent)
+            candidate = self._try(update, leader=best_of(drawn), reason=update.reason)
             drawn.append(candidate)
             if all(map(is_ordered, candidate.values.values())):
                 self.attempts.remember(candidate)  # at once: the next can already use what was said of this number
-            if candidate.verdict.better and self._all_solved(candidate.verdict.rollouts):
+            if candidate.verdict.better and self._solved(candidate.verdict.rollouts):
                 break
         return drawn
 
-    def _paired(self, drawn: Sequence[Candidate]) -> bool:
+    def _proposals(self, part: str) -> Iterator[Update]:
+        """Candidates one by one, none written."""
+        original, visits = self.originals[part], self.attempts.visits[part]
+        is_text = isinstance(original, str) and not self.by_name[part].is_code  # short, so more can be drawn
+        number = max(self.plan.texts, self.plan.candidates) if is_text else self.plan.candidates
+        warmer = 0.0 if is_ordered(original) else self.plan.warmer * visits
+        # every second visit starts afresh: what is there now may have learned the wrong thing, and leads astray
+        start = original if visits % 2 and not is_ordered(original) else None
+        temperatures = [max(t, min(t + warmer, _HOTTEST)) for t in self.plan.temperatures]
+        seed = self.rng.randrange(2**31)
+        for i in range(number):
+            self._check_time()
+            self.optimizer.focus = Focus(part, tuple(self.attempts.shown[part]), seed + i, start)
+            yield from self.optimizer.propose_each(1, [temperatures[i % len(temperatures)]])
+
+    def _pair(self, drawn: Sequence[Candidate]) -> bool:
         """Try each refused candidate with refused values of other parts, until one pair passes."""
         fresh = [(name, value) for candidate in drawn for name, value in candidate.values.items()]
         for values in islice(chain.from_iterable(starmap(self.attempts.pairs, fresh)), self.plan.pairs):
@@ -260,80 +286,38 @@ class _Improver:
         """Try again what was refused before, now that something else has changed."""
         return self._try({self.by_name[name]: value for name, value in values.items()}, again=True)
 
-    def _all_solved(self, rollouts: Iterable[Rollout]) -> bool:
-        return all(r.score >= self.plan.perfect for r in rollouts)
-
-    def _show(self, part: str) -> None:
-        """Send the feedback of a few telling runs backward."""
-        mixed = list(self.present)
-        self.rng.shuffle(mixed)
-        plan = self.plan
-        shown = telling_rollouts(mixed, part, failing=plan.failing, passing=plan.passing, perfect=plan.perfect)
-        self.optimizer.zero_feedback()
-        for rollout in shown:
-            self.optimizer.backward(rollout.output, rollout.feedback, retain_graph=True)
-
-    def _proposals(self, part: str) -> Iterator[Update]:
-        """Candidates one by one, none written."""
-        optimizer: Any = self.optimizer
-        seed = self.rng.randrange(2**31)
-        visits, ordered = self.attempts.visits[part], is_ordered(self.originals[part])
-        warmer = 0.0 if ordered else self.plan.warmer * visits
-        # every second visit starts afresh: what is there now may have learned the wrong thing, and leads astray
-        start = self.originals[part] if visits % 2 and not ordered else None
-        temperatures = [max(t, min(t + warmer, _HOTTEST)) for t in self.plan.temperatures]
-        for i in range(self._number(part)):
-            self._check_time()
-            if hasattr(optimizer, "focus"):
-                optimizer.focus = Focus(part, tuple(self.attempts.shown[part]), seed + i, start)
-            if hasattr(optimizer, "propose_each"):
-                yield from optimizer.propose_each(1, [temperatures[i % len(temperatures)]])
-            else:
-                yield optimizer.step(bypassing=True)
-
-    def _number(self, part: str) -> int:
-        """How many candidates to draw for a part."""
-        is_text = isinstance(self.originals[part], str) and not is_code(part)
-        return max(self.plan.texts, self.plan.candidates) if is_text else self.plan.candidates
-
     def _try(
-        self, update: Mapping[ParameterNode[Any], Any], *, again: bool = False, leader: Candidate | None = None
+        self,
+        update: Mapping[ParameterNode[Any], Any],
+        *,
+        again: bool = False,
+        leader: Candidate | None = None,
+        reason: str | None = None,
     ) -> Candidate:
-        """Run a proposal behind the gate; the values in force are put back whatever happens."""
+        """Run a proposal behind the gate; `reason` says why it is empty. The values in force stay in force."""
         number = len(self.tried) + len(self.fresh) + 1
         fresh = {p: v for p, v in update.items() if p.trainable and not same_value(v, p.data)}
         values = {p.py_name: v for p, v in fresh.items()}
-        fault = self._refusal(update, values)
-        if fault is not None:
-            candidate = Candidate(values, Verdict(False, fault))
+        if not values:
+            verdict = Verdict(False, reason or "it changes nothing")
+        elif self.attempts.test(values):
+            verdict = Verdict(False, "it was tried before")
         else:
-            present = {p: p.data for p in fresh}
-            try:
-                self.optimizer.update(fresh)
+            old = {p.py_name: p.data for p in fresh}
+            with _trial(fresh):
                 verdict = judge_candidate(
                     self.present,
                     lambda example: self._roll_out(example, number),
-                    old={p.py_name: v for p, v in present.items()},
+                    old=old,
                     new=values,
                     perfect=self.plan.perfect,
                     leader=leader.verdict.rollouts if leader else (),
                 )
-            finally:
-                self.optimizer.update(present)
-            candidate = Candidate(values, verdict)
+        candidate = Candidate(values, verdict)
         self.fresh.append(candidate)
-        verdict = candidate.verdict
         score = verdict.standing.score / len(self.present) if verdict.standing else None
         emit(CandidateTried(self.step, number, values, score, verdict.better, verdict.reason, again))
         return candidate
-
-    def _refusal(self, update: Any, values: Mapping[str, Any]) -> str | None:
-        """Why a proposal is not worth running, or None."""
-        if not values:
-            return str(getattr(update, "reason", None) or "it changes nothing")
-        if self.attempts.test(values):
-            return "it was tried before"
-        return None
 
     def _accept(self) -> bool:
         """Write the best of the fresh candidates, if one passed; remember the others with what was said about them."""
@@ -352,20 +336,41 @@ class _Improver:
         self.accepted.append(accepted)
         return True
 
-    def _roll_out(self, example: Any, candidate: int) -> Rollout:
+    # --- one run ---
+
+    def _roll_out(self, example: Any, candidate: int, step: int | None = None) -> Rollout:
         if candidate:
             self._check_time()
-        parameters = self.optimizer.parameters
-        seconds = self.plan.run_seconds
+        parameters, seconds = self.optimizer.parameters, self.plan.run_seconds
         rollout = roll_out(self.agent, example, self.judge, parameters=parameters, seconds=seconds)
-        emit(RolloutDone(self.step, candidate, example, rollout.value, rollout.feedback, rollout.score))
+        step = self.step if step is None else step
+        emit(RolloutDone(step, candidate, example, rollout.value, rollout.feedback, rollout.score))
         return rollout
 
+    def _check_time(self) -> None:
+        if self.clock() >= self.until:
+            raise _TimeIsUpError
 
-def _add(total: Tally, spent: Any) -> None:
+
+def _mean(scores: Sequence[float]) -> float:
+    return sum(scores) / max(1, len(scores))
+
+
+@contextmanager
+def _trial(values: Mapping[ParameterNode[Any], Any]) -> Generator[None, None, None]:
+    """The values are in force inside the block; afterwards the parameters are as they were."""
+    old = {parameter: parameter.data for parameter in values}
+    try:
+        for parameter, value in values.items():
+            parameter.change(value)
+        yield
+    finally:
+        for parameter, value in old.items():
+            parameter.change(value)
+
+
+def _add(total: Tally, spent: Tally) -> None:
     """Count what one proposal cost."""
-    if not isinstance(spent, Tally):
-        return
     for name in ("prompt_tokens", "completion_tokens"):
         count = getattr(spent, name)
         if count is not None:

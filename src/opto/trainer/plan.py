@@ -1,14 +1,21 @@
-"""How a training is to go: how many candidates, how hot, how long."""
+"""What training is given: a plan (how many candidates, how hot, how long) and an optimizer that proposes."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any, Protocol
 
-__all__ = ["Plan"]
+from opto.optimizers.asking import Tally
+from opto.optimizers.problem.uses import Focus
+from opto.optimizers.update import Update
+from opto.trace.nodes import Node, ParameterNode
+
+__all__ = ["Plan", "Proposer", "TrainingPlan"]
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class TrainingPlan:
     """How to improve. A step draws up to `candidates`, of a text `texts` (they are short, so more can be drawn), at
     `temperatures` in turn, and stops early if one solves all.
 
@@ -38,3 +45,28 @@ class Plan:
             raise ValueError("temperatures is empty: give at least one, such as (0.7,).")
         if self.candidates < 1:
             raise ValueError(f"candidates={self.candidates}: a step draws at least one.")
+
+
+Plan = TrainingPlan
+"""An older name."""
+
+
+class Proposer(Protocol):
+    """What training needs of an optimizer; every `Optimizer` is one."""
+
+    parameters: list[ParameterNode[Any]]
+    focus: Focus | None
+    spent: Tally
+
+    def zero_feedback(self) -> None:
+        """Forget the feedback on all parameters."""
+
+    def backward(self, node: Node[Any], *args: Any, **kwargs: Any) -> Any:
+        """Send feedback from a node to the parameters."""
+
+    def propose_each(self, n: int, temperatures: Sequence[float] | None = None) -> Iterator[Update]:
+        """`n` proposals, not written, each made when it is taken."""
+        ...
+
+    def update(self, update: dict[ParameterNode[Any], Any]) -> None:
+        """Write values into the parameters."""

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import signal
+import threading
+from collections.abc import Callable, Generator, Iterable, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from types import FrameType
 from typing import Any, NamedTuple
 
-from opto.errors import ExecutionError, OptimizerError, SandboxTimeoutError
-from opto.optimizers.problem.problem import is_code
-from opto.optimizers.problem.show import show
-from opto.trace.nodes import ExceptionNode, MessageNode, Node, ParameterNode
-from opto.trainer.annotations import keeps_promise
-from opto.trainer.deadline import deadline
+from opto.errors import ExecutionError, OptimizerError, RunTimeoutError, SandboxTimeoutError
+from opto.optimizers.blame.recorded_uses import RecordedUse, recorded_uses
+from opto.trace.nodes import Node, ParameterNode
 
-__all__ = ["Agent", "Judge", "Judgement", "Rollout", "Usage", "roll_out", "run_all", "usages"]
+__all__ = ["Agent", "Judge", "Judgement", "Rollout", "roll_out", "time_limit"]
 
 _LONGEST = 2_000
+_AGAIN = 1.0  # for code that swallows the first; a failed call must be recorded by then, on a busy machine too
 
 
 class Judgement(NamedTuple):
@@ -33,20 +35,6 @@ Judge = Callable[[Any, Any], Judgement]
 """(example, value of the output) -> Judgement."""
 
 
-class Usage(NamedTuple):
-    """How a run used a parameter: what the reading call got beside it and what it made, as texts to compare.
-
-    `broken`: it raised, gave nothing, or gave what the header of its code does not promise. `echo`: it gave back a
-    text that it was given.
-    """
-
-    inputs: tuple[str, ...]
-    value: str
-    broken: bool
-    level: int
-    echo: bool = False
-
-
 @dataclass(frozen=True, slots=True)
 class Rollout:
     """A run on `example`. `output` is the node to give feedback to; `failed` says that it raised.
@@ -58,7 +46,7 @@ class Rollout:
     output: Node[Any]
     score: float
     feedback: str
-    usages: Mapping[str, tuple[Usage, ...]]
+    uses: Mapping[str, tuple[RecordedUse, ...]]
     failed: bool = False
     endless: bool = False
 
@@ -78,16 +66,16 @@ def roll_out(
     With `seconds` a run that takes longer counts as raising (in the main thread of POSIX systems).
     """
     try:
-        with deadline(seconds):
+        with time_limit(seconds):
             output = agent(_copied(example))
     except ExecutionError as error:
         node = error.exception_node
         feedback = str(node.data).split("\n\n", 1)[0][:_LONGEST]
-        return Rollout(example, node, 0.0, feedback, usages(node, parameters), True, _ran_out(error))
+        return Rollout(example, node, 0.0, feedback, recorded_uses(node, parameters), True, _ran_out(error))
     if not isinstance(output, Node):
         raise OptimizerError(f"The agent returned a {type(output).__name__}, not a node: feedback has nowhere to go.")
     score, feedback = _judged(judge(example, output.data))
-    return Rollout(example, output, score, feedback, usages(output, parameters))
+    return Rollout(example, output, score, feedback, recorded_uses(output, parameters))
 
 
 def _judged(said: Any) -> Judgement:
@@ -116,41 +104,35 @@ def _copied(example: Any) -> Any:
         return example
 
 
-def usages(output: Node[Any], parameters: Iterable[ParameterNode[Any]]) -> dict[str, tuple[Usage, ...]]:
-    """By name of a parameter, the calls before `output` that read it. Linear in the size of the run."""
-    mine = {id(parameter): parameter.py_name for parameter in parameters}
-    found: dict[str, list[Usage]] = {}
-    seen = {id(output)}
-    queue: list[Node[Any]] = [output]
-    for node in queue:  # grows while walked
-        if not isinstance(node, MessageNode):
-            continue
-        for parent in node.parents:
-            if id(parent) in mine:
-                found.setdefault(mine[id(parent)], []).append(_usage(node))
-            if id(parent) not in seen:
-                seen.add(id(parent))
-                queue.append(parent)
-    return {name: tuple(used) for name, used in found.items()}
+@contextmanager
+def time_limit(seconds: float) -> Generator[None, None, None]:
+    """Raise RunTimeoutError in the block after `seconds`; 0 sets no limit.
+
+    (No TimeoutError: a library that waits for a server would take that for one of its own.)
+    Works by a timer signal, so only in the main thread of a POSIX system; elsewhere, and where the program
+    uses that signal itself, there is no limit.
+    """
+    if seconds <= 0 or not _possible():
+        yield
+        return
+
+    def ring(_signal: int, _frame: FrameType | None) -> None:
+        signal.setitimer(signal.ITIMER_REAL, _AGAIN)
+        raise RunTimeoutError(f"it took longer than {seconds:g} seconds")
+
+    before = signal.signal(signal.SIGALRM, ring)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
-def _usage(node: MessageNode[Any]) -> Usage:
-    others = [show(parent.data, _LONGEST) for parent in node.parents if not isinstance(parent, ParameterNode)]
-    broken = (
-        isinstance(node, ExceptionNode) or node.data is None or not all(_kept(parent, node) for parent in node.parents)
+def _possible() -> bool:
+    return (
+        hasattr(signal, "setitimer")
+        and threading.current_thread() is threading.main_thread()
+        and signal.getsignal(signal.SIGALRM) in (signal.SIG_DFL, signal.SIG_IGN)
+        and signal.getitimer(signal.ITIMER_REAL)[0] == 0
     )
-    value = show(node.data, _LONGEST)
-    echo = isinstance(node.data, str) and value in others and not broken  # of other kinds it is often chance
-    return Usage(tuple(others), value, broken, node.level, echo)
-
-
-def _kept(parent: Node[Any], made: Node[Any]) -> bool:
-    """Whether what was made by the code of `parent`, if it is code, is of the kind that its header promises."""
-    return not is_code(parent.py_name) or not isinstance(parent.data, str) or keeps_promise(parent.data, made.data)
-
-
-def run_all(
-    agent: Agent, examples: Sequence[Any], judge: Judge, *, parameters: Sequence[ParameterNode[Any]], seconds: float = 0
-) -> list[Rollout]:
-    """One rollout an example, in order."""
-    return [roll_out(agent, example, judge, parameters=parameters, seconds=seconds) for example in examples]

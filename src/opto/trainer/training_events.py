@@ -1,4 +1,4 @@
-"""The events of training: typed news for whoever watches (a shell, a log, a store)."""
+"""The events of training: typed, for a shell, a log or a store to watch."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["CandidateTried", "ImproveEnded", "RolloutDone", "StepBegun", "StepEn
 
 @dataclass(frozen=True)
 class RolloutDone(Event):
-    """The agent ran on an example. `step` is 0 before the first step; `candidate` is 0 for the values in force."""
+    """The agent ran on an example. `candidate` is 0 for the values in force, `step` is 0 for those at the start."""
 
     step: int
     candidate: int
@@ -25,11 +25,11 @@ class RolloutDone(Event):
 
 @dataclass(frozen=True)
 class StepBegun(Event):
-    """A step is about `part` (None: the optimizer chooses), which was chosen for its suspicion."""
+    """A step is about `part`, the one with the most blame."""
 
     step: int
-    part: str | None
-    suspicion: Mapping[str, float] = field(default_factory=dict[str, float])
+    part: str
+    blame: Mapping[str, float] = field(default_factory=dict[str, float])
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class StepEnded(Event):
     """A step ended with `score`, the mean over the examples. Tokens are None where no server counted them."""
 
     step: int
-    part: str | None
+    part: str
     changed: tuple[str, ...]
     score: float
     calls: int

@@ -2,44 +2,46 @@
 
 from __future__ import annotations
 
+from opto.optimizers.blame.from_runs import blame_from_runs, telling_runs
+from opto.optimizers.blame.recorded_uses import RecordedUse
 from opto.trace import node
-from opto.trainer.rollouts import Rollout, Usage
-from opto.trainer.suspicion import alignment, closeness, faults, suspects, telling_rollouts
+from opto.trainer.gate import alignment, closeness, faults
+from opto.trainer.rollouts import Rollout
 
 
 def run(score: float, feedback: str = "", **used: object) -> Rollout:
     """A rollout in which each part got the input `score` and made the given value; "!" stands for an error."""
-    usages = {
-        name: (Usage((f"{score}{feedback}{value}",), repr(value), value in ("!", None), level),)
+    uses = {
+        name: (RecordedUse((f"{score}{feedback}{value}",), repr(value), value in ("!", None), level),)
         for level, (name, value) in enumerate(used.items(), 1)
     }
-    return Rollout(object(), node(0), score, feedback, usages)
+    return Rollout(object(), node(0), score, feedback, uses)
 
 
-def test_a_part_whose_values_occur_in_successful_runs_is_less_suspicious() -> None:
+def test_a_part_whose_values_occur_in_successful_runs_is_blamed_less() -> None:
     rollouts = [run(1, a="x", b="good"), run(0, a="x", b="bad")]
-    assert list(suspects(rollouts, {}, 1)) == ["b", "a"]
-    assert suspects(rollouts, {}, 1)["a"] < suspects(rollouts, {}, 1)["b"]
+    assert list(blame_from_runs(rollouts, {}, 1)) == ["b", "a"]
+    assert blame_from_runs(rollouts, {}, 1)["a"] < blame_from_runs(rollouts, {}, 1)["b"]
 
 
 def test_a_part_that_gives_one_value_for_all_inputs_comes_first() -> None:
     rollouts = [run(0, "p", a=None, b="1"), run(0, "q", a=None, b="2")]
-    assert next(iter(suspects(rollouts, {}, 1))) == "a"
+    assert next(iter(blame_from_runs(rollouts, {}, 1))) == "a"
 
 
 def test_of_equals_the_one_nearer_to_the_output_comes_first() -> None:
     rollouts = [run(0, "p", a="1", b="1"), run(0, "q", a="2", b="2")]
-    assert list(suspects(rollouts, {}, 1)) == ["b", "a"]
+    assert list(blame_from_runs(rollouts, {}, 1)) == ["b", "a"]
 
 
-def test_tries_that_led_nowhere_lower_suspicion() -> None:
+def test_tries_that_led_nowhere_lower_blame() -> None:
     rollouts = [run(0, "p", a="1", b="1"), run(0, "q", a="2", b="2")]
-    assert list(suspects(rollouts, {"b": 1}, 1)) == ["a", "b"]
+    assert list(blame_from_runs(rollouts, {"b": 1}, 1)) == ["a", "b"]
 
 
-def test_parts_that_no_failing_run_used_are_not_suspected() -> None:
-    assert list(suspects([run(1, a="x"), run(0, b="y")], {}, 1)) == ["b"]
-    assert suspects([], {}, 1) == {}
+def test_parts_that_no_failing_run_used_are_not_blamed() -> None:
+    assert list(blame_from_runs([run(1, a="x"), run(0, b="y")], {}, 1)) == ["b"]
+    assert blame_from_runs([], {}, 1) == {}
 
 
 def test_faults_count_errors_nothing_and_constants() -> None:
@@ -60,33 +62,33 @@ def test_alignment_is_high_where_equal_values_hear_equal_feedback() -> None:
     assert alignment(runs("1", "2", "3", "4"), "a", 1) == 0
 
 
-def test_telling_rollouts_show_differing_failures_first_then_a_success() -> None:
+def test_telling_runs_show_differing_failures_first_then_a_success() -> None:
     rollouts = [run(0, a="1"), run(0, a="1"), run(0, a="2"), run(1, a="3"), run(0, b="4")]
-    shown = telling_rollouts(rollouts, "a", failing=2, passing=1, perfect=1)
-    assert [r.usages["a"][0].value for r in shown] == ["'1'", "'2'", "'3'"]
+    shown = telling_runs(rollouts, "a", failing=2, passing=1, perfect=1)
+    assert [r.uses["a"][0].value for r in shown] == ["'1'", "'2'", "'3'"]
 
 
 def test_values_that_successful_runs_share_are_shown_last() -> None:
     rollouts = [run(0, a="fine"), run(1, a="fine"), run(0, a="odd")]
-    shown = telling_rollouts(rollouts, "a", failing=1, passing=0, perfect=1)
-    assert [r.usages["a"][0].value for r in shown] == ["'odd'"]
+    shown = telling_runs(rollouts, "a", failing=1, passing=0, perfect=1)
+    assert [r.uses["a"][0].value for r in shown] == ["'odd'"]
 
 
-def test_telling_rollouts_show_each_kind_of_input_rather_than_one_kind_thrice() -> None:
+def test_telling_runs_show_each_kind_of_input_rather_than_one_kind_thrice() -> None:
     def near(kind: str, name: str, score: float) -> Rollout:
-        usage = Usage((f"'{kind}'", f"'{name}'"), f"'{name}!'", False, 1)
+        usage = RecordedUse((f"'{kind}'", f"'{name}'"), f"'{name}!'", False, 1)
         return Rollout(name, node(0), score, f"expected {name}", {"a": (usage,)})
 
     rollouts = [near("es", "Eva", 0.5), near("es", "Leo", 0.5), near("es", "Rosa", 0.5), near("en", "Ann", 0)]
     rollouts.append(near("en", "Bob", 1))
-    shown = telling_rollouts(rollouts, "a", failing=3, passing=1, perfect=1)
+    shown = telling_runs(rollouts, "a", failing=3, passing=1, perfect=1)
     assert [r.example for r in shown] == ["Eva", "Ann", "Leo", "Bob"]
 
 
 def test_parts_that_only_give_back_their_input_do_no_work() -> None:
-    echo = [Rollout(i, node(0), 0, "", {"a": (Usage((f"'{i}'",), f"'{i}'", False, 1, True),)}) for i in "xy"]
+    echo = [Rollout(i, node(0), 0, "", {"a": (RecordedUse((f"'{i}'",), f"'{i}'", False, 1, True),)}) for i in "xy"]
     assert faults(echo) == 2
-    assert suspects(echo, {}, 1)["a"] > 1.4
+    assert blame_from_runs(echo, {}, 1)["a"] > 1.4
 
 
 def test_closeness_counts_the_words_that_outputs_share_with_feedback() -> None:

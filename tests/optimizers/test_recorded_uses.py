@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from opto.optimizers.blame.recorded_uses import keeps_promise
 from opto.trace import bundle
-from opto.trainer.annotations import keeps_promise
 from opto.trainer.rollouts import Judgement, roll_out
 
 
@@ -48,4 +48,4 @@ def test_a_run_tells_that_a_part_gave_what_it_does_not_promise() -> None:
     fine = roll_out(language, "en", judge, parameters=[language.parameter])
     language.parameter._data = "def language(text: str) -> str:\n    return text == 'en'"
     wrong = roll_out(language, "en", judge, parameters=[language.parameter])
-    assert [r.usages[name][0].broken for r in (fine, wrong)] == [False, True]
+    assert [r.uses[name][0].broken for r in (fine, wrong)] == [False, True]

@@ -4,7 +4,7 @@ A part that does not lead to the output has no share. That of any other is the b
 of it, or of a call that it went into, makes when only what depends on that value is run again, without any paid
 call. The shares of those that could be tried add up to one; `Blame.untried` says why others could not.
 
-This looks inside one run; a trainer that has many runs judges by them (`opto.trainer.suspicion`) and needs no replay.
+This looks inside one run; `from_runs.py` judges by many runs and needs no replay.
 """
 
 from __future__ import annotations

@@ -13,7 +13,8 @@ weak references.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import contextmanager
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, TypeVar
 from warnings import warn
@@ -24,6 +25,7 @@ from opto.trace.abstract_node import AbstractNode, attach, named_inputs
 from opto.trace.context import COUNTERS, GRAPH, NAME_SCOPES, TRACING, USED_NODES, Graph, next_index
 from opto.trace.records import (
     BUILTIN_ROOTS,
+    CODE_NAME,
     DEPENDS,
     Operation,
     RareAttributes,
@@ -287,6 +289,8 @@ class ParameterNode(Node[T]):
         super().__init__(value, name=name, trainable=trainable, description=description, info=info)
         if projections is not None:
             self.projections = projections
+        if name == CODE_NAME or (isinstance(value, ParameterNode) and value.is_code):
+            self._rare_attributes().code = True
 
     @property
     def projections(self) -> list[Projection]:
@@ -300,6 +304,14 @@ class ParameterNode(Node[T]):
         assert isinstance(projections, list), "projections is a list of Projection objects."
         assert all(isinstance(p, Projection) for p in projections), "Each of the projections is a Projection object."
         self._rare_attributes().projections = projections
+
+    @property
+    def is_code(self) -> bool:
+        """Whether the value is program text: that of a bundled function, or of a parameter with a `Code` space."""
+        rare = self._rare
+        if rare is None:
+            return False
+        return rare.code or any(isinstance(p, Space) and p.holds_code for p in rare.projections or ())
 
     def change(self, value: Any) -> None:
         """Write a value that an optimizer chose, and remember the one before; a program text is marked as such.
@@ -346,6 +358,26 @@ class ParameterNode(Node[T]):
             return False
         (self._data,), rare.previous = rare.previous, None
         return True
+
+    @contextmanager
+    def trial(self, value: Any) -> Generator[None]:
+        """Inside the block the parameter has this value, as if by `change`; after it nothing tells of the trial.
+
+        >>> from opto.trace import node
+        >>> x = node("Be brief.", trainable=True)
+        >>> with x.trial("Be long."):
+        ...     print(x.data)
+        Be long.
+        >>> x.data, x.rollback()
+        ('Be brief.', False)
+        """
+        rare = self._rare_attributes()
+        before = self._data, rare.previous, rare.own
+        self.change(value)
+        try:
+            yield
+        finally:
+            self._data, rare.previous, rare.own = before
 
     def fault(self) -> Exception | None:
         """Why the value, if it is the code of a bundled function, cannot be defined; None if it can."""

@@ -17,6 +17,7 @@ from opto.trace.spaces.space import Projection
 
 __all__ = [
     "BUILTIN_ROOTS",
+    "CODE_NAME",
     "DEPENDS",
     "DETACHED",
     "DONE",
@@ -35,6 +36,9 @@ __all__ = [
     "type_operation",
     "without_prefix",
 ]
+
+CODE_NAME = "__code"
+"""The base name of code parameters; programs that make one by hand say by this name that it is one."""
 
 DEPENDS = 1  # a parameter is among the ancestors
 DONE = 2  # feedback went through; a second backward is refused
@@ -107,6 +111,7 @@ class RareAttributes:
     name: str | None = None
     trainable: bool | None = None
     projections: list[Projection] | None = None
+    code: bool = False
     external: Sequence[Any] = ()
     output: Any = None
     hidden: frozenset[Any] = frozenset()
@@ -126,15 +131,15 @@ class Children(list["ref[Any]"]):
         self.limit = 2 * len(self) + 16
 
 
-_COPIED = ("info", "trainable", "projections", "implementations")
+_COPIED = ("info", "trainable", "projections", "implementations", "code")
 
 
 def copied_rare(rare: RareAttributes | None, memo: dict[int, Any] | None = None) -> RareAttributes | None:
     """What a copy of a node keeps of them: info, trainable and projections (what these share is not copied)."""
-    if rare is None or all(getattr(rare, name) is None for name in _COPIED):
+    if rare is None or all(getattr(rare, name) is getattr(RareAttributes, name) for name in _COPIED):
         return None
     twin = RareAttributes()
-    twin.info, twin.trainable = rare.info, rare.trainable
+    twin.info, twin.trainable, twin.code = rare.info, rare.trainable, rare.code
     twin.implementations, twin.own = rare.implementations, rare.own
     twin.projections = None if rare.projections is None else list(rare.projections)
     if memo is not None:

@@ -23,10 +23,11 @@ from typing import Any
 from opto.errors import ExecutionError
 from opto.execution import OMITTED_DEFAULT, Executor, Job, Outcome, Scope, Shape, SuggestedText, current_executor
 from opto.program import DEFINE, TEXT, Program, compiled, compiled_inside
-from opto.trace.bundle.info import CODE_NAME, Binder, CallPlan, FunctionInfo
+from opto.trace.bundle.info import Binder, CallPlan, FunctionInfo
 from opto.trace.bundle.source import signature_text
 from opto.trace.context import USED_NODES
 from opto.trace.nodes import ParameterNode
+from opto.trace.records import CODE_NAME
 
 __all__ = [
     "INSIDE",

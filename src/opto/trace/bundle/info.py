@@ -16,10 +16,10 @@ from typing import Any, NamedTuple
 from opto.trace.bundle.source import CallSite, Failure, Source, code_of, source_of
 from opto.trace.containers import RESERVED
 from opto.trace.nodes import Operation, get_op_name, root_operation
+from opto.trace.records import CODE_NAME
 from opto.trace.spaces.space import Projection
 
 __all__ = [
-    "CODE_NAME",
     "PASSED",
     "Binder",
     "CallInfo",
@@ -32,7 +32,6 @@ __all__ = [
     "qualified_name",
 ]
 
-CODE_NAME = "__code"
 PASSED = object()
 """Stands for the value of an input that is passed by name."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
-from opto.trace.nodes import IDENTITY_OPERATORS, AbstractNode
+from opto.trace.nodes import IDENTITY_OPERATORS, AbstractNode, ParameterNode
 from opto.trace.pictures.style import NodeKind, NodeVizStyleGuide, kind_of
 
 __all__ = ["Box", "Drawable", "Drawing", "children_of", "drawing_of"]
@@ -117,7 +117,8 @@ def _box(node: Any, key: str, style: NodeVizStyleGuide) -> Box:
 
 def _shown_description(node: Any, style: NodeVizStyleGuide) -> str:
     """The description of a root; the name of an operator says enough."""
-    return "" if node.level or node.py_name.startswith("__code") else style.description(node)
+    code = isinstance(node, ParameterNode) and node.is_code
+    return "" if node.level or code else style.description(node)
 
 
 def _base(node: Any) -> str:

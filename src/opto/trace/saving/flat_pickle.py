@@ -77,7 +77,7 @@ def _last(past: list[Any]) -> Any:
     return past[-1]
 
 
-_KEPT = ("name", "trainable", "projections", "own")
+_KEPT = ("name", "trainable", "projections", "own", "code")
 
 
 def _state(node: Any) -> dict[str, Any]:
@@ -87,7 +87,7 @@ def _state(node: Any) -> dict[str, Any]:
     links = node._links()
     if links is not None:
         state["links"] = links
-    kept = {} if rare is None else {k: getattr(rare, k) for k in _KEPT if getattr(rare, k) not in (None, ())}
+    kept = {} if rare is None else {k: v for k in _KEPT if (v := getattr(rare, k)) not in (getattr(type(rare), k), ())}
     info = node._kept_info()
     if info is not None:
         kept["info"] = info

@@ -13,6 +13,7 @@ from typing import Any
 from opto.errors import LoadError
 from opto.execution import SuggestedText
 from opto.trace.nodes import AbstractNode, Node, ParameterNode
+from opto.trace.records import CODE_NAME
 from opto.trace.spaces.space import plain_value
 
 __all__ = ["Encoder", "NotPlainError", "decode", "node_record", "parameter_of"]
@@ -81,17 +82,22 @@ def node_record(node: Any, encode: Callable[[Any], Any]) -> dict[str, Any]:
         record["trainable"] = False
     if isinstance(node, ParameterNode) and node._own_texts():
         record["own"] = list(node._own_texts())
+    if isinstance(node, ParameterNode) and node.is_code and record["name"] != CODE_NAME:
+        record["code"] = True
     return record
 
 
 def parameter_of(record: Mapping[str, Any], value: Any) -> ParameterNode[Any]:
     """A new parameter as `record` describes it."""
-    return ParameterNode(
+    parameter = ParameterNode(
         value,
         name=str(record["name"]),
         description=record.get("description"),
         trainable=bool(record.get("trainable", True)),
     )
+    if record.get("code"):
+        parameter._rare_attributes().code = True
+    return parameter
 
 
 def decode(tree: Any, resolve: Callable[[Path], Any] | None = None) -> Any:

@@ -36,6 +36,8 @@ class Code(Space):
     opto.errors.SpaceError: the code fails the test 'double(2) == 4'
     """
 
+    holds_code = True
+
     def __init__(
         self,
         *,

@@ -54,6 +54,8 @@ class Space(Projection):
     """
 
     constraint: str
+    holds_code = False
+    """Whether the values are program text, which prompts show and replies give as such."""
 
     @abstractmethod
     def project(self, x: Any) -> Any:

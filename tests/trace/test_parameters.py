@@ -66,7 +66,7 @@ def test_files_keep_the_kind(tmp_path: Path) -> None:
             self.texts = Map({f"text {i}": text for i, text in enumerate(texts)})
 
     code = copy.deepcopy(double.parameter)
-    assert code is not None and code.name.startswith("__code0_copy")
+    assert code is not None and "_copy:" in code.name
     Holder(code, node("Hello", trainable=True)).save(tmp_path / "file")
     found = Holder()
     found.load(tmp_path / "file")

@@ -390,11 +390,6 @@ class ParameterNode(Node[T]):
             return error
         return None
 
-    @property
-    def is_code(self) -> bool:
-        """Whether the value is the source of a bundled function."""
-        return self._rare is not None and self._rare.implementations is not None
-
     def _label(self) -> str:
         return "ParameterNode"
 

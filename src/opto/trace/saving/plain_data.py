@@ -89,7 +89,7 @@ def node_record(node: Any, encode: Callable[[Any], Any]) -> dict[str, Any]:
 
 def parameter_of(record: Mapping[str, Any], value: Any) -> ParameterNode[Any]:
     """A new parameter as `record` describes it."""
-    parameter = ParameterNode(
+    parameter: ParameterNode[Any] = ParameterNode(
         value,
         name=str(record["name"]),
         description=record.get("description"),

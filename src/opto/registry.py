@@ -13,6 +13,7 @@ __all__ = ["IMPLEMENTATIONS", "PRELOADED_IN_SANDBOX", "PROGRAMS", "implementatio
 
 IMPLEMENTATIONS: dict[str, str] = {
     "default model": "opto.utils.llm:LLM",
+    "model factory": "opto.utils.llm:LLMFactory",
     "picture": "opto.trace.pictures.picture:draw",
     "digraph": "opto.trace.pictures.picture:digraph",
     "picture of a walk": "opto.trace.pictures.picture:draw_walk",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import time
 from collections.abc import Callable, Mapping
+from functools import singledispatchmethod
 from typing import Any
 
 from opto.cli.demo_task import DemoResult, Measured, Parts, Stage
@@ -28,42 +29,47 @@ class Watcher:
         self.example: RolloutDone | None = None
         self.learning = False
 
+    @singledispatchmethod
     def __call__(self, event: Event) -> None:
-        tell = _TELL.get(type(event))
-        if tell is not None:
-            tell(self, event)
+        """Other events are nothing that a person waits for."""
 
     def line(self, text: str) -> None:
         self.write(f"[{self.clock() - self.start:5.0f} s] {text}")
 
-    def name(self, part: str | None) -> str:
+    def name(self, part: str) -> str:
         """A part's name as the program's author knows it."""
-        return self.names.get(part or "", part or "the parts")
+        return self.names.get(part, part)
 
+    @__call__.register
     def parts(self, event: Parts) -> None:
         self.names = dict(event.names)
 
+    @__call__.register
     def stage(self, event: Stage) -> None:
         self.line(f"{event.what} …")
 
+    @__call__.register
     def measured(self, event: Measured) -> None:
         self.line(f"{event.accuracy:.0%} greeted right")
         for customer, greeting in event.wrong[:3]:
-            self.write(f"          {customer.query} -> {_short(greeting)}, wanted {customer.greeting!r}")
+            self.write(f"          {customer.query} -> {_short(repr(greeting))}, wanted {customer.greeting!r}")
         if len(event.wrong) > 3:
             self.write(f"          … and {len(event.wrong) - 3} more")
 
+    @__call__.register
     def rollout(self, event: RolloutDone) -> None:
         if not self.learning:
-            self.line(f"{event.score:.1f}  {event.example} -> {_short(event.value)}  {event.feedback[:_WIDE]}")
+            self.line(f"{event.score:.1f}  {event.example} -> {_short(repr(event.value))}  {event.feedback[:_WIDE]}")
         elif event.step and (self.example is None or event.score > self.example.score):
             self.example = event  # the best shows what a candidate is good for
 
+    @__call__.register
     def begun(self, event: StepBegun) -> None:
         self.learning = True
         self.line(f"Step {event.step}: a better {self.name(event.part)} (blame {event.blame[event.part]:.1f})")
         self.example = None
 
+    @__call__.register
     def tried(self, event: CandidateTried) -> None:
         if event.again and not event.better:
             self.example = None
@@ -72,38 +78,21 @@ class Watcher:
         mark = "+" if event.better else "-"
         for value in event.values.values() or ["nothing"]:
             chance = "second chance, " if event.again else ""
-            self.line(f"  {mark} {score}  {chance}{event.reason}: {_one_line(value)}")
+            self.line(f"  {mark} {score}  {chance}{event.reason}: {_short(' '.join(str(value).split()), 2 * _WIDE)}")
         best = self.example
         if best is not None:
-            self.write(f"                     {best.example} -> {_short(best.value)}  {best.feedback[:_WIDE]}")
+            self.write(f"                     {best.example} -> {_short(repr(best.value))}  {best.feedback[:_WIDE]}")
         self.example = None
 
+    @__call__.register
     def ended(self, event: StepEnded) -> None:
         done = f"{', '.join(map(self.name, event.changed))} changed" if event.changed else "nothing kept"
         tokens = f"{event.prompt_tokens or 0} + {event.completion_tokens or 0} tokens"
         self.line(f"  {done}; score {event.score:.0%}, {tokens}, {event.seconds:.0f} s")
 
 
-_TELL: dict[type[Event], Callable[[Watcher, Any], None]] = {
-    Parts: Watcher.parts,
-    Stage: Watcher.stage,
-    Measured: Watcher.measured,
-    RolloutDone: Watcher.rollout,
-    StepBegun: Watcher.begun,
-    CandidateTried: Watcher.tried,
-    StepEnded: Watcher.ended,
-}
-
-
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= _WIDE else f"{text[: _WIDE - 1]}…"
-
-
-def _one_line(value: Any) -> str:
-    """A text as it is; of code the first lines of the body."""
-    text = " ".join(str(value).split())
-    return text if len(text) <= 2 * _WIDE else f"{text[: 2 * _WIDE]}…"
+def _short(text: str, length: int = _WIDE) -> str:
+    return text if len(text) <= length else f"{text[: length - 1]}…"
 
 
 def diffs(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
@@ -113,13 +102,10 @@ def diffs(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
         new = after[name]
         if old == new:
             continue
-        lines = difflib.unified_diff(_lines(old), _lines(new), f"{name} before", f"{name} after", lineterm="", n=9)
+        was, now = tidy_code(old).split("\n"), tidy_code(new).split("\n")
+        lines = difflib.unified_diff(was, now, f"{name} before", f"{name} after", lineterm="", n=9)
         pieces.append("\n".join(lines))
     return "\n\n".join(pieces) or "No part changed."
-
-
-def _lines(value: Any) -> list[str]:
-    return tidy_code(value).split("\n")
 
 
 def summary(result: DemoResult) -> str:

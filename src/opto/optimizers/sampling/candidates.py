@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import contextvars
-import importlib
 import json
 import logging
-import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -21,9 +19,10 @@ from opto.optimizers.sampling.medoid import majority
 from opto.optimizers.sampling.techniques import TECHNIQUES, Draw, answers_text
 from opto.optimizers.update import Update
 from opto.optimizers.utils import print_color
+from opto.registry import implementation
 from opto.trace.nodes import ParameterNode
 
-__all__ = ["CandidateOptimizer", "CandidateSets"]
+__all__ = ["CandidateSets"]
 
 _log = logging.getLogger(__name__)
 _MOST_THREADS = 16
@@ -34,26 +33,59 @@ _SELECTIONS = {
     "bestofn": "_select_bestofn",
     "majority": "_select_majority",
 }
+_SETTINGS = (
+    "num_responses",
+    "temperature_min_max",
+    "selector",
+    "generation_technique",
+    "selection_technique",
+    "experts_list",
+)
 
 
-class CandidateOptimizer(LLMOptimizer):
-    """What an optimizer needs that draws several replies, from one model or one by profile, and chooses.
+class CandidateSets(LLMOptimizer):
+    """Draws `num_responses` replies by a technique of `techniques.TECHNIQUES` and chooses one.
 
-    Put it before the optimizer whose format it speaks: `class Mine(CandidateOptimizer, OptoPrimeV1)`.
+    `selection_technique` is `best_of_n`, `moa`, `majority` or anything else for the last; `selector(candidates)`
+    replaces it and returns a reply or ready values by name. `step` takes all of these for one step. `llm_profiles`
+    names models for the technique `multi_llm`, in rotation.
+
+    Put it before the optimizer whose format it speaks: `class Mine(CandidateSets, OptoPrimeV1)`.
     """
 
-    def __init__(
+    _SAVED: tuple[str, ...] = (
+        *LLMOptimizer._SAVED,
+        *(name for name in _SETTINGS if name != "selector"),
+        "llm_profiles",
+        "llm_weights",
+    )
+
+    def __init__(  # noqa: PLR0913
         self,
         parameters: list[ParameterNode[Any]],
         llm: Any = None,
         *args: Any,
+        num_responses: int = 3,
+        temperature_min_max: list[float] | None = None,
+        selector: Callable[[list[str]], Any] | None = None,
+        generation_technique: str = "temperature_variation",
+        selection_technique: str = "best_of_n",
+        experts_list: list[str] | None = None,
         llm_profiles: list[str | None] | None = None,
         llm_weights: list[float] | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(parameters, llm, *args, **kwargs)
+        self.num_responses = num_responses
+        self.temperature_min_max = temperature_min_max or [0.0, 1.0]
+        self.selector = selector
+        self.generation_technique = generation_technique
+        self.selection_technique = selection_technique
+        self.experts_list = experts_list
         self.llm_profiles = llm_profiles
         self.llm_weights = llm_weights or ([1.0] * len(llm_profiles) if llm_profiles else None)
+        self.candidates: list[str] = []
+        self.selected_candidate: Any = None
         self._llm_instances: dict[str, Any] = {}
 
     # --- calls ---
@@ -104,7 +136,7 @@ class CandidateOptimizer(LLMOptimizer):
             return self.llm
         if profile not in self._llm_instances:
             try:
-                self._llm_instances[profile] = _factory().get_llm(profile)
+                self._llm_instances[profile] = implementation("model factory").get_llm(profile)
             except Exception as error:  # noqa: BLE001 - any backend may refuse in its own way
                 _log.warning("No model for the profile %r, the default one is used: %s", profile, error)
                 return self.llm
@@ -152,51 +184,7 @@ class CandidateOptimizer(LLMOptimizer):
         replies = self.call_llm(prompt_text(system), user, max_tokens=self.max_tokens, temperature=0.0)
         return replies[0] if replies else candidates[-1]
 
-
-_SETTINGS = (
-    "num_responses",
-    "temperature_min_max",
-    "selector",
-    "generation_technique",
-    "selection_technique",
-    "experts_list",
-)
-
-
-class CandidateSets(CandidateOptimizer):
-    """Draws `num_responses` replies by a technique of `drawing.TECHNIQUES` and chooses one.
-
-    `selection_technique` is `best_of_n`, `moa`, `majority` or anything else for the last; `selector(candidates)`
-    replaces it and returns a reply or ready values by name. `step` takes all of these for one step.
-    """
-
-    _SAVED: tuple[str, ...] = (
-        *CandidateOptimizer._SAVED,
-        *(name for name in _SETTINGS if name != "selector"),
-        "llm_profiles",
-        "llm_weights",
-    )
-
-    def __init__(
-        self,
-        *args: Any,
-        num_responses: int = 3,
-        temperature_min_max: list[float] | None = None,
-        selector: Callable[[list[str]], Any] | None = None,
-        generation_technique: str = "temperature_variation",
-        selection_technique: str = "best_of_n",
-        experts_list: list[str] | None = None,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(*args, **kwargs)
-        self.num_responses = num_responses
-        self.temperature_min_max = temperature_min_max or [0.0, 1.0]
-        self.selector = selector
-        self.generation_technique = generation_technique
-        self.selection_technique = selection_technique
-        self.experts_list = experts_list
-        self.candidates: list[str] = []
-        self.selected_candidate: Any = None
+    # --- the step ---
 
     def generate_candidates(  # noqa: PLR0913
         self,
@@ -245,9 +233,3 @@ class CandidateSets(CandidateOptimizer):
         technique = chosen["generation_technique"]
         self._record({**entry, "generation_technique": technique, "llm_profiles": self.llm_profiles}, summary, mask)
         return update
-
-
-def _factory() -> Any:
-    """`LLMFactory` where programs see and patch it, else where it lives; models are made only on demand."""
-    facade = sys.modules.get("opto.utils.llm") or importlib.import_module("opto.llm.backends")
-    return facade.LLMFactory

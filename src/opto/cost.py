@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from functools import partial
 from typing import Any
 
 __all__ = ["Cost", "token_counts"]
@@ -78,6 +79,6 @@ def token_counts(usage: Any) -> tuple[int | None, int | None]:
     >>> token_counts({"prompt_tokens": 3})
     (3, None)
     """
-    read = usage.get if isinstance(usage, Mapping) else lambda name: getattr(usage, name, None)
-    prompt, completion = read("prompt_tokens"), read("completion_tokens")
+    told: Any = usage.get if isinstance(usage, Mapping) else partial(getattr, usage)
+    prompt, completion = told("prompt_tokens", None), told("completion_tokens", None)
     return prompt if isinstance(prompt, int) else None, completion if isinstance(completion, int) else None

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from opto.llm.address import login_of, parse_address, shown_url
+from opto.llm.transport.address import login_of, parse_address, shown_url
 
 
 @pytest.mark.parametrize(

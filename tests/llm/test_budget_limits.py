@@ -38,7 +38,7 @@ from opto.llm import (
     ScriptedLLM,
     Usage,
 )
-from opto.llm.spending import most_prompt_tokens
+from opto.llm.wrappers.estimates import most_prompt_tokens
 
 ASK = [{"role": "user", "content": "hi"}]
 QUICK = RetryPolicy(attempts=5, base=0.0, now=lambda seconds: None)

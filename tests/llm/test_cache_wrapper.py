@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from opto.errors import LLMServerError
 from opto.llm import CachedLLM, CacheStats, DummyLLM, MemoryStore, OpenAICompatible, Response, ScriptedLLM
-from opto.llm.cache import request_key
+from opto.llm.wrappers.cache import request_key
 
 ASK = [{"role": "user", "content": "hi"}]
 JSON = st.recursive(

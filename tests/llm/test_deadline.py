@@ -13,7 +13,7 @@ import pytest
 
 from opto.errors import LLMTimeoutError
 from opto.llm import OpenAICompatible, Wire
-from opto.llm.deadline import Deadline
+from opto.llm.transport.call_deadline import Deadline
 
 ASK = [{"role": "user", "content": "hi"}]
 

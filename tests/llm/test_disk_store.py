@@ -20,7 +20,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from opto.errors import LoadError
-from opto.llm import CachedLLM, Choice, Message, Response, ScriptedLLM, SQLiteStore, Usage, codec
+from opto.llm import CachedLLM, Choice, Message, Response, ScriptedLLM, SQLiteStore, Usage
+from opto.llm.wrappers import response_codec as codec
 
 ASK = [{"role": "user", "content": "hi"}]
 texts = st.text(st.characters(exclude_categories=()))

@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from opto.llm import Budget, CachedLLM, DummyLLM, Limited, OpenAICompatible, Response, SQLiteStore, tapes
+from opto.llm import Budget, CachedLLM, DummyLLM, Limited, OpenAICompatible, Response, SQLiteStore
+from opto.llm.wrappers import json_lines as tapes
 
 pytestmark = [
     pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork"),

@@ -27,7 +27,7 @@ from opto.errors import (
     LLMTimeoutError,
 )
 from opto.llm import EnvKey, ModelProfile, OpenAICompatible, Usage, Wire
-from opto.llm.faults import from_exception
+from opto.llm.transport.failures import from_exception
 
 ASK = [{"role": "user", "content": "hi"}]
 KEY = "sk-very-secret-0123456789"

@@ -20,7 +20,7 @@ import trustme
 from opto.errors import LLMConfigError, ModelFileError
 from opto.llm.local import KNOWN_MODELS, KnownModel, LocalLLM, Progress, Sources, find_weights, watch
 from opto.llm.local import packages as packages_module
-from opto.llm.local.models import HubFile, Part, known_model
+from opto.llm.local.known_models import HubFile, Part, known_model
 from opto.llm.local.packages import pip_download
 from opto.llm.local.weights import cache_folder, check_gguf
 from opto.llm.profile import ModelProfile

@@ -42,8 +42,9 @@ from opto.llm import (
     Timeout,
     Wire,
 )
-from opto.llm.backends import CustomLLM, LiteLLM, models
-from opto.llm.local import model as local
+from opto.llm.backends import CustomLLM, LiteLLM
+from opto.llm.backends import hosted as models
+from opto.llm.local import local_llm as local
 
 ASK = [{"role": "user", "content": "hi ✓ \ud83c"}]
 HUGE = json.dumps({"choices": [{"message": {"content": "x" * 10_000_000}}]}).encode()

@@ -19,7 +19,8 @@ import pytest
 import trustme
 
 from opto.errors import LLMConfigError, LLMConnectionError, LLMError, LLMResponseError
-from opto.llm import Budget, OpenAICompatible, Wire, network
+from opto.llm import Budget, OpenAICompatible, Wire
+from opto.llm.transport import proxies as network
 
 ASK = [{"role": "user", "content": "hi"}]
 

@@ -32,7 +32,7 @@ from opto.llm import (
     Wire,
     identity_of,
 )
-from opto.llm.spending import most_prompt_tokens
+from opto.llm.wrappers.estimates import most_prompt_tokens
 
 ASK = [{"role": "user", "content": "hi"}]
 CALL = {"id": "c1", "type": "function", "function": {"name": "look", "arguments": '{"at": "π"}'}}

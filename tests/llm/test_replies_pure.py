@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from opto.errors import LLMError, LLMResponseError, LLMServerError
 from opto.llm import Response
-from opto.llm.faults import from_status, parse_retry_after, quote
-from opto.llm.replies import parse_completion, parse_embedding
+from opto.llm.transport.completions import parse_completion, parse_embedding
+from opto.llm.transport.failures import from_status, parse_retry_after, quote
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),

@@ -6,7 +6,7 @@ conversation on the tape), `learner.py` (one question, one answer).
 
 from opto.agents.history import ChatHistory
 from opto.agents.learner import BasicLearner, call_llm
-from opto.agents.shown import TraceObject
+from opto.agents.trace_object import TraceObject
 from opto.agents.traced_llm import TracedLLM
 
 __all__ = ["BasicLearner", "ChatHistory", "TraceObject", "TracedLLM", "call_llm"]

@@ -10,11 +10,11 @@ from opto.cli.demo_task import BATCH, DemoResult, run_demo
 from opto.cli.demo_view import Watcher, diffs, summary
 from opto.errors import LLMConfigError, OptoError
 from opto.events import listen
-from opto.llm.address import shown_url
 from opto.llm.base import LLM
-from opto.llm.http import OpenAICompatible
-from opto.llm.local.model import LocalLLM
-from opto.llm.retry import Retry
+from opto.llm.local.local_llm import LocalLLM
+from opto.llm.transport.address import shown_url
+from opto.llm.transport.openai_compatible import OpenAICompatible
+from opto.llm.wrappers.retry import Retry
 from opto.trainer.improve import TrainingPlan
 
 __all__ = ["HELP", "configure", "run"]

@@ -12,7 +12,7 @@ from opto.cli.demo_customers import Customer, draw_customers
 from opto.errors import ExecutionError
 from opto.events import Event, emit
 from opto.llm.base import LLM
-from opto.llm.cache import CachedLLM
+from opto.llm.wrappers.cache import CachedLLM
 from opto.optimizers.optimizer import Optimizer
 from opto.optimizers.optoprime import OptoPrime
 from opto.trace.context import stop_tracing

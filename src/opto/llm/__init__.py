@@ -19,26 +19,38 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from opto.llm.abstract import AbstractModel
-    from opto.llm.base import LLM, Choice, Chunk, ChunkChoice, Delta, Message, Messages, Response, Usage, identity_of
-    from opto.llm.budget import Budget, Budgeted
-    from opto.llm.cache import CachedLLM, CacheStats, MemoryStore, Store
+    from opto.llm.base import (
+        LLM,
+        Choice,
+        Chunk,
+        ChunkChoice,
+        Delta,
+        Message,
+        Messages,
+        Response,
+        TokenUsage,
+        Usage,
+        identity_of,
+    )
     from opto.llm.fakes import DummyLLM, ScriptedLLM
-    from opto.llm.fallback import Fallback, FellBack
     from opto.llm.flow import Effect, Flow, FlowLLM, Wrapper, ask
-    from opto.llm.http import EnvKey, OpenAICompatible, Wire
-    from opto.llm.limit import Limited, Slots
     from opto.llm.local import LocalLLM
-    from opto.llm.pace import Clock, Pace, Paced
     from opto.llm.prices import FREE, LongPrice, Price, PriceTable
     from opto.llm.profile import ModelProfile, profile_of
-    from opto.llm.record import RecordLLM, ReplayLLM
     from opto.llm.resolve import default_llm
-    from opto.llm.retry import CalledAgain, Retried, Retry, RetryPolicy
-    from opto.llm.spending import Forecast, Spending
-    from opto.llm.store import SQLiteStore
     from opto.llm.stream import Stream
-    from opto.llm.timeout import Timeout
-    from opto.llm.usage import Answered, Metered, Spent
+    from opto.llm.transport.openai_compatible import EnvKey, OpenAICompatible, Wire
+    from opto.llm.wrappers.budget import Budget, Budgeted
+    from opto.llm.wrappers.cache import CachedLLM, CacheStats, MemoryStore, Store
+    from opto.llm.wrappers.concurrency import Limited, Slots
+    from opto.llm.wrappers.estimates import Forecast, Spending
+    from opto.llm.wrappers.fallback import Fallback, FellBack
+    from opto.llm.wrappers.metering import Answered, Metered, Spent
+    from opto.llm.wrappers.rate_limit import Clock, Pace, Paced
+    from opto.llm.wrappers.recordings import RecordLLM, ReplayLLM
+    from opto.llm.wrappers.retry import CalledAgain, Retried, Retry, RetryPolicy
+    from opto.llm.wrappers.sqlite_store import SQLiteStore
+    from opto.llm.wrappers.timeout import Timeout
 
 __all__ = [
     "FREE",
@@ -90,6 +102,7 @@ __all__ = [
     "Store",
     "Stream",
     "Timeout",
+    "TokenUsage",
     "Usage",
     "Wire",
     "Wrapper",
@@ -99,41 +112,31 @@ __all__ = [
     "profile_of",
 ]
 
-_FILES: dict[str, tuple[str, ...]] = {
-    "abstract": ("AbstractModel",),
-    "base": (
-        "LLM",
-        "Choice",
-        "Chunk",
-        "ChunkChoice",
-        "Delta",
-        "Message",
-        "Messages",
-        "Response",
-        "Usage",
-        "identity_of",
-    ),
-    "budget": ("Budget", "Budgeted"),
-    "cache": ("CacheStats", "CachedLLM", "MemoryStore", "Store"),
-    "fakes": ("DummyLLM", "ScriptedLLM"),
-    "fallback": ("Fallback", "FellBack"),
-    "flow": ("Effect", "Flow", "FlowLLM", "Wrapper", "ask"),
-    "http": ("EnvKey", "OpenAICompatible", "Wire"),
-    "limit": ("Limited", "Slots"),
-    "local": ("LocalLLM",),
-    "pace": ("Clock", "Pace", "Paced"),
-    "prices": ("FREE", "LongPrice", "Price", "PriceTable"),
-    "profile": ("ModelProfile", "profile_of"),
-    "record": ("RecordLLM", "ReplayLLM"),
-    "resolve": ("default_llm",),
-    "retry": ("CalledAgain", "Retried", "Retry", "RetryPolicy"),
-    "spending": ("Forecast", "Spending"),
-    "store": ("SQLiteStore",),
-    "stream": ("Stream",),
-    "timeout": ("Timeout",),
-    "usage": ("Answered", "Metered", "Spent"),
+_HOMES = {
+    "abstract": "AbstractModel",
+    "base": "LLM Choice Chunk ChunkChoice Delta Message Messages Response TokenUsage Usage identity_of",
+    "fakes": "DummyLLM ScriptedLLM",
+    "flow": "Effect Flow FlowLLM Wrapper ask",
+    "local": "LocalLLM",
+    "prices": "FREE LongPrice Price PriceTable",
+    "profile": "ModelProfile profile_of",
+    "resolve": "default_llm",
+    "stream": "Stream",
+    "transport.openai_compatible": "EnvKey OpenAICompatible Wire",
+    "wrappers.budget": "Budget Budgeted",
+    "wrappers.cache": "CacheStats CachedLLM MemoryStore Store",
+    "wrappers.concurrency": "Limited Slots",
+    "wrappers.estimates": "Forecast Spending",
+    "wrappers.fallback": "Fallback FellBack",
+    "wrappers.metering": "Answered Metered Spent",
+    "wrappers.rate_limit": "Clock Pace Paced",
+    "wrappers.recordings": "RecordLLM ReplayLLM",
+    "wrappers.retry": "CalledAgain Retried Retry RetryPolicy",
+    "wrappers.sqlite_store": "SQLiteStore",
+    "wrappers.timeout": "Timeout",
 }
-_HOME = {name: file for file, names in _FILES.items() for name in names}
+"""Names by the module that has them, which is imported when a name is first used: httpx2 alone takes 100 ms."""
+_HOME = {name: module for module, names in _HOMES.items() for name in names.split()}
 
 
 def __getattr__(name: str) -> Any:

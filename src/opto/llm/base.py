@@ -24,6 +24,7 @@ __all__ = [
     "Messages",
     "Options",
     "Response",
+    "TokenUsage",
     "Usage",
     "asked",
     "identity_of",
@@ -55,7 +56,7 @@ class Choice:
 
 
 @dataclass(frozen=True, slots=True)
-class Usage:
+class TokenUsage:
     """Tokens paid for; None means that the server did not say, never zero."""
 
     prompt_tokens: int | None = None
@@ -69,6 +70,9 @@ class Usage:
         return self.prompt_tokens + self.completion_tokens
 
 
+Usage = TokenUsage  # the shorter name, which programs import
+
+
 @dataclass(frozen=True, slots=True)
 class Response:
     """A model's answer, in the shape that users of OpenAI-like libraries know.
@@ -78,13 +82,13 @@ class Response:
     """
 
     choices: tuple[Choice, ...]
-    usage: Usage = field(default_factory=Usage)
+    usage: TokenUsage = field(default_factory=TokenUsage)
     model: str | None = None
 
     @classmethod
-    def of(cls, *texts: str, usage: Usage | None = None, model: str | None = None) -> Response:
+    def of(cls, *texts: str, usage: TokenUsage | None = None, model: str | None = None) -> Response:
         """Build a response with one choice a text."""
-        return cls(tuple(Choice(Message(text), "stop") for text in texts), usage or Usage(), model)
+        return cls(tuple(Choice(Message(text), "stop") for text in texts), usage or TokenUsage(), model)
 
     @property
     def text(self) -> str:
@@ -115,7 +119,7 @@ class Chunk:
     """A piece of a streamed answer, in the shape that users of OpenAI-like libraries know."""
 
     choices: tuple[ChunkChoice, ...]
-    usage: Usage | None = None
+    usage: TokenUsage | None = None
     model: str | None = None
 
     @property

@@ -9,11 +9,11 @@ from collections.abc import Callable, Mapping
 
 from opto.errors import LLMConfigError
 from opto.llm.base import LLM
-from opto.llm.local.model import LocalLLM
-from opto.llm.local.process import require_extra
+from opto.llm.local.local_llm import LocalLLM
 from opto.llm.local.progress import Progress, Report, watch
-from opto.llm.retry import Retry
-from opto.llm.routes import azure, custom, transport_for
+from opto.llm.local.server_process import require_extra
+from opto.llm.transport.providers import azure, custom, transport_for
+from opto.llm.wrappers.retry import Retry
 
 __all__ = ["configured_llm", "default_llm", "local_llm", "named_model"]
 

@@ -8,11 +8,11 @@ from contextlib import suppress
 from typing import Any, cast
 
 from opto.errors import LLMError, LLMResponseError
-from opto.llm.address import shown_url
-from opto.llm.base import Choice, Chunk, ChunkChoice, Delta, Message, Response, Usage
+from opto.llm.base import Choice, Chunk, ChunkChoice, Delta, Message, Response, TokenUsage
 from opto.llm.finalizers import outside_collections
 from opto.llm.flow import Effect, Flow, arun, run
-from opto.llm.replies import parse_chunk, without_secret
+from opto.llm.transport.address import shown_url
+from opto.llm.transport.completions import parse_chunk, without_secret
 
 __all__ = ["EventLines", "Stream", "when_whole"]
 
@@ -102,7 +102,7 @@ class Stream:
             reasons[choice.index] = choice.finish_reason or reasons.get(choice.index)
             calls.setdefault(choice.index, []).extend(choice.delta.tool_calls)
         choices = (Choice(Message("".join(texts[k]), tool_calls=_joined(calls[k])), reasons[k]) for k in sorted(texts))
-        usage = next((chunk.usage for chunk in reversed(self._told) if chunk.usage), Usage())
+        usage = next((chunk.usage for chunk in reversed(self._told) if chunk.usage), TokenUsage())
         model = next((chunk.model for chunk in self._told if chunk.model), None)
         return Response(tuple(choices), usage, model)
 

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from opto.llm.abstract import AbstractModel
 from opto.llm.backends.autogen_backend import AutoGenLLM
 from opto.llm.backends.common import Backend
-from opto.llm.backends.models import CustomLLM, EmbeddedLLM, LiteLLM
+from opto.llm.backends.hosted import CustomLLM, EmbeddedLLM, LiteLLM
 
 __all__ = ["BACKENDS", "LLM", "LLMFactory"]
 

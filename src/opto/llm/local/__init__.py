@@ -5,10 +5,10 @@ child process alone. Read models (the table), weights (where from), hub and pack
 process and server (the child), model (`LocalLLM`).
 """
 
-from opto.llm.local.model import LocalLLM
-from opto.llm.local.models import DEFAULT_MODEL, KNOWN_MODELS, KnownModel
-from opto.llm.local.process import close_servers
+from opto.llm.local.known_models import DEFAULT_MODEL, KNOWN_MODELS, KnownModel
+from opto.llm.local.local_llm import LocalLLM
 from opto.llm.local.progress import Progress, Report, quiet, watch
+from opto.llm.local.server_process import close_servers
 from opto.llm.local.weights import Sources, find_weights
 
 __all__ = [

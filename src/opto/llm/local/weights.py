@@ -9,8 +9,8 @@ from pathlib import Path
 
 from opto.errors import LLMConfigError, ModelFileError
 from opto.llm.local import hub, packages
-from opto.llm.local.files import digest, locked, stamped, write_stamp
-from opto.llm.local.models import KnownModel
+from opto.llm.local.file_digests import digest, locked, stamped, write_stamp
+from opto.llm.local.known_models import KnownModel
 from opto.llm.local.progress import Progress, Report, quiet
 
 __all__ = ["Sources", "cache_folder", "check_gguf", "find_weights"]

@@ -16,18 +16,18 @@ from typing import Any, cast
 import httpcore
 
 from opto.errors import LLMConfigError, LLMRequestError
-from opto.llm.address import Address, login_of, parse_address, shown_url
 from opto.llm.base import CARRIED, Messages, Response, asked
-from opto.llm.body import Body, headers_of
-from opto.llm.clients import Clients, request_to
-from opto.llm.deadline import Deadline
 from opto.llm.embedding import text_of
-from opto.llm.faults import WIRE_ERRORS, from_exception, from_status
 from opto.llm.flow import Effect, Flow, FlowLLM
-from opto.llm.network import proxy_url
 from opto.llm.profile import ModelProfile, known_profile
-from opto.llm.replies import parse_completion, parse_embedding, without_secret
 from opto.llm.stream import Stream
+from opto.llm.transport.address import Address, login_of, parse_address, shown_url
+from opto.llm.transport.body import Body, headers_of
+from opto.llm.transport.call_deadline import Deadline
+from opto.llm.transport.completions import parse_completion, parse_embedding, without_secret
+from opto.llm.transport.connections import Clients, request_to
+from opto.llm.transport.failures import WIRE_ERRORS, from_exception, from_status
+from opto.llm.transport.proxies import proxy_url
 
 _HERE = CARRIED | {"api_base", "base_url", "embedding", "extra_body"}  # options that are not sent as they are
 _HEADERS = {

@@ -12,9 +12,9 @@ from typing import Any
 from weakref import finalize
 
 from opto.errors import LoadError
-from opto.llm import codec
 from opto.llm.base import Response
 from opto.llm.forks import begins_anew
+from opto.llm.wrappers import response_codec as codec
 
 __all__ = ["SQLiteStore"]
 

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, cast
 
-from opto.llm.base import Choice, Message, Response, Usage
+from opto.llm.base import Choice, Message, Response, TokenUsage
 
 __all__ = ["dump", "from_plain", "load", "to_plain"]
 
@@ -31,7 +31,7 @@ def from_plain(data: Mapping[str, Any]) -> Response:
     if not choices:
         raise ValueError("no choices")
     usage = data["usage"]
-    return Response(choices, Usage(usage.get("prompt_tokens"), usage.get("completion_tokens")), data.get("model"))
+    return Response(choices, TokenUsage(usage.get("prompt_tokens"), usage.get("completion_tokens")), data.get("model"))
 
 
 def dump(response: Any) -> bytes:

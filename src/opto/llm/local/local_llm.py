@@ -10,17 +10,17 @@ from pathlib import Path
 from typing import Any
 
 from opto.errors import LLMConfigError, LLMConnectionError, LLMServerError
-from opto.llm.base import Choice, Message, Messages, Response, Usage
+from opto.llm.base import Choice, Message, Messages, Response, TokenUsage
 from opto.llm.flow import Flow, FlowLLM, ask, blocking
-from opto.llm.http import OpenAICompatible
 from opto.llm.local.cores import usable_cores
-from opto.llm.local.models import DEFAULT_MODEL, KNOWN_MODELS, KnownModel, known_model
-from opto.llm.local.process import LocalServer, ServerConfig, require_extra, server_for
+from opto.llm.local.known_models import DEFAULT_MODEL, KNOWN_MODELS, KnownModel, known_model
 from opto.llm.local.progress import Report, watch
+from opto.llm.local.server_process import LocalServer, ServerConfig, require_extra, server_for
 from opto.llm.local.weights import Sources, check_gguf, find_weights
 from opto.llm.prices import FREE
 from opto.llm.profile import ModelProfile
 from opto.llm.stream import Stream
+from opto.llm.transport.openai_compatible import OpenAICompatible
 
 __all__ = ["LocalLLM"]
 
@@ -170,7 +170,7 @@ def _count_all(transport: OpenAICompatible, response: Response) -> Flow[Response
         body = yield from transport.post("tokenize", {"content": choice.message.content})
         tokens = json.loads(body).get("tokens")
         total += len(tokens) if isinstance(tokens, list) else 0
-    return replace(response, usage=Usage(response.usage.prompt_tokens, total))
+    return replace(response, usage=TokenUsage(response.usage.prompt_tokens, total))
 
 
 def _merge(responses: list[Response]) -> Response:
@@ -179,7 +179,7 @@ def _merge(responses: list[Response]) -> Response:
         return responses[0]
     prompts = [response.usage.prompt_tokens for response in responses]
     replies = [response.usage.completion_tokens for response in responses]
-    usage = Usage(
+    usage = TokenUsage(
         None if None in prompts else sum(count or 0 for count in prompts),
         None if None in replies else sum(count or 0 for count in replies),
     )

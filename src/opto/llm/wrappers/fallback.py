@@ -21,7 +21,7 @@ from opto.llm.base import LLM, Messages, Response, identity_of
 from opto.llm.flow import Flow, FlowLLM, ask
 from opto.llm.prices import Price
 from opto.llm.profile import ModelProfile, profile_of
-from opto.llm.retry import CalledAgain
+from opto.llm.wrappers.retry import CalledAgain
 
 __all__ = ["Fallback", "FellBack"]
 

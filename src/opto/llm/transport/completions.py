@@ -7,9 +7,9 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from opto.errors import LLMError, LLMResponseError, LLMServerError
-from opto.llm.address import shown_url
-from opto.llm.base import Choice, Chunk, ChunkChoice, Delta, Message, Response, Usage
-from opto.llm.faults import from_status, quote
+from opto.llm.base import Choice, Chunk, ChunkChoice, Delta, Message, Response, TokenUsage
+from opto.llm.transport.address import shown_url
+from opto.llm.transport.failures import from_status, quote
 
 __all__ = ["parse_chunk", "parse_completion", "parse_embedding", "parse_json", "without_secret"]
 
@@ -80,7 +80,7 @@ def parse_embedding(body: bytes, url: str) -> Response:
     if not isinstance(vector, list) or not vector or not all(_is_number(x) for x in vector):
         raise _bad(url, f"the reply holds no embedding ({_glimpse(body)})")
     text = json.dumps([float(x) for x in vector])
-    usage = Usage(_usage(data.get("usage")).prompt_tokens, 0)
+    usage = TokenUsage(_usage(data.get("usage")).prompt_tokens, 0)
     return Response.of(text, usage=usage, model=model if isinstance(model, str) else None)
 
 
@@ -142,13 +142,13 @@ def _tool_calls(calls: Any) -> tuple[dict[str, Any], ...]:
     return tuple(call for call in calls if isinstance(call, dict)) if isinstance(calls, list) else ()
 
 
-def _usage(usage: Any) -> Usage:
+def _usage(usage: Any) -> TokenUsage:
     """Token counts are extra: a senseless one is unknown, it does not spoil the reply."""
     if not isinstance(usage, dict):
-        return Usage()
+        return TokenUsage()
     counts = [usage.get(name) for name in ("prompt_tokens", "completion_tokens")]
     prompt, completion = (c if isinstance(c, int) and not isinstance(c, bool) and c >= 0 else None for c in counts)
-    return Usage(prompt, completion)
+    return TokenUsage(prompt, completion)
 
 
 def _is_number(value: Any) -> bool:

@@ -76,7 +76,7 @@ class Metered(Wrapper):
     `prices` overrides the packaged price list, see `PriceTable.of`. A stream counts when it has ended; one
     that broke off or was left is a call that did not tell its tokens.
 
-    >>> from opto.llm.cache import CachedLLM
+    >>> from opto.llm.wrappers.cache import CachedLLM
     >>> from opto.llm.fakes import ScriptedLLM
     >>> paid = Metered(ScriptedLLM(["hello"]))
     >>> llm = CachedLLM(paid)

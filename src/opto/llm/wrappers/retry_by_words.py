@@ -21,7 +21,7 @@ from opto.errors import (
     LLMTimeoutError,
 )
 from opto.events import emit
-from opto.llm.retry import Retried
+from opto.llm.wrappers.retry import Retried
 
 __all__ = ["retry_with_exponential_backoff"]
 

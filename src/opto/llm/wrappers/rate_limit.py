@@ -14,11 +14,11 @@ from opto.errors import LLMConfigError, LLMError, LLMRateLimitError, LLMServerEr
 from opto.events import emit
 from opto.llm.base import LLM, Messages, Response
 from opto.llm.flow import Flow, Wrapper, ask, sleep
-from opto.llm.retry import Waits
 from opto.llm.shared import Shared
-from opto.llm.spending import likely_tokens, longest_reply, most_prompt_tokens
 from opto.llm.stream import when_whole
-from opto.llm.usage import told
+from opto.llm.wrappers.estimates import likely_tokens, longest_reply, most_prompt_tokens
+from opto.llm.wrappers.metering import told
+from opto.llm.wrappers.retry import Waits
 
 __all__ = ["Clock", "Pace", "Paced", "Turn"]
 

@@ -10,17 +10,17 @@ import os
 from typing import Any
 
 from opto.errors import LLMError
-from opto.llm.auto_retry import retry_with_exponential_backoff
 from opto.llm.backends.common import Backend
-from opto.llm.base import LLM, Messages, Response, Usage
+from opto.llm.base import LLM, Messages, Response, TokenUsage
 from opto.llm.embedding import text_of
-from opto.llm.faults import from_client
-from opto.llm.local.model import LocalLLM
+from opto.llm.local.local_llm import LocalLLM
 from opto.llm.profile import ModelProfile, known_profile
 from opto.llm.resolve import configured_llm, local_llm, named_model
-from opto.llm.retry import Retry, RetryPolicy
-from opto.llm.routes import AzureToken, custom, transport_for
-from opto.llm.usage import told
+from opto.llm.transport.failures import from_client
+from opto.llm.transport.providers import AzureToken, custom, transport_for
+from opto.llm.wrappers.metering import told
+from opto.llm.wrappers.retry import Retry, RetryPolicy
+from opto.llm.wrappers.retry_by_words import retry_with_exponential_backoff
 
 __all__ = ["CustomLLM", "EmbeddedLLM", "LiteLLM", "LiteLLMTransport"]
 
@@ -99,7 +99,7 @@ class LiteLLMTransport:
     def _vector(self, model: str, messages: Messages, embedding: bool = True, **options: Any) -> Response:
         given = {name: value for name, value in options.items() if value is not None}
         reply = importlib.import_module("litellm").embedding(model=model, input=text_of(messages), **given)
-        return Response.of(json.dumps(reply.data[0]["embedding"]), usage=Usage(told(reply)[0], 0), model=model)
+        return Response.of(json.dumps(reply.data[0]["embedding"]), usage=TokenUsage(told(reply)[0], 0), model=model)
 
     def _credentials(self) -> dict[str, Any]:
         scope = os.environ.get("AZURE_TOKEN_PROVIDER_SCOPE")

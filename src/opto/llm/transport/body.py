@@ -9,10 +9,10 @@ from typing import Any
 import httpcore
 
 from opto.errors import LLMResponseError
-from opto.llm.address import shown_url
-from opto.llm.deadline import Deadline
-from opto.llm.faults import WIRE_ERRORS, from_exception
 from opto.llm.flow import Effect, Flow
+from opto.llm.transport.address import shown_url
+from opto.llm.transport.call_deadline import Deadline
+from opto.llm.transport.failures import WIRE_ERRORS, from_exception
 
 __all__ = ["Body", "headers_of"]
 

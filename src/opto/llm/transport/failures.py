@@ -22,7 +22,7 @@ from opto.errors import (
     LLMServerError,
     LLMTimeoutError,
 )
-from opto.llm.address import shown_url
+from opto.llm.transport.address import shown_url
 
 __all__ = ["WIRE_ERRORS", "from_client", "from_exception", "from_status", "parse_retry_after", "quote"]
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import IO
 
 from opto.errors import LLMServerError, LLMTimeoutError, MissingExtraError
-from opto.llm.local.models import KEY_VARIABLE
+from opto.llm.local.known_models import KEY_VARIABLE
 
 __all__ = ["LocalServer", "ServerConfig", "close_servers", "require_extra", "server_command", "server_for"]
 

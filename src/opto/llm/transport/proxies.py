@@ -12,7 +12,7 @@ import certifi
 import httpcore
 
 from opto.errors import LLMConfigError
-from opto.llm.address import PORTS, Address, login_of, parse_address, shown_url
+from opto.llm.transport.address import PORTS, Address, login_of, parse_address, shown_url
 
 __all__ = ["proxy_url", "surroundings"]
 

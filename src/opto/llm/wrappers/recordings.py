@@ -15,13 +15,13 @@ from pathlib import Path
 from typing import Any, cast
 
 from opto.errors import LLMRequestError, LoadError, ReplayMissError
-from opto.llm import codec
 from opto.llm.base import LLM, Messages, Response, asked
 from opto.llm.flow import Flow, FlowLLM, Wrapper, ask
 from opto.llm.profile import ModelProfile
 from opto.llm.shared import Shared
 from opto.llm.stream import Stream, when_whole
-from opto.llm.tapes import append, lines
+from opto.llm.wrappers import response_codec as codec
+from opto.llm.wrappers.json_lines import append, lines
 
 __all__ = ["RecordLLM", "ReplayLLM", "Tape"]
 

@@ -8,11 +8,11 @@ import os
 from typing import Any
 
 from opto.errors import BudgetExceeded
-from opto.llm.auto_retry import retry_with_exponential_backoff
-from opto.llm.backends.models import LiteLLMTransport
+from opto.llm.backends.hosted import LiteLLMTransport
 from opto.llm.base import LLM
 from opto.llm.embedding import question, vector_of
-from opto.llm.routes import transport_for
+from opto.llm.transport.providers import transport_for
+from opto.llm.wrappers.retry_by_words import retry_with_exponential_backoff
 
 __all__ = ["embed"]
 

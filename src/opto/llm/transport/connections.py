@@ -11,10 +11,10 @@ from weakref import WeakKeyDictionary, finalize
 
 import httpcore
 
-from opto.llm.address import PORTS, Address
-from opto.llm.deadline import AsyncSockets, Limit, Sockets
 from opto.llm.forks import begins_anew
-from opto.llm.network import surroundings
+from opto.llm.transport.address import PORTS, Address
+from opto.llm.transport.call_deadline import AsyncSockets, Limit, Sockets
+from opto.llm.transport.proxies import surroundings
 
 __all__ = ["Clients", "request_to"]
 

@@ -25,9 +25,9 @@ from opto.llm.flow import Flow, Wrapper, ask
 from opto.llm.forks import begins_anew
 from opto.llm.prices import Price, PriceSource, PriceTable, price_of
 from opto.llm.profile import profile_of
-from opto.llm.retry import CalledAgain, Retried, Waits
 from opto.llm.shared import Shared
-from opto.llm.spending import (
+from opto.llm.stream import Stream
+from opto.llm.wrappers.estimates import (
     Forecast,
     Need,
     Spending,
@@ -36,8 +36,8 @@ from opto.llm.spending import (
     longest_reply,
     most_prompt_tokens,
 )
-from opto.llm.stream import Stream
-from opto.llm.usage import told
+from opto.llm.wrappers.metering import told
+from opto.llm.wrappers.retry import CalledAgain, Retried, Waits
 
 __all__ = ["Budget", "Budgeted"]
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from opto.errors import LLMConfigError, MissingExtraError
-from opto.llm.http import EnvKey, OpenAICompatible
+from opto.llm.transport.openai_compatible import EnvKey, OpenAICompatible
 
 __all__ = ["PROVIDERS", "AzureToken", "Provider", "azure", "custom", "transport_for"]
 

@@ -180,6 +180,25 @@ def test_the_gain_is_measured_on_the_same_examples() -> None:
     assert done.solved and (done.before, done.after) == (0.9, 1.0)
 
 
+def test_trials_leave_no_trace_in_a_parameter() -> None:
+    x = node(1, name="x", trainable=True)
+    x.change(2)
+    improve(lambda n: x + 0, Scripted([x], [{"x": 9}]), [4], compare, plan=TrainingPlan(steps=1, candidates=1))
+    assert x.data == 2
+    assert x.rollback() and x.data == 1, "what is taken back is the last change, not the refused value"
+
+    @bundle(trainable=True)
+    def same(n: int) -> int:
+        """The same"""
+        return n
+
+    code = same.parameter
+    own, refused = code.data, "def same(n):\n    return n + 1"
+    plan = TrainingPlan(steps=1, candidates=1)
+    improve(same, Scripted([code], [{code.name.split(":")[0]: refused}]), [4], lambda n, v: (0, "no"), plan=plan)
+    assert code.data == own and type(code.data) is str and not code.rollback()
+
+
 def test_the_focus_is_taken_back_also_after_an_error() -> None:
     _, _, optimizer = one_number(9, 4, optimizer=Focused)
     assert optimizer.focus is None

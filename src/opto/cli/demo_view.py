@@ -29,9 +29,12 @@ class Watcher:
         self.example: RolloutDone | None = None
         self.learning = False
 
-    @singledispatchmethod
     def __call__(self, event: Event) -> None:
-        """Other events are nothing that a person waits for."""
+        self.tell(event)
+
+    @singledispatchmethod
+    def tell(self, event: Event) -> None:
+        """Write the line for an event; most events have none."""
 
     def line(self, text: str) -> None:
         self.write(f"[{self.clock() - self.start:5.0f} s] {text}")
@@ -40,15 +43,15 @@ class Watcher:
         """A part's name as the program's author knows it."""
         return self.names.get(part, part)
 
-    @__call__.register
+    @tell.register
     def parts(self, event: Parts) -> None:
         self.names = dict(event.names)
 
-    @__call__.register
+    @tell.register
     def stage(self, event: Stage) -> None:
         self.line(f"{event.what} …")
 
-    @__call__.register
+    @tell.register
     def measured(self, event: Measured) -> None:
         self.line(f"{event.accuracy:.0%} greeted right")
         for customer, greeting in event.wrong[:3]:
@@ -56,20 +59,20 @@ class Watcher:
         if len(event.wrong) > 3:
             self.write(f"          … and {len(event.wrong) - 3} more")
 
-    @__call__.register
+    @tell.register
     def rollout(self, event: RolloutDone) -> None:
         if not self.learning:
             self.line(f"{event.score:.1f}  {event.example} -> {_short(repr(event.value))}  {event.feedback[:_WIDE]}")
         elif event.step and (self.example is None or event.score > self.example.score):
             self.example = event  # the best shows what a candidate is good for
 
-    @__call__.register
+    @tell.register
     def begun(self, event: StepBegun) -> None:
         self.learning = True
         self.line(f"Step {event.step}: a better {self.name(event.part)} (blame {event.blame[event.part]:.1f})")
         self.example = None
 
-    @__call__.register
+    @tell.register
     def tried(self, event: CandidateTried) -> None:
         if event.again and not event.better:
             self.example = None
@@ -84,7 +87,7 @@ class Watcher:
             self.write(f"                     {best.example} -> {_short(repr(best.value))}  {best.feedback[:_WIDE]}")
         self.example = None
 
-    @__call__.register
+    @tell.register
     def ended(self, event: StepEnded) -> None:
         done = f"{', '.join(map(self.name, event.changed))} changed" if event.changed else "nothing kept"
         tokens = f"{event.prompt_tokens or 0} + {event.completion_tokens or 0} tokens"

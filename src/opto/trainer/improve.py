@@ -12,7 +12,7 @@ import math
 import random
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import chain, islice, starmap
 from typing import Any
@@ -359,14 +359,10 @@ def _mean(scores: Sequence[float]) -> float:
 @contextmanager
 def _trial(values: Mapping[ParameterNode[Any], Any]) -> Generator[None, None, None]:
     """The values are in force inside the block; afterwards the parameters are as they were."""
-    old = {parameter: parameter.data for parameter in values}
-    try:
+    with ExitStack() as stack:
         for parameter, value in values.items():
-            parameter.change(value)
+            stack.enter_context(parameter.trial(value))
         yield
-    finally:
-        for parameter, value in old.items():
-            parameter.change(value)
 
 
 def _add(total: Tally, spent: Tally) -> None:

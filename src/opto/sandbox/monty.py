@@ -1,6 +1,6 @@
 """The executor `monty`: an interpreter in Rust, pydantic-monty, that has nothing of the host to reach for.
 
-It runs plain functions on plain data, on every system. Imports leaves, `faults`, `plain`, `signatures`.
+It runs plain functions on plain data, on every system. Imports leaves, `monty_border`, `errors_as_data`.
 """
 
 from __future__ import annotations
@@ -16,8 +16,7 @@ from typing import Any
 from opto import errors
 from opto.execution import Executor, Job, Limits, Outcome, ResourceUsage, executor_named
 from opto.program import RUNNING
-from opto.sandbox.monty_signatures import defined, shape_by_syntax
-from opto.sandbox.monty_values import WAYS_OUT, check_plain, plain_surroundings
+from opto.sandbox.monty_border import WAYS_OUT, check_plain, function_text, plain_surroundings, shape_by_syntax
 from opto.sandbox.values.errors_as_data import with_traceback
 
 __all__ = ["MontyExecutor"]
@@ -98,7 +97,7 @@ class MontyExecutor(AbstractContextManager["MontyExecutor"]):
         return Outcome(value, error, kept["stdout"], kept["stderr"], ResourceUsage(time.monotonic() - began))
 
     def _value(self, job: Job, limits: Limits, keep: Any) -> Any:
-        function = defined(job.text, job.name)
+        function = function_text(job.text, job.name)
         modules, names = plain_surroundings(job, limits.value_bytes)
         times = {"max_feed_duration_secs": _seconds(limits), "max_total_sleep_secs": limits.wall_seconds}
         bounds = {**times, "max_memory": limits.memory_bytes, "max_suspensions": _MOST_PAUSES}
@@ -138,18 +137,18 @@ class MontyExecutor(AbstractContextManager["MontyExecutor"]):
             return errors.SandboxError(f"monty, which knows a part of Python, cannot run this: {error}; {WAYS_OUT}")
         if crashed or not isinstance(error, Exception):
             return errors.SandboxCrashError(f"The code ended its interpreter: {error!r:.200}")
-        return _placed(error, fault, job.text)
+        located = isinstance(fault, self._monty.MontyRuntimeError | self._monty.MontySyntaxError)
+        return _placed(error, fault.traceback() if located else [], job.text)
 
 
 def _seconds(limits: Limits) -> float:
     return min(limits.wall_seconds, limits.cpu_seconds)
 
 
-def _placed(error: Exception, fault: Any, text: str) -> Exception:
-    """The error, raised where the code raised it; a long message is cut."""
+def _placed(error: Exception, frames: list[Any], text: str) -> Exception:
+    """The error, raised where the code raised it, in these frames of monty; a long message is cut."""
     if any(len(str(argument)) > _LONGEST_WORDS for argument in error.args):
         error = type(error)(str(error)[:_LONGEST_WORDS])
-    frames = fault.traceback() if hasattr(fault, "traceback") else []
     frames = [frame for frame in frames if frame.line <= text.count("\n") + 1]
     places = [[RUNNING, frame.line, frame.function_name or "<module>", frame.line] for frame in frames]
     return with_traceback(error, places, text, ())

@@ -1,5 +1,5 @@
 """What the operating system refuses to a worker, layer by layer.
 
-May import the standard library. `confinement` puts the layers on; `namespaces`, `landlock`, `seccomp` and `syscalls`
+May import the standard library. `confinement` puts the layers on; `namespaces`, `landlock` and `seccomp`
 are single ones; `kernel` has the system calls that Python has no name for.
 """

@@ -15,7 +15,7 @@ from itertools import pairwise
 from typing import Any, NamedTuple
 
 from opto.sandbox.layers import landlock, namespaces, seccomp
-from opto.sandbox.layers.kernel import IS_LINUX, prctl
+from opto.sandbox.layers.kernel import IS_LINUX, prctl, unshare
 
 __all__ = ["LAYERS", "Confinement", "WorkerLimits", "removed"]
 
@@ -60,7 +60,6 @@ class Confinement:
         self.without = frozenset(settings["without"])
         self.report: dict[str, str | None] = {}
         self._own_namespace: int | None = None
-        self._missing: list[str] = []
 
     def _try(self, layer: str, act: Callable[[], None]) -> bool:
         if layer in self.without:
@@ -81,12 +80,12 @@ class Confinement:
         with suppress(OSError):  # without the right to, or where there are no such numbers; `_find_out` looks
             namespaces.be_counted()
         self._try("users", namespaces.new_users)
-        self._try("network", lambda: namespaces.separate(namespaces.NETWORK))
-        self._try("ipc", lambda: namespaces.separate(namespaces.OTHERS))
+        self._try("network", lambda: unshare(namespaces.NETWORK))
+        self._try("ipc", lambda: unshare(namespaces.OTHERS))
 
     def first_of_namespace(self) -> int:
         """Forks into a process namespace: 0 in the process that is to go on, there or where there is none."""
-        if not self._try("processes", namespaces.new_processes):
+        if not self._try("processes", lambda: unshare(namespaces.PROCESSES)):
             return 0
         child = os.fork()
         if child == 0:
@@ -138,7 +137,7 @@ class Confinement:
         """Forks; the child is the first of a process namespace if there are any."""
         if self._own_namespace is None:
             return os.fork()
-        namespaces.new_processes()
+        unshare(namespaces.PROCESSES)
         child = os.fork()
         if child:
             namespaces.usual_processes(self._own_namespace)
@@ -176,7 +175,7 @@ class Confinement:
         if self.report.get("users", "") is not None:
             return together if os.getuid() != os.geteuid() else None
         try:
-            namespaces.own_users()
+            unshare(namespaces.USERS)
         except OSError:  # there are no more: all workers have one
             return together
         return each

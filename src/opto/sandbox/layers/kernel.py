@@ -21,7 +21,11 @@ _MNT_DETACH = 2
 _MS_BIND, _MS_REC = 0x1000, 0x4000
 
 
-def _checked(result: int, what: str) -> int:
+def _call(function: str, *arguments: object, what: str) -> int:
+    """Calls a function of the C library, by name."""
+    if _libc is None:
+        raise OSError(f"{what}: this is not Linux")
+    result: int = getattr(_libc, function)(*arguments)
     if result < 0:
         code = ctypes.get_errno()
         raise OSError(code, f"{what}: {os.strerror(code)}")
@@ -30,34 +34,26 @@ def _checked(result: int, what: str) -> int:
 
 def syscall(number: int, *arguments: object, what: str) -> int:
     """A raw system call; integers and ctypes objects as arguments."""
-    if _libc is None:
-        raise OSError(f"{what}: this is not Linux")
-    words = [ctypes.c_long(a) if isinstance(a, int) else a for a in arguments]
-    return _checked(_libc.syscall(ctypes.c_long(number), *words), what)
+    words = [ctypes.c_long(a) if isinstance(a, int) else a for a in (number, *arguments)]
+    return _call("syscall", *words, what=what)
 
 
 def prctl(option: int, *arguments: int) -> int:
     """prctl(2)."""
-    if _libc is None:
-        raise OSError("prctl: this is not Linux")
     words = [ctypes.c_ulong(a) for a in (*arguments, 0, 0, 0, 0)[:4]]
-    return _checked(_libc.prctl(ctypes.c_int(option), *words), f"prctl({option})")
+    return _call("prctl", ctypes.c_int(option), *words, what=f"prctl({option})")
 
 
 def unshare(flags: int) -> None:
     """unshare(2)."""
-    if _libc is None:
-        raise OSError("unshare: this is not Linux")
-    _checked(_libc.unshare(ctypes.c_int(flags)), f"unshare({flags:#x})")
+    _call("unshare", ctypes.c_int(flags), what=f"unshare({flags:#x})")
 
 
 def mount(source: str, target: str, kind: str | None, flags: int, data: str | None = None) -> None:
     """mount(2)."""
-    if _libc is None:
-        raise OSError("mount: this is not Linux")
     encoded = [None if text is None else os.fsencode(text) for text in (source, target, kind)]
     options = None if data is None else data.encode()
-    _checked(_libc.mount(*encoded, ctypes.c_ulong(flags), options), f"mount on {target}")
+    _call("mount", *encoded, ctypes.c_ulong(flags), options, what=f"mount on {target}")
 
 
 class _MountAttributes(ctypes.Structure):
@@ -84,10 +80,10 @@ def bind_mount(source: str, target: str, *, devices: bool = False) -> None:
 
 def change_root(root: str) -> None:
     """Makes `root`, a mount of its own, the root directory; what was mounted before is gone."""
-    if _libc is None or MACHINE not in _PIVOT_ROOT:
+    if MACHINE not in _PIVOT_ROOT:
         raise OSError("pivot_root: not known for this system")
     os.chdir(root)
     here = ctypes.c_char_p(b".")
     syscall(_PIVOT_ROOT[MACHINE], here, here, what="pivot_root")
-    _checked(_libc.umount2(b".", ctypes.c_int(_MNT_DETACH)), "umount2")
+    _call("umount2", b".", ctypes.c_int(_MNT_DETACH), what="umount2")
     os.chdir("/")

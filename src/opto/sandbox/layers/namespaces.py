@@ -5,10 +5,12 @@ Imports `kernel`. Each function raises OSError where the system refuses.
 
 from __future__ import annotations
 
+import ctypes
 import os
 from collections.abc import Iterable
+from contextlib import suppress
 
-from opto.sandbox.layers.kernel import IS_LINUX, bind_mount, change_root, mount, prctl, syscall, unshare
+from opto.sandbox.layers.kernel import IS_LINUX, MACHINE, bind_mount, change_root, mount, prctl, syscall, unshare
 
 __all__ = [
     "DEVICES",
@@ -18,12 +20,9 @@ __all__ = [
     "USERS",
     "be_counted",
     "drop_rights",
-    "new_processes",
     "new_users",
     "own_files",
     "own_temporary",
-    "own_users",
-    "separate",
     "usual_processes",
 ]
 
@@ -59,24 +58,9 @@ def new_users() -> None:
             file.write(text)
 
 
-def own_users() -> None:
-    """A user namespace of this process's own, in which the kernel counts its threads and nobody else's."""
-    unshare(USERS)
-
-
-def separate(kind: int) -> None:
-    """Leaves the network, or what else `kind` says."""
-    unshare(kind)
-
-
-def new_processes() -> None:
-    """The next child is the first process of a namespace of its own: it sees no others, and all end with it."""
-    unshare(PROCESSES)
-
-
 def usual_processes(place: int) -> None:
-    """Takes `new_processes` back; `place` is an open /proc/self/ns/pid."""
-    syscall(_SETNS[os.uname().machine], place, PROCESSES, what="setns")
+    """The next child is again in the namespace of processes at `place`, an open /proc/self/ns/pid."""
+    syscall(_SETNS[MACHINE], place, PROCESSES, what="setns")
 
 
 def own_files(root: str, readable: Iterable[str], temporary: str) -> None:
@@ -140,21 +124,11 @@ def drop_rights() -> None:
         raise OSError("capabilities: this is not Linux")
     no_new_privileges, drop_from_bounds, clear_ambient = 38, 24, 4
     prctl(no_new_privileges, 1)
-    try:
+    with suppress(OSError):  # past the last one, or there were none to drop
         for right in range(64):
             prctl(drop_from_bounds, right)
-    except OSError:
-        pass  # past the last one, or there were none to drop
-    try:
+    with suppress(OSError):  # an old kernel has none
         prctl(47, clear_ambient)
-    except OSError:
-        pass  # an old kernel has none
-    _forget_capabilities()
-
-
-def _forget_capabilities() -> None:
-    import ctypes
-
     header = (ctypes.c_uint32 * 2)(0x20080522, 0)
     nothing = (ctypes.c_uint32 * 6)()
-    syscall(_CAPSET[os.uname().machine], ctypes.byref(header), ctypes.byref(nothing), what="capset")
+    syscall(_CAPSET[MACHINE], ctypes.byref(header), ctypes.byref(nothing), what="capset")

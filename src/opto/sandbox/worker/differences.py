@@ -1,14 +1,23 @@
-"""What code wrote to in the copies that it was given: a comparison with an untouched copy. Imports nothing of ours."""
+"""What code wrote to in the arguments, copies, that it was given. Imports nothing of ours."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Any
 
-__all__ = ["differences"]
+__all__ = ["changed_arguments", "differences"]
 
 _MOST_PARTS, _MOST_FOUND = 20_000, 8
 _ATOMS = (int, float, str, bool, bytes, complex, type(None))
+
+
+def changed_arguments(function: Any, now: Any, then: Any) -> list[str]:
+    """Where the arguments `now`, (args, kwargs), of a call differ from a copy made before it."""
+    code = getattr(function, "__code__", None)
+    names = list(code.co_varnames[: code.co_argcount]) if code is not None else []
+    names += [f"argument {i + 1}" for i in range(len(names), len(now[0]))]
+    found = [path for a, b, n in zip(now[0], then[0], names, strict=False) for path in differences(a, b, n)]
+    return found + [path for n in now[1] for path in differences(now[1][n], then[1][n], n)]
 
 
 def differences(now: Any, then: Any, name: str) -> list[str]:

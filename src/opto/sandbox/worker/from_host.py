@@ -117,7 +117,7 @@ class Absent:
 
 
 def absent(why: str) -> Absent:
-    """An object that did not come."""
+    """An object that did not come. A function, as results may be of the classes that a pickle names."""
     return Absent(why)
 
 
@@ -150,14 +150,14 @@ class HostObject:
         return method
 
 
+def host_object(number: int) -> HostObject:
+    """An allowed object, by its place in the list; a function for the same reason as `absent`."""
+    return HostObject(number)
+
+
 def environment(in_bytes: bool) -> Any:
     """The environment here, in place of the program's, which holds keys."""
     return os.environb if in_bytes else os.environ
-
-
-def host_object(number: int) -> HostObject:
-    """An allowed object, by its place in the list."""
-    return HostObject(number)
 
 
 class _Sources:
@@ -176,9 +176,8 @@ class _Sources:
         exec(compile(SOURCES[name][0], f"<{name}>", "exec", dont_inherit=True), vars(module))
 
 
-def install_sources(sources: dict[str, tuple[str, bool]]) -> None:
-    """Lets these modules be imported."""
-    SOURCES.update(sources)
+def install_sources() -> None:
+    """Lets modules whose texts are in `SOURCES` be imported."""
     if not any(isinstance(finder, _Sources) for finder in sys.meta_path):
         finder: Any = _Sources()
         sys.meta_path.append(finder)

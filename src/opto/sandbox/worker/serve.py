@@ -1,10 +1,11 @@
-"""What runs in a worker: it takes one text, then calls of its function, until it is ended. Imports the parts around it.
+"""A worker: it takes one text, then calls of its function, until it is ended. Imports the parts around it.
 
-Everything here is in the hands of the code that it runs, so the program believes none of it.
+Everything here is in the hands of the code that the worker runs, so the program believes none of it.
 """
 
 from __future__ import annotations
 
+import _thread
 import inspect
 import io
 import json
@@ -14,9 +15,7 @@ import signal
 import socket
 import sys
 import time
-from _thread import allocate_lock
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from collections.abc import Callable
 from types import CoroutineType, GeneratorType
 from typing import Any
 
@@ -25,39 +24,33 @@ from opto.errors import SandboxTimeoutError, SandboxValueError
 from opto.sandbox.values import errors_as_data, wire
 from opto.sandbox.values.value_codec import encode
 from opto.sandbox.worker import crash_stack, from_host
-from opto.sandbox.worker.differences import differences
+from opto.sandbox.worker.differences import changed_arguments
 from opto.sandbox.worker.live_program import LiveProgram, shape_of
 from opto.sandbox.worker.streams import Streams
 
 __all__ = ["serve"]
 
+_AGAIN_SECONDS = 0.05
+"""The clock strikes again after this, if the code swallows the first stroke."""
 
-class _Printed(io.TextIOBase):
-    """Keeps the beginning of what is printed."""
 
-    def __init__(self) -> None:
-        self.most = self.length = 0
-        self._parts: list[str] = []
+class _Printed(io.StringIO):
+    """Keeps the beginning of what is printed, `most` characters."""
+
+    most = 0
 
     def begin(self, most: int) -> None:
-        self.most, self.length, self._parts = most, 0, []
-
-    def writable(self) -> bool:
-        return True
+        self.seek(0)
+        self.truncate()
+        self.most = most
 
     def write(self, text: str) -> int:
-        kept = text[: self.most - self.length]
-        if kept:
-            self._parts.append(kept)
-            self.length += len(kept)
+        super().write(text[: max(0, self.most - self.tell())])
         return len(text)
-
-    def told(self) -> str:
-        return "".join(self._parts)
 
 
 class _Worker:
-    """One text's worker."""
+    """One text's worker; `memory` is what it may hold, for the words of an error."""
 
     def __init__(self, connection: socket.socket, pipe: int, memory: int) -> None:
         self.connection = connection
@@ -65,9 +58,8 @@ class _Worker:
         self.live: LiveProgram | None = None
         self.out, self.err = _Printed(), _Printed()
         self.streams = Streams()
-        self.turn = allocate_lock()
-        self.threads = _threads()
-        self.names: tuple[str, ...] = ()
+        self.turn = _thread.allocate_lock()
+        self.threads = _thread._count()
         self.most = 0
         self.wall = 0.0
         self.host_errors: dict[int, BaseException] = {}
@@ -86,7 +78,7 @@ class _Worker:
         raise SandboxTimeoutError("The code used more CPU time than it may.")
 
     def answer(self, message: bytes) -> bytes:
-        """Carries out one message and tells what became of it."""
+        """Carries out one message, and reports."""
         classes, sources, updates, definition, action, payload, bounds = pickle.loads(message)
         self.wall, cpu, output, self.most = bounds
         self.out.begin(output)
@@ -94,38 +86,26 @@ class _Worker:
         report: dict[str, Any] = {}
         try:
             _bound_cpu(cpu)
-            with self._clock():
-                self._arrive(classes, sources, updates, definition)
+            try:
+                signal.setitimer(signal.ITIMER_REAL, self.wall, _AGAIN_SECONDS)
+                self._receive(classes, sources, updates, definition)
                 report = self._ACTIONS[action](self, payload)
-        except BaseException as error:  # noqa: BLE001 - whatever it is, it is told
-            report = self._failed(error)
+            finally:
+                signal.setitimer(signal.ITIMER_REAL, 0)
+        except BaseException as error:  # noqa: BLE001 - whatever it is, it is reported
+            number = next((number for number, known in self.host_errors.items() if known is error), None)
+            report = {"error": errors_as_data.told(error, self.memory), "host_error": number}
+            self.host_errors.clear()
         used = resource.getrusage(resource.RUSAGE_SELF)
-        report["out"], report["err"] = self.out.told(), self.err.told()
+        report["out"], report["err"] = self.out.getvalue(), self.err.getvalue()
         report["used"] = [used.ru_utime + used.ru_stime, used.ru_maxrss]
-        if _threads() > self.threads:
-            report["busy"] = True
-        return self._written(report)
+        report["busy"] = _thread._count() > self.threads
+        return self._written(report, output)
 
-    def _failed(self, error: BaseException) -> dict[str, Any]:
-        report: dict[str, Any] = {"error": errors_as_data.told(error, self.memory)}
-        for number, known in self.host_errors.items():
-            if known is error:
-                report["host_error"] = number
-        self.host_errors.clear()
-        return report
-
-    @contextmanager
-    def _clock(self) -> Generator[None]:
-        signal.setitimer(signal.ITIMER_REAL, self.wall, 0.05)  # again, if the code swallows the first
-        try:
-            yield
-        finally:
-            signal.setitimer(signal.ITIMER_REAL, 0)
-
-    def _written(self, report: dict[str, Any]) -> bytes:
+    def _written(self, report: dict[str, Any], output: int) -> bytes:
         try:
             text = json.dumps(report, separators=(",", ":")).encode()
-            if len(text) <= self.most + 12 * self.out.most + 65536:
+            if len(text) <= self.most + 12 * output + 65536:
                 return text
             fault: BaseException = SandboxValueError(
                 f"The result is too large: {len(text)} bytes as it is written, {self.most} are allowed."
@@ -134,15 +114,15 @@ class _Worker:
             fault = error
         return json.dumps({"error": errors_as_data.told(fault, self.memory)}).encode()
 
-    def _arrive(self, classes: Any, sources: Any, updates: Any, definition: Any) -> None:
+    def _receive(self, classes: Any, sources: Any, updates: Any, definition: Any) -> None:
+        """Takes in what the program sent ahead of the call (see `Call._message`)."""
         from_host.SOURCES.update(sources)
         for number, written in classes:
             from_host.CLASSES[number] = pickle.loads(written)
         if definition is not None:
             text, name, module, flags, owner = definition
-            self.live = LiveProgram(
-                text, name, module=module, flags=flags, owner=None if owner is None else from_host.CLASSES[owner]
-            )
+            owner = None if owner is None else from_host.CLASSES[owner]
+            self.live = LiveProgram(text, name, module=module, flags=flags, owner=owner)
         for module, name, written in updates:
             if module:
                 place = from_host.globals_of(module)
@@ -159,12 +139,9 @@ class _Worker:
         function = self.live.function()
         args, kwargs, watch = pickle.loads(payload)
         twins = pickle.loads(payload) if watch else None
-        result = function(*args, **kwargs)
-        report = self._result(function, result)
+        report = self._result(function, function(*args, **kwargs))
         if twins is not None:
-            changed = _changed(function, (args, kwargs), twins)
-            if changed:
-                report["changed"] = changed
+            report["changed"] = changed_arguments(function, (args, kwargs), twins)
         return report
 
     def _result(self, function: Any, result: Any) -> dict[str, Any]:
@@ -172,12 +149,9 @@ class _Worker:
         if kind is CoroutineType:
             value = encode(self.streams.finish(result))
             return {"value": value} if inspect.iscoroutinefunction(function) else {"value": value, "kind": "coroutine"}
-        if kind is GeneratorType or hasattr(kind, "__anext__"):
-            return {
-                "value": self.streams.add(result),
-                "kind": "generator" if kind is GeneratorType else "async generator",
-            }
-        if hasattr(kind, "__next__"):
+        if hasattr(kind, "__anext__"):
+            return {"value": self.streams.add(result), "kind": "async generator"}
+        if kind is GeneratorType or hasattr(kind, "__next__"):
             return {"value": self.streams.add(result), "kind": "generator"}
         return {"value": encode(result)}
 
@@ -187,7 +161,7 @@ class _Worker:
         return {"value": [shape.kind, encode(list(shape.parameters)), shape.doc]}
 
     def _read(self, payload: bytes) -> dict[str, Any]:
-        """What the program wants to know of a text: to compile one that a model wrote is not for it to do."""
+        """The names that a text uses: the program does not compile a text that a model wrote."""
         text, flags = pickle.loads(payload)
         try:
             found = program.compiled(text, flags)
@@ -196,9 +170,7 @@ class _Worker:
         return {"value": [found.dynamic, *map(sorted, (found.reads, found.writes, found.imports, found.names))]}
 
     def _go_on(self, payload: bytes) -> dict[str, Any]:
-        number, value = pickle.loads(payload)
-        ended, result = self.streams.go_on(number, value)
-        return {"value": encode((ended, result))}
+        return {"value": encode(self.streams.go_on(*pickle.loads(payload)))}
 
     _ACTIONS: dict[str, Callable[[_Worker, bytes], dict[str, Any]]] = {  # noqa: RUF012 - a table of its methods
         "call": _call,
@@ -216,26 +188,13 @@ class _Worker:
             left, _ = signal.setitimer(signal.ITIMER_REAL, 0)
             wire.send(self.connection, json.dumps({"ask": tree}).encode())
             kind, content = pickle.loads(wire.receive(self.connection))
-            signal.setitimer(signal.ITIMER_REAL, max(left, 0.001), 0.05)
+            signal.setitimer(signal.ITIMER_REAL, max(left, 0.001), _AGAIN_SECONDS)
         if kind == "value":
             return pickle.loads(content)
-        place, told = content
-        error = errors_as_data.error_of(told, {})
+        place, data = content
+        error = errors_as_data.error_of(data, {})
         self.host_errors[place] = error
         raise error
-
-
-def _changed(function: Any, now: Any, then: Any) -> list[str]:
-    code = getattr(function, "__code__", None)
-    names = list(code.co_varnames[: code.co_argcount]) if code is not None else []
-    names += [f"argument {i + 1}" for i in range(len(names), len(now[0]))]
-    found = [path for a, b, n in zip(now[0], then[0], names, strict=False) for path in differences(a, b, n)]
-    return found + [path for n in now[1] for path in differences(now[1][n], then[1][n], n)]
-
-
-def _threads() -> int:
-    module: Any = sys.modules["_thread"]
-    return int(module._count())
 
 
 def _bound_cpu(seconds: float) -> None:
@@ -246,8 +205,8 @@ def _bound_cpu(seconds: float) -> None:
 
 
 def serve(connection: socket.socket, pipe: int, memory: int) -> None:
-    """Answers messages until the program closes the connection; `pipe` is for the last words."""
-    from_host.install_sources({})
+    """Answers messages until the program closes the connection; `pipe` is for the stack of a crash."""
+    from_host.install_sources()
     program.compiled.cache_clear()
     state = _Worker(connection, pipe, memory)
     while True:

@@ -399,10 +399,28 @@ def test_hidden_dependencies_get_feedback() -> None:
     assert only(hidden.feedback).user_feedback == "fb" and only(x.feedback).user_feedback == "fb"
 
 
-def test_none_fails_on_non_roots() -> None:
+def test_none_is_no_feedback_on_roots_and_calls() -> None:
     x = node(1, trainable=True)
-    with pytest.raises(AssertionError):
-        ((x + 1) * (x + 2)).backward(None)
+    for output in (x, x + 1, (x + 1) * (x + 2)):
+        with pytest.raises(AssertionError, match="None is no feedback"):
+            output.backward(None)
+    assert not x.feedback
+
+
+@pytest.mark.parametrize("order", [("p", "q"), ("q", "p"), ("q", "p", "q")])
+def test_one_parameter_among_the_inputs_is_enough_wherever_it_stands(order: tuple[str, ...]) -> None:
+    inputs = {"p": node(1, trainable=True), "q": node(2)}
+    made = MessageNode(3, inputs={f"{i}": inputs[key] for i, key in enumerate(order)}, description="[sum] of all")
+    total = bundle()(added)(*[inputs[key] for key in order])
+    for output in (made, made + 1, total, total + 1):
+        output.backward("fb", retain_graph=True)
+        assert output.parameter_dependencies == {inputs["p"]}
+        assert len(inputs["p"].feedback) == 1 and not inputs["q"].feedback
+        inputs["p"].zero_feedback()
+
+
+def added(*numbers: int) -> int:
+    return sum(numbers)
 
 
 class Gradient(Propagator):

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from opto.trace import GRAPH, bundle, node
-from opto.trace.propagators import TraceGraph
+from opto.trace.propagators import GraphPropagator, TraceGraph
 from opto.trace.utils import contain, sum_feedback
 
 HIDDEN = node(10, name="hidden", trainable=True)
@@ -110,3 +110,44 @@ def test_three_levels(nested: Any) -> None:
     assert len(seen) == 3
     assert "level2" in seen[0] and "level1" in seen[1] and "level" not in seen[2]
     assert all("hidden" in text for text in seen)
+
+
+@bundle(traceable_code=True)
+def reads_hidden(x):
+    return x + HIDDEN
+
+
+@bundle(traceable_code=True)
+def calls_it(x):
+    return reads_hidden(x) * 2
+
+
+@bundle(traceable_code=True)
+def calls_that(x):
+    return calls_it(x) - 1
+
+
+class OwnPropagator(GraphPropagator):
+    """One that is asked at each node."""
+
+
+@pytest.mark.parametrize("call", [reads_hidden, calls_it, calls_that])
+@pytest.mark.parametrize("after", [lambda y: y, lambda y: y + 1])
+@pytest.mark.parametrize("propagator", [GraphPropagator, OwnPropagator])
+def test_a_hidden_parameter_gets_feedback_however_deep(call, after, propagator) -> None:
+    HIDDEN.zero_feedback()
+    x = node(1)
+    made = call(x)
+    assert made.hidden_dependencies == {HIDDEN} and made.parameter_dependencies == set()
+    assert made in after(made).expandable_dependencies
+    after(made).backward("too small", propagator=propagator())
+    assert [child is made for child in HIDDEN.feedback] == [True]
+    assert not x.feedback
+
+
+def test_a_parameter_that_was_given_is_not_hidden_at_any_depth() -> None:
+    @bundle(traceable_code=True)
+    def outer(x, h):
+        return reads_hidden(x) + h
+
+    assert outer(node(1), HIDDEN).hidden_dependencies == frozenset()

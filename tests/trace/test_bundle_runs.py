@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from opto.errors import TraceMissingInputsError
 from opto.trace import ExecutionError, bundle, node, stop_tracing
 from opto.trace.bundle import detach_inputs, disable_external_dependencies_check, to_data, trace_nodes, wrap_node
 from opto.trace.context import USED_NODES
@@ -416,3 +417,26 @@ def test_failed_calls_do_not_keep_their_frames() -> None:
     gc.collect()
     assert alive() is None
     assert "return 1 / x <---" in made.info["error_comment"]
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_reads_of_a_function_that_returns_a_coroutine_count(before: bool) -> None:
+    hidden = node(10)
+
+    @bundle()
+    def read(x: Any) -> Any:
+        early = hidden.data if before else 0
+
+        async def later() -> Any:
+            return x + early + (0 if before else hidden.data)
+
+        return later()
+
+    with pytest.raises(TraceMissingInputsError, match="int:"):
+        asyncio.run(read(1))
+    disable_external_dependencies_check(True)
+    try:
+        made = asyncio.run(read(1))
+    finally:
+        disable_external_dependencies_check(None)
+    assert made.data == 11 and made.info["external_dependencies"] == [hidden]

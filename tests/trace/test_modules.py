@@ -320,3 +320,39 @@ def test_named_tuples_inside() -> None:
     a = Agent()
     a.pair = collections.Counter("aab")
     assert copy.deepcopy(a).pair == {"a": 2, "b": 1}
+
+
+@model
+class Reserving:
+    def __init__(self) -> None:
+        self.__dict__["__TRACE_RESERVED_mine"] = ["a list"]
+        self.__dict__["__TRACE_RESERVED_bundle_mine"] = 3
+
+    @bundle(trainable=True)
+    def act(self, x: Any) -> Any:
+        return x
+
+
+class ReservingModule(Module):
+    __init__ = Reserving.__init__
+    act = Reserving.act
+
+
+@pytest.mark.parametrize("cls", [Reserving, ReservingModule])
+@pytest.mark.parametrize(
+    "copied", [copy.copy, copy.deepcopy, lambda m: pickle.loads(pickle.dumps(m)), lambda m: m.copy()]
+)
+def test_copies_keep_attributes_of_the_user_whatever_their_names(cls: Any, copied: Any) -> None:
+    agent = cls()
+    assert agent.act(2).data == 2
+    twin = vars(copied(agent))
+    assert twin["__TRACE_RESERVED_mine"] == ["a list"] and twin["__TRACE_RESERVED_bundle_mine"] == 3
+
+
+def test_files_keep_attributes_of_the_user_whatever_their_names(tmp_path: Any) -> None:
+    agent, fresh = Reserving(), Reserving()
+    agent.__dict__["__TRACE_RESERVED_mine"].append("more")
+    agent.act(1)
+    agent.save(tmp_path / "agent")
+    fresh.load(tmp_path / "agent")
+    assert vars(fresh)["__TRACE_RESERVED_mine"] == ["a list", "more"]

@@ -26,10 +26,10 @@ from opto.trace.containers import NodeContainer
 from opto.trace.context import stop_tracing
 from opto.trace.modules import Model, Module, model
 from opto.trace.nodes import GRAPH, Node, node
-from opto.trace.operators.methods import attach
+from opto.trace.operators.methods import attach_methods
 from opto.trace.saving.sandbox_reductions import register_reducers
 
-attach()
+attach_methods()
 register_reducers()
 
 __all__ = [

@@ -18,7 +18,7 @@ from opto.trace.context import GRAPH, USED_NODES
 from opto.trace.records import DEPENDS, DETACHED, Children, Operation, RareAttributes, copied_rare, scoped
 from opto.trace.saving.flat_pickle import reduce_node
 
-__all__ = ["AbstractNode", "add_child", "attach", "named_inputs"]
+__all__ = ["AbstractNode", "add_child", "link_to_parents", "named_inputs"]
 
 T = TypeVar("T")
 _CHILDREN_LOCK = RLock()  # re-entrant: a finalizer run inside may make nodes
@@ -26,7 +26,7 @@ _RARE_LOCK = RLock()
 _new = object.__new__
 
 
-def attach(self: Any) -> None:
+def link_to_parents(self: Any) -> None:
     """Work out the level of `self` from its inputs, and make it their child."""
     level = flags = 0
     me = ref(self)

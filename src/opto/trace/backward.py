@@ -49,9 +49,9 @@ def backward(  # noqa: PLR0913 - the signature is a promise
     if not self._inputs:
         self._add_feedback(Node("FEEDBACK_ORACLE", name="FEEDBACK_ORACLE"), first)
     elif type(propagator) is GraphPropagator and not propagator.override:
-        _share(order, first)
+        _share_walk(order, first)
     else:
-        _ask(order, first, propagator)
+        _propagate_each(order, first, propagator)
     if not retain_graph:
         _finish(order)
     if visualize:
@@ -69,9 +69,8 @@ def _refuse_finished(order: list[MessageNode[Any]]) -> None:
             )
 
 
-def _share(order: list[MessageNode[Any]], first: TraceGraph) -> None:
+def _share_walk(order: list[MessageNode[Any]], first: TraceGraph) -> None:
     """Let every root that the walk meets note the walk, and the node at which it enters."""
-    assert first.user_feedback is not None, "None is no feedback; give a text, a number or an object."
     nested = GRAPH.ALLOW_NESTED_GRAPHS
     outputs = first.outputs
     for child in order:
@@ -79,21 +78,20 @@ def _share(order: list[MessageNode[Any]], first: TraceGraph) -> None:
         for parent in child._inputs:
             if not parent._inputs and (parent._flags & DEPENDS or nested) and parent is not seen:
                 seen = parent
-                _note(parent, child, order, first.user_feedback, outputs)
+                _note_walk(parent, child, order, first.user_feedback, outputs)
         if child._rare is not None:
             for parameter in child.hidden_dependencies:
-                _note(parameter, child, order, first.user_feedback, outputs)
+                _note_walk(parameter, child, order, first.user_feedback, outputs)
 
 
-def _note(root: Any, child: Any, order: list[MessageNode[Any]], feedback: Any, outputs: list[Any]) -> None:
+def _note_walk(root: Any, child: Any, order: list[MessageNode[Any]], feedback: Any, outputs: list[Any]) -> None:
     items = root.feedback[child]
-    if (
-        not items or not isinstance(items[-1], SubgraphFromWalk) or items[-1].order is not order
-    ):  # x * y * x: one entry a pass
+    last = items[-1] if items else None
+    if not isinstance(last, SubgraphFromWalk) or last.order is not order:  # x * y * x: one entry a pass
         items.append(SubgraphFromWalk(order, child, feedback, outputs))
 
 
-def _ask(order: list[MessageNode[Any]], first: Any, propagator: Propagator) -> None:
+def _propagate_each(order: list[MessageNode[Any]], first: Any, propagator: Propagator) -> None:
     """Ask the propagator at each node, children before parents; roots get their shares when all have answered."""
     if not order:
         return

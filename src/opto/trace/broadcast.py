@@ -9,7 +9,7 @@ import copy
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from opto.trace.containers import RESERVED, NodeContainer, is_bundled, own_attributes
+from opto.trace.containers import NodeContainer, is_bundled, own_attributes, users_attributes
 from opto.trace.nodes import Node
 
 __all__ = ["apply_op", "detach_inputs", "recursive_conversion", "to_data", "wrap_node"]
@@ -85,7 +85,7 @@ def _parts(structure: Any) -> Mapping[Any, Any] | None:
         return structure
     if not isinstance(structure, NodeContainer) or is_bundled(structure):
         return None
-    return {name: value for name, value in own_attributes(structure).items() if not name.startswith(RESERVED)}
+    return users_attributes(structure)
 
 
 def _part(given: Any, key: Any) -> Any:

@@ -16,7 +16,9 @@ from typing import Any, TypeAlias, TypeGuard, TypeVar
 from opto.trace.nodes import ParameterNode
 
 __all__ = [
+    "BOUND_METHOD",
     "RESERVED",
+    "SELF_NODE",
     "Map",
     "Member",
     "NodeContainer",
@@ -28,10 +30,17 @@ __all__ = [
     "own_attributes",
     "put_attribute",
     "trainable_method",
+    "users_attributes",
 ]
 
 RESERVED = "__TRACE_RESERVED_"
-"""Attributes that start so belong to the tape: bound copies of bundled methods and the node of `self`."""
+"""Attributes that start so are not among the parameters."""
+
+BOUND_METHOD = f"{RESERVED}bundle_"
+"""The tape keeps an instance's own copy of a bundled method under a name that starts so."""
+
+SELF_NODE = f"{RESERVED}self_node"
+"""The attribute under which the tape keeps the node of an instance."""
 
 Member: TypeAlias = "ParameterNode[Any] | ParameterContainer"
 _Self = TypeVar("_Self", bound="ParameterContainer")
@@ -160,6 +169,15 @@ def own_attributes(obj: object) -> dict[str, Any]:
                     continue  # declared, not yet assigned
     found.update(getattr(obj, "__dict__", {}))
     return found
+
+
+def users_attributes(obj: object) -> dict[str, Any]:
+    """The instance's own attributes without those that the tape put there: bound methods and the node of `self`."""
+    return {
+        name: value
+        for name, value in own_attributes(obj).items()
+        if name != SELF_NODE and not (name.startswith(BOUND_METHOD) and is_bundled(value))
+    }
 
 
 def put_attribute(obj: object, name: str, value: object) -> None:

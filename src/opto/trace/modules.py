@@ -15,7 +15,7 @@ from operator import attrgetter
 from typing import Any, TypeVar
 from weakref import WeakValueDictionary
 
-from opto.trace.containers import RESERVED, Member, ParameterContainer, is_bundled, own_attributes, put_attribute
+from opto.trace.containers import Member, ParameterContainer, is_bundled, put_attribute, users_attributes
 from opto.trace.saving.export import export_source
 from opto.trace.saving.parameter_file import load_into, save_to, write_atomic
 from opto.trace.spaces.formatting import BlackCodeFormatter
@@ -79,7 +79,9 @@ class Model(Module):
 
     def __getstate__(self) -> dict[str, Any]:
         members = self._members()
-        others = {name: value for name, value in self._attributes().items() if name not in members or is_bundled(value)}
+        others = {
+            name: value for name, value in users_attributes(self).items() if name not in members or is_bundled(value)
+        }
         return {"parameters_dict": members, "non_parameters_dict": others}
 
     def __setstate__(self, state: Mapping[str, Any]) -> None:
@@ -118,15 +120,12 @@ class Model(Module):
             return make, (cls, *arguments), *rest
         return blank_model, (cls.__module__, cls.__qualname__, *arguments), *rest
 
-    def _attributes(self) -> dict[str, Any]:
-        return {name: value for name, value in own_attributes(self).items() if not name.startswith(RESERVED)}
-
     def _is_method(self, name: str) -> bool:
-        return is_bundled(self._attributes().get(name, getattr(type(self), name, None)))
+        return is_bundled(users_attributes(self).get(name, getattr(type(self), name, None)))
 
     def _stored_attributes(self) -> dict[str, Any]:
         members = self.parameters_dict()
-        return {name: value for name, value in self._attributes().items() if name not in members}
+        return {name: value for name, value in users_attributes(self).items() if name not in members}
 
     def _attach_member(self, key: Any, member: Member) -> None:
         if not self._is_method(key):

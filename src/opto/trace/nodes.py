@@ -21,7 +21,7 @@ from warnings import warn
 
 from opto.execution import SuggestedText
 from opto.registry import implementation
-from opto.trace.abstract_node import AbstractNode, attach, named_inputs
+from opto.trace.abstract_node import AbstractNode, link_to_parents, named_inputs
 from opto.trace.context import COUNTERS, GRAPH, NAME_SCOPES, TRACING, USED_NODES, Graph, next_index
 from opto.trace.records import (
     BUILTIN_ROOTS,
@@ -108,10 +108,10 @@ def make_message_node(op: Operation, data: Any, inputs: tuple[Any, ...]) -> Mess
     counter = COUNTERS.get(op.base)
     self._index = next(counter) if counter is not None else next_index(op.base)
     self._children = self._rare = None
-    self._level = self._flags = 0  # before `attach`: from there on other threads see this child
+    self._level = self._flags = 0  # before `link_to_parents`: from there on other threads see this child
     self._inputs = inputs if TRACING.get() else ()
     if self._inputs:
-        attach(self)
+        link_to_parents(self)
     if GRAPH.nodes is not None:
         GRAPH.store(self)
     return self
@@ -417,7 +417,7 @@ class MessageNode(Node[T]):
         super().__init__(value, name=name, description=description, info=info)
         self._op.keys = tuple(named)
         if named:
-            attach(self)
+            link_to_parents(self)
 
     def _links(self) -> tuple[Any, ...]:
         return self._inputs, self._level, self._flags
@@ -425,7 +425,7 @@ class MessageNode(Node[T]):
     def _relink(self, links: Any) -> None:
         self._inputs, self._level, self._flags = links
         if self._inputs:
-            attach(self)
+            link_to_parents(self)
             self._flags |= links[2]
 
     @property

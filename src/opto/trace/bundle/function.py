@@ -26,10 +26,11 @@ from opto.trace.bundle.implementation import (
 )
 from opto.trace.bundle.info import CallPlan, FailureInfo, FunctionInfo, Options
 from opto.trace.bundle.source import CallSite, Failure, broken_code, written
-from opto.trace.containers import RESERVED
+from opto.trace.containers import SELF_NODE
 from opto.trace.context import TRACING, USED_NODES, unwatched
 from opto.trace.modules import Module
 from opto.trace.nodes import (
+    MessageNode,
     Node,
     ParameterNode,
     make_constant,
@@ -41,7 +42,6 @@ from opto.trace.records import DEPENDS, cut, printed
 
 __all__ = ["FunModule"]
 
-_SELF_NODE = f"{RESERVED}self_node"
 _UNUSUAL = (Node, Exception)
 _PASSING = (TraceMissingInputsError, BudgetExceeded)  # no feedback to the call could mend these
 
@@ -151,7 +151,7 @@ class FunModule(Module):
                 raise
             raise self._call_error(error, plan, inputs) from error
         if type(output) is CoroutineType:
-            return self._await_result(functools.partial(_given, output), implementation, plan, inputs, values)
+            return self._await_result(lambda _: output, implementation, plan, inputs, values, used)
         if used or not self._plain or isinstance(output, _UNUSUAL):
             return self._result_node(output, plan, inputs, values, used)
         return make_message_node(plan.operation, output, inputs)
@@ -172,12 +172,19 @@ class FunModule(Module):
         return self.catch_execution_error and not isinstance(error, _PASSING)
 
     async def _await_result(
-        self, start: Callable[[Any], Any], implementation: Implementation, plan: CallPlan, inputs: Any, values: Any
+        self,
+        start: Callable[[Any], Any],
+        implementation: Implementation,
+        plan: CallPlan,
+        inputs: Any,
+        values: Any,
+        used: set[Any] | None = None,
     ) -> Any:
-        """The call of a coroutine function, once it is awaited."""
+        """The node of a call that returns a coroutine; `used` are the nodes that it read before it returned it."""
         if implementation.broken:
             raise implementation.broken.pop()
-        used: set[Any] | None = set() if TRACING.get() else None
+        if used is None and TRACING.get():
+            used = set()
         outside = USED_NODES.set(used)
         try:
             output = start(used)
@@ -207,10 +214,11 @@ class FunModule(Module):
         if external:
             made._rare_attributes().external = external
         if inner is not None:
-            made._rare_attributes().output = inner
-            made._rare_attributes().hidden = _hidden_parameters(
-                inner, [*inputs, *(v for v in values if isinstance(v, Node))]
-            )
+            rare = made._rare_attributes()
+            rare.output = inner
+            rare.hidden = _hidden_parameters(inner, [*inputs, *(v for v in values if isinstance(v, Node))])
+            if rare.hidden:
+                made._flags |= DEPENDS
         if not self._plain:
             facts: Any = plan.operation.info
             made.info = facts.filled(list(values), output, external)
@@ -293,11 +301,11 @@ class FunModule(Module):
 
     def _bind(self, instance: Any, attributes: dict[str, Any], key: str, model: FunModule) -> FunModule:
         """Stores the instance's own copy; its code starts as that of `model`."""
-        node = attributes.get(_SELF_NODE)
+        node = attributes.get(SELF_NODE)
         if node is None:
-            node = attributes.setdefault(_SELF_NODE, _self_node(instance))
+            node = attributes.setdefault(SELF_NODE, _self_node(instance))
         if node._data is not instance:
-            node = attributes[_SELF_NODE] = _self_node(instance)
+            node = attributes[SELF_NODE] = _self_node(instance)
         own = None if model.parameter is None else model.parameter.detach()
         bound = self._twin(_receiver=node, parameter=own)
         if model is not self:  # the entry came along with a shallow copy of the instance
@@ -359,10 +367,6 @@ def _raw(values: tuple[Any, ...]) -> list[Any]:
     return [a._data if isinstance(a, Node) else a for a in values]
 
 
-def _given(output: Any, used: Any) -> Any:
-    return output
-
-
 def _inputs(given: tuple[Any, ...], roots: tuple[Any, ...]) -> tuple[Any, ...]:
     """The input nodes of a call. (Equally long by construction; `strict` would cost time.)"""
     return tuple([a if isinstance(a, Node) else _lift(a, root) for a, root in zip(given, roots)])  # noqa: B905
@@ -415,6 +419,8 @@ def _hidden_parameters(output: Node[Any], given: Sequence[Node[Any]]) -> frozens
         current = stack.pop()
         if isinstance(current, ParameterNode):
             found.add(current)
+        elif isinstance(current, MessageNode):
+            found |= current.hidden_dependencies  # of a traceable call inside this one
         for parent in current._inputs:
             if id(parent) not in seen and parent._flags & DEPENDS:
                 seen.add(id(parent))

@@ -14,7 +14,7 @@ from types import CodeType, FrameType
 from typing import Any, NamedTuple
 
 from opto.trace.bundle.source import CallSite, Failure, Source, code_of, source_of
-from opto.trace.containers import RESERVED
+from opto.trace.containers import BOUND_METHOD
 from opto.trace.nodes import Operation, get_op_name, root_operation
 from opto.trace.records import CODE_NAME
 from opto.trace.spaces.space import Projection
@@ -238,7 +238,7 @@ class FunctionInfo:
     def storage_key(self) -> str:
         """The attribute under which an instance keeps its own copy of this method."""
         custom = "" if self.options.description is None else f":{self.qualname}"
-        return f"{RESERVED}bundle_{self.name}{custom}"
+        return f"{BOUND_METHOD}{self.name}{custom}"
 
     @property
     def place(self) -> str:

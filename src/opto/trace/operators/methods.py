@@ -21,7 +21,7 @@ from opto.trace.operators.table import TABLE, Operator
 from opto.trace.records import DEPENDS
 from opto.trace.value_methods import ValueMethods
 
-__all__ = ["attach"]
+__all__ = ["attach_methods"]
 
 _new = object.__new__
 _BINARY = {
@@ -319,7 +319,7 @@ _METHODS: dict[str, Callable[..., Any]] = {
 }
 
 
-def attach() -> None:
+def attach_methods() -> None:
     """Give nodes all their methods."""
     methods = dict(_METHODS)
     methods.update({name: _binary(TABLE[op]) for name, op in _BINARY.items()})

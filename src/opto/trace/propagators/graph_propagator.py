@@ -186,6 +186,7 @@ class GraphPropagator(Propagator):
     """
 
     def init_feedback(self, node: Node[Any], feedback: Any) -> TraceGraph:
+        assert feedback is not None, "None is no feedback; give a text, a number or an object."
         return TraceGraph([(node.level, node)], feedback)
 
     def _propagate(self, child: MessageNode[Any]) -> dict[Any, Any]:

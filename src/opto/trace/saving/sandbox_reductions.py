@@ -13,7 +13,7 @@ from opto.execution import register_reducer
 from opto.program import DEFINE
 from opto.trace.abstract_node import AbstractNode
 from opto.trace.bundle.function import FunModule
-from opto.trace.containers import RESERVED, ParameterContainer, own_attributes, put_attribute
+from opto.trace.containers import BOUND_METHOD, ParameterContainer, own_attributes, put_attribute, users_attributes
 from opto.trace.nodes import Node, ParameterNode
 
 __all__ = ["register_reducers"]
@@ -37,8 +37,7 @@ def _copied(parameter: bool, data: Any, name: str) -> Node[Any]:
 
 
 def _container(container: ParameterContainer) -> tuple[Any, ...]:
-    attributes = {name: value for name, value in own_attributes(container).items() if not name.startswith(RESERVED)}
-    attributes.update(_rewritten_methods(container))
+    attributes = {**users_attributes(container), **_rewritten_methods(container)}
     return _blank, (type(container),), attributes, None, None, _fill
 
 
@@ -46,7 +45,7 @@ def _rewritten_methods(container: ParameterContainer) -> dict[str, Any]:
     """The methods whose code is no longer what the class says, by name."""
     found: dict[str, Any] = {}
     for name, value in own_attributes(container).items():
-        parameter = value.parameter if name.startswith(RESERVED) and isinstance(value, FunModule) else None
+        parameter = value.parameter if name.startswith(BOUND_METHOD) and isinstance(value, FunModule) else None
         if parameter is not None and value._implementations.travelling(parameter._data) is not None:
             found[value._attribute] = value
     return found

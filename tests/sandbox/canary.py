@@ -122,14 +122,14 @@ class Canary:
         self._udp.bind(("127.0.0.1", 0))
         self._unix.bind(str(self.home / "door"))
         self._log.bind(str(self.home / "door.log"))
-        self._streams, self._datagrams = [self._tcp, self._unix], [self._udp, self._log]
+        self._generators, self._datagrams = [self._tcp, self._unix], [self._udp, self._log]
         if sys.platform == "linux":
             self._abstract = socket.socket(socket.AF_UNIX)
             self._abstract.bind("\0" + self.mark)
-            self._streams.append(self._abstract)
-        for door in self._streams:
+            self._generators.append(self._abstract)
+        for door in self._generators:
             door.listen()
-        for door in (*self._streams, *self._datagrams):
+        for door in (*self._generators, *self._datagrams):
             door.setblocking(False)
 
     def target(self) -> dict[str, Any]:
@@ -155,7 +155,7 @@ class Canary:
             "files": {str(path.relative_to(self.home)): _file(path) for path in [*self.home.rglob("*"), self.home]},
             "left outside": [str(path) for path in self._outside() if path.exists()],
             "victim": self.victim.poll(),
-            "visitors": sum(map(_visitors, self._streams)) + sum(map(_letters, self._datagrams)),
+            "visitors": sum(map(_visitors, self._generators)) + sum(map(_letters, self._datagrams)),
             "shared memory": _shared_with_key(int(self.mark[-7:], 16)),
             "secret": self._vault["vault"] == self.secret == os.environ.get("CANARY_" + self.mark),
         }
@@ -188,7 +188,7 @@ class Canary:
         if key := _shared_with_key(int(self.mark[-7:], 16)):
             subprocess.run(["ipcrm", *key], check=False, capture_output=True)
         os.close(self._inherited)
-        for door in (*self._streams, *self._datagrams):
+        for door in (*self._generators, *self._datagrams):
             door.close()
         self.victim.kill()
         self.victim.communicate()

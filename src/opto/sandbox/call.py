@@ -18,7 +18,7 @@ from opto.sandbox.conversation import Report, exchange
 from opto.sandbox.pool import End, Pool, Worker
 from opto.sandbox.values.errors_as_data import error_of, with_traceback
 from opto.sandbox.values.surroundings import Surroundings
-from opto.sandbox.values.to_worker import needs_no_pickle
+from opto.sandbox.values.to_worker import is_atom
 from opto.sandbox.values.value_codec import decode
 from opto.sandbox.values.wire import MessageTooLongError
 from opto.sandbox.worker import crash_stack
@@ -81,7 +81,7 @@ class Call:
         error = self._error(report)
         try:
             if error is None:
-                worker.surroundings = Surroundings(job, _program_names(report.value), worker.traveller)
+                worker.surroundings = Surroundings(job, _program_names(report.value), worker.serializer)
                 return None
         except SandboxError as fault:
             error = fault
@@ -93,18 +93,18 @@ class Call:
 
     def _request(self) -> bytes:
         """The message that asks for the call; SandboxValueError if the arguments cannot travel."""
-        job, limits, traveller, scope = self.job, self.limits, self.worker.traveller, self.job.scope
+        job, limits, serializer, scope = self.job, self.limits, self.worker.serializer, self.job.scope
         assert self.worker.surroundings is not None
         watch = False
         for value in (*job.args, *job.kwargs.values()):
-            if not needs_no_pickle(value):
+            if not is_atom(value):
                 watch = True
                 self.worker.surroundings.visit(value)
         definition = None
         if not self.worker.defined:
-            owner = None if scope.owner is None else traveller.number_of(scope.owner)
+            owner = None if scope.owner is None else serializer.number_of(scope.owner)
             definition = (job.text, job.name, scope.module, scope.flags, owner)
-        payload = b"" if job.describe else traveller.dumps((job.args, dict(job.kwargs), watch))
+        payload = b"" if job.describe else serializer.dumps((job.args, dict(job.kwargs), watch))
         if len(payload) > limits.value_bytes:
             raise SandboxValueError(
                 f"The arguments are too large: {len(payload)} bytes as they are written, {limits.value_bytes} are "
@@ -114,9 +114,9 @@ class Call:
 
     def _message(self, action: str, payload: bytes, definition: Any = None) -> bytes:
         """An order to the worker, with all that it must know before: classes, modules, changed globals, bounds."""
-        around, traveller, limits = self.worker.surroundings, self.worker.traveller, self.limits
-        sources, updates = ({}, []) if around is None or action == "go on" else around.updates()
-        classes, traveller.classes = traveller.classes, []
+        around, serializer, limits = self.worker.surroundings, self.worker.serializer, self.limits
+        sources, updates = ({}, []) if around is None or action == "next" else around.updates()
+        classes, serializer.classes = serializer.classes, []
         bounds = (limits.wall_seconds, limits.cpu_seconds, limits.output_bytes, limits.value_bytes)
         return pickle.dumps((classes, sources, updates, definition, action, payload, bounds))
 
@@ -186,7 +186,7 @@ class Call:
             return report.host_error
         places = data.get("places") if isinstance(data, dict) else None
         try:
-            return with_traceback(error_of(data, self.worker.traveller.known), places, self.job.text, self._shown())
+            return with_traceback(error_of(data, self.worker.serializer.known), places, self.job.text, self._shown())
         except (ArithmeticError, AttributeError, LookupError, MemoryError, RuntimeError, TypeError, ValueError):
             return SandboxCrashError("The code's process sent an error that cannot be read.")
 
@@ -197,7 +197,7 @@ class Call:
             return self._generator(report.value)
         if report.kind == "async generator":
             return self._async_generator(report.value)
-        value = decode(report.value, self.worker.traveller.known)
+        value = decode(report.value, self.worker.serializer.known)
         return _ready(value) if report.kind == "coroutine" else value
 
     # --- generators: they stay in their worker ---
@@ -206,12 +206,12 @@ class Call:
         """Whether the generator has ended, and its next value or what it returned."""
         turn = Call(self.pool, self.job, self.limits, self.in_thread)
         turn.worker = self.worker
-        payload = self.worker.traveller.dumps((number, sent))
+        payload = self.worker.serializer.dumps((number, sent))
         if not self.pool.lease_same(self.worker):  # raises if the worker waits for the caller
             raise SandboxCrashError(
                 "The process of this generator has ended: take its values before other code needs it."
             )
-        value = turn._exchanged(turn._message("go on", payload)).result()
+        value = turn._exchanged(turn._message("next", payload)).result()
         if not (isinstance(value, tuple) and len(value) == 2):
             raise SandboxCrashError("The code's process sent something that is no value of a generator.")
         return bool(value[0]), value[1]

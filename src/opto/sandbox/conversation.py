@@ -127,11 +127,11 @@ def _answered(worker: Worker, asked: Any, allow: Sequence[Any], errors: dict[int
     token = ANSWERING.set((*ANSWERING.get(), worker))
     try:
         value = _called(worker, asked, allow)
-        return pickle.dumps(("value", worker.traveller.dumps(value)))
+        return pickle.dumps(("value", worker.serializer.dumps(value)))
     except Exception as error:  # noqa: BLE001 - it goes on in the worker, and comes back as itself if not caught there
         number = len(errors)
         errors[number] = error
-        return pickle.dumps(("error", (number, errors_as_data.told(error, 0, held=False))))
+        return pickle.dumps(("error", (number, errors_as_data.error_data(error, 0, held=False))))
     finally:
         ANSWERING.reset(token)
 
@@ -145,7 +145,7 @@ def _called(worker: Worker, asked: Any, allow: Sequence[Any]) -> Any:
     if not isinstance(args, list) or not isinstance(kwargs, dict):
         raise SandboxValueError("The code sent a call that cannot be read.")
     called = _method(allow[number], method) if method else allow[number]
-    known = worker.traveller.known
+    known = worker.serializer.known
     return called(*[decode(a, known) for a in args], **{k: decode(v, known) for k, v in kwargs.items()})
 
 

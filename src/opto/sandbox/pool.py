@@ -24,10 +24,10 @@ from opto.errors import SandboxError
 from opto.execution import Limits, Scope
 from opto.registry import PRELOADED_IN_SANDBOX
 from opto.sandbox.installation import import_path, package_root, readable_paths
-from opto.sandbox.layers.confinement import removed
+from opto.sandbox.layers.confinement import remove_folder
 from opto.sandbox.values import wire
 from opto.sandbox.values.surroundings import Surroundings
-from opto.sandbox.values.to_worker import Traveller
+from opto.sandbox.values.to_worker import Serializer
 
 __all__ = ["ANSWERING", "End", "Pool", "Worker"]
 
@@ -78,7 +78,7 @@ class Worker:
     key: Any
     scope: Scope
     """Kept alive, as the key names it by its id."""
-    traveller: Traveller
+    serializer: Serializer
     surroundings: Surroundings | None = None
     """None until the worker has read its text."""
     defined: bool = False
@@ -187,7 +187,7 @@ class Pool:
         ours, theirs = socket.socketpair()
         reading, writing = os.pipe()
         os.set_blocking(reading, False)
-        worker = Worker(number, ours, FileIO(reading), key, scope, Traveller(self.allow))
+        worker = Worker(number, ours, FileIO(reading), key, scope, Serializer(self.allow))
         order = wire.ORDER.pack(wire.SPAWN, number, *_of_process(limits))
         try:
             with self._control:
@@ -205,38 +205,26 @@ class Pool:
     def end(self, worker: Worker) -> End:
         """Ends a leased worker, with all that it started."""
         worker.connection.close()
+        answer = b""
         try:
             with self._control:
-                answer = self._asked(wire.ORDER.pack(wire.END, worker.number, 0, 0, 0))
+                if self._orders is not None:
+                    self._orders.sendall(wire.ORDER.pack(wire.END, worker.number, 0, 0, 0))
+                    answer = self._orders.recv(wire.ANSWER.size, socket.MSG_WAITALL)
+        except OSError as error:  # it has ended, and the workers with it
+            _log.debug("The sandbox's first process does not answer: %s", error)
+        try:
             stack = worker.pipe.read(_LONGEST_STACK) or b""
         finally:
             worker.close()
             with self._change:
                 self._living.pop(worker.number, None)
                 self._change.notify_all()
-        if answer is None:
+        status, user, system, memory = wire.ANSWER.unpack(answer) if len(answer) == wire.ANSWER.size else wire.UNKNOWN
+        if status < 0:
             return End(-1, 0, 0.0, 0, stack)
-        status, user, system, memory = answer
         code = os.WEXITSTATUS(status) if os.WIFEXITED(status) else -1
         return End(code, os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0, user + system, memory, stack)
-
-    def _asked(self, order: bytes) -> tuple[int, float, float, int] | None:
-        """The answer; None if the first process has ended, and the workers with it, or knows no such worker."""
-        orders, answer = self._orders, b""
-        try:
-            if orders is not None:
-                orders.sendall(order)
-            while orders is not None and len(answer) < wire.ANSWER.size:
-                part = orders.recv(wire.ANSWER.size - len(answer))
-                if not part:
-                    break
-                answer += part
-        except OSError as error:
-            _log.debug("The sandbox's first process does not answer: %s", error)
-        if len(answer) < wire.ANSWER.size:
-            return None
-        status, user, system, memory = wire.ANSWER.unpack(answer)
-        return None if status < 0 else (status, user, system, memory)
 
     # --- the first process ---
 
@@ -270,15 +258,14 @@ class Pool:
             "preload": [*_PRELOAD, *(name for name in PRELOADED_IN_SANDBOX if name in sys.modules)],
             **self._settings,
         }
-        ours.sendall(json.dumps(settings).encode() + b"\n")
-        line = b""
-        while not line.endswith(b"\n"):
-            part = ours.recv(65536)
-            if not part:
-                ours.close()
-                raise SandboxError("The sandbox's first process ended before it was ready: it may be out of memory.")
-            line += part
-        report = json.loads(line)
+        try:
+            wire.send(ours, json.dumps(settings).encode())
+            report = json.loads(wire.receive(ours))
+        except (EOFError, OSError):
+            ours.close()
+            raise SandboxError(
+                "The sandbox's first process ended before it was ready: it may be out of memory."
+            ) from None
         if "failed" in report:
             ours.close()
             raise SandboxError(f"The sandbox's first process did not start: {report['failed']}")
@@ -303,7 +290,7 @@ class Pool:
     def _remove_folder(self) -> None:
         folder, self._folder = self._folder, ""
         if folder:
-            removed(folder)
+            remove_folder(folder)
 
     def close(self) -> None:
         """Ends all workers. A fork of the program has none, and leaves those of its parent alone."""

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from opto.sandbox.layers import landlock, namespaces, seccomp
 from opto.sandbox.layers.kernel import IS_LINUX, prctl, unshare
 
-__all__ = ["LAYERS", "Confinement", "WorkerLimits", "removed"]
+__all__ = ["LAYERS", "Confinement", "WorkerLimits", "remove_folder"]
 
 resource: Any = import_module("resource") if os.name == "posix" else None  # the names below are read everywhere
 
@@ -166,7 +166,7 @@ class Confinement:
     def clear(self, number: int) -> None:
         """Removes what a worker that has ended left."""
         if self.report["temporary"] is not None:
-            removed(self._place(number))
+            remove_folder(self._place(number))
 
     def _countable(self, processes: int) -> int | None:
         """How many threads there may be where this worker's are counted; None where those of the user count too."""
@@ -181,7 +181,7 @@ class Confinement:
         return each
 
 
-def removed(folder: str) -> None:
+def remove_folder(folder: str) -> None:
     """Removes a folder, as far as it can be."""
     from shutil import rmtree  # here: most of what it loads is for archives, and few need it
 

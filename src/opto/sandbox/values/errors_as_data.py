@@ -16,7 +16,7 @@ from opto.errors import OptoError, SandboxCrashError, SandboxError, SandboxForbi
 from opto.program import RUNNING, TEXT
 from opto.sandbox.values.value_codec import decode, encode
 
-__all__ = ["Place", "error_of", "told", "with_traceback"]
+__all__ = ["Place", "error_data", "error_of", "with_traceback"]
 
 Place = tuple[str, int, str, int]
 """File, first line of the function, its name, the line that was running."""
@@ -25,13 +25,13 @@ _MOST_PLACES, _MOST_TEXT, _MOST_NAME, _MOST_ARGUMENTS, _MOST_LINES = 50, 10_000,
 _OWN = "opto"
 
 
-def told(error: BaseException, memory: int, *, held: bool = True) -> dict[str, Any]:
+def error_data(error: BaseException, memory: int, *, held: bool = True) -> dict[str, Any]:
     """The error as data; with what it holds, unless that is not for the other side."""
     places = list(_places(error))
     error = _in_our_words(error, memory)
     kind = type(error)
     kinds = [[base.__module__, base.__qualname__] for base in kind.__mro__]
-    arguments = [_told_argument(a) for a in _arguments(error)[:_MOST_ARGUMENTS]]
+    arguments = [_argument_data(a) for a in _arguments(error)[:_MOST_ARGUMENTS]]
     return {"kinds": kinds, "args": arguments, "places": places, "held": _held(error) if held else {}}
 
 
@@ -66,7 +66,7 @@ def _in_our_words(error: BaseException, memory: int) -> BaseException:
     return error
 
 
-def _told_argument(argument: Any) -> Any:
+def _argument_data(argument: Any) -> Any:
     try:
         tree = encode(argument)
     except Exception:  # noqa: BLE001 - then its text must do

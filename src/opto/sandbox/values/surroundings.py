@@ -18,12 +18,12 @@ from opto.errors import SandboxValueError
 from opto.execution import Job, reducer_of
 from opto.program import imports_of
 from opto.sandbox.values.to_worker import (
-    Imported,
-    Traveller,
+    ImportedModule,
+    Serializer,
     attributes_of,
     by_reference,
+    is_atom,
     is_installed,
-    needs_no_pickle,
 )
 from opto.sandbox.worker import from_host
 from opto.sandbox.worker.live_program import ProgramNames, wanted_names
@@ -36,7 +36,7 @@ _FIXED = (FunctionType, ModuleType, type, type(len))
 Update = tuple[str, str, "bytes | None"]
 
 
-class _Watched:
+class _WatchedGlobal:
     """A global that the code may read: where it stands, its value, and how that was written last.
 
     `asked` are names of attributes that the code reads, of whatever.
@@ -57,9 +57,9 @@ class Surroundings:
     `shown` are the functions of the program whose lines may appear in an error.
     """
 
-    def __init__(self, job: Job, read: ProgramNames, traveller: Traveller) -> None:
-        self._traveller = traveller
-        self._watched: dict[tuple[str, str], _Watched] = {}
+    def __init__(self, job: Job, read: ProgramNames, serializer: Serializer) -> None:
+        self._serializer = serializer
+        self._watched: dict[tuple[str, str], _WatchedGlobal] = {}
         self._visited: dict[int, Any] = {}
         self._modules: set[str] = set()
         self._new_sources: dict[str, tuple[str, bool]] = {}
@@ -80,7 +80,7 @@ class Surroundings:
         for key in ahead:  # grows while walked
             watched = self._watched[key]
             value = watched.names.get(key[1], _MISSING)
-            if value is watched.last and (needs_no_pickle(value) or isinstance(value, _FIXED) or value is _MISSING):
+            if value is watched.last and (is_atom(value) or isinstance(value, _FIXED) or value is _MISSING):
                 continue
             before = len(self._watched)
             if value is not _MISSING:
@@ -99,14 +99,14 @@ class Surroundings:
             inside = _inside(value, asked)
             for inner in inside:
                 self._add_module(inner)
-            value = Imported(value, inside)
+            value = ImportedModule(value, inside)
         try:
-            return self._traveller.dumps(value)
+            return self._serializer.dumps(value)
         except SandboxValueError as error:
-            return self._traveller.dumps(from_host.Absent(f"{name}: {error}"))
+            return self._serializer.dumps(from_host.Absent(f"{name}: {error}"))
 
     def _watch(self, module: str, name: str, names: Mapping[str, Any], asked: frozenset[str]) -> None:
-        watched = self._watched.setdefault((module, name), _Watched(names))
+        watched = self._watched.setdefault((module, name), _WatchedGlobal(names))
         if not asked <= watched.asked:
             watched.asked |= asked
             watched.last = _MISSING if isinstance(watched.last, ModuleType) else watched.last
@@ -116,7 +116,7 @@ class Surroundings:
         ahead, seen = [value], {}
         while ahead:
             item = ahead.pop()
-            if needs_no_pickle(item) or id(item) in self._visited or id(item) in seen:
+            if is_atom(item) or id(item) in self._visited or id(item) in seen:
                 continue
             seen[id(item)] = item
             if isinstance(item, FunctionType | ModuleType | type):

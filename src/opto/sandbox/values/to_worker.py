@@ -30,7 +30,7 @@ from opto.execution import reducer_of
 from opto.sandbox.installation import readable_paths
 from opto.sandbox.worker import from_host
 
-__all__ = ["Imported", "Traveller", "attributes_of", "by_reference", "is_installed", "needs_no_pickle"]
+__all__ = ["ImportedModule", "Serializer", "attributes_of", "by_reference", "is_atom", "is_installed"]
 
 _PROTOCOL = 4
 _ATOMS = (int, float, str, bool, type(None), bytes, complex, range, type(Ellipsis), type(NotImplemented))
@@ -41,7 +41,7 @@ _HARMLESS = frozenset(
 )
 
 
-def needs_no_pickle(value: Any) -> bool:
+def is_atom(value: Any) -> bool:
     """Is this a value that cannot change?"""
     return type(value) in _ATOMS
 
@@ -55,12 +55,8 @@ def is_installed(module: str) -> bool:
     loaded = sys.modules.get(root)
     spec = getattr(loaded, "__spec__", None)
     places = [getattr(loaded, "__file__", None), *(getattr(spec, "submodule_search_locations", None) or ())]
-    return any(_inside(place) for place in places if place)
-
-
-def _inside(place: str) -> bool:
-    path = Path(place).resolve()
-    return any(path.is_relative_to(top) for top in readable_paths())
+    paths = [Path(place).resolve() for place in places if place]
+    return any(path.is_relative_to(top) for path in paths for top in readable_paths())
 
 
 def by_reference(thing: Any) -> bool:
@@ -74,7 +70,7 @@ def by_reference(thing: Any) -> bool:
     return at is thing
 
 
-class Imported:
+class ImportedModule:
     """A module, with those inside of it that are to be there, too."""
 
     def __init__(self, module: ModuleType, inside: Sequence[str]) -> None:
@@ -84,14 +80,14 @@ class Imported:
         return from_host.module_of, self._names
 
 
-class Traveller:
+class Serializer:
     """Writes values for one worker: it remembers which classes that worker has, and which classes it was told of.
 
     `allowed` are the objects that code may call back; they are never written, only named by their place.
     """
 
     def __init__(self, allowed: Sequence[Any]) -> None:
-        self._allowed = {id(thing): place for place, thing in enumerate(allowed)}
+        self.places = {id(thing): place for place, thing in enumerate(allowed)}
         self._sent: dict[type, int] = {}
         self.classes: list[tuple[int, bytes]] = []
         """Classes to send before the next message."""
@@ -128,19 +124,15 @@ class Traveller:
         if not (inside and name in self.known):
             self.known[name] = cls
 
-    def place_of(self, thing: Any) -> int | None:
-        """Where an allowed object stands in the list."""
-        return self._allowed.get(id(thing))
-
 
 class _Writer(cloudpickle.Pickler):  # type: ignore[misc]
-    def __init__(self, file: Any, traveller: Traveller, inline: bool, strict: bool) -> None:
+    def __init__(self, file: Any, serializer: Serializer, inline: bool, strict: bool) -> None:
         super().__init__(file, protocol=_PROTOCOL)
-        self._traveller, self._inline, self._strict = traveller, inline, strict
+        self._serializer, self._inline, self._strict = serializer, inline, strict
 
     def reducer_override(self, obj: Any) -> Any:
         kind = type(obj)
-        place = self._traveller.place_of(obj)
+        place = self._serializer.places.get(id(obj))
         if place is not None:
             return from_host.host_object, (place,)
         if kind is from_host.Absent:
@@ -148,21 +140,21 @@ class _Writer(cloudpickle.Pickler):  # type: ignore[misc]
         if kind is FunctionType:
             return NotImplemented if by_reference(obj) else _function(obj)
         if kind is ModuleType:
-            return _module(obj)
+            return from_host.module_of, (obj.__name__,)
         if isinstance(obj, type):
             return self._class(obj)
         return self._instance(obj, kind)
 
     def _class(self, cls: type) -> Any:
         if cls.__module__ != "builtins":
-            self._traveller.note(cls, self._inline)
+            self._serializer.note(cls, self._inline)
         if cls.__module__ == "builtins" or by_reference(cls):
             return super().reducer_override(cls)
         if self._inline:
             reduced = cloudpickle._dynamic_class_reduce(cls)
             reduced[2][0]["__qualname__"] = cls.__qualname__  # else that of a class in another's body is lost
             return reduced
-        return from_host.class_of, (self._traveller.number_of(cls),)
+        return from_host.class_of, (self._serializer.number_of(cls),)
 
     def _instance(self, obj: Any, kind: type) -> Any:
         write = reducer_of(kind)
@@ -193,7 +185,7 @@ class _Writer(cloudpickle.Pickler):  # type: ignore[misc]
         if callable(obj) and type(obj).__module__.partition(".")[0] == "opto":
             return False  # models and what wraps them
         try:
-            self._traveller.dumps(obj, strict=True)
+            self._serializer.dumps(obj, strict=True)
         except SandboxValueError:
             return False
         return True
@@ -208,16 +200,12 @@ class _Writer(cloudpickle.Pickler):  # type: ignore[misc]
         return from_host.absent, (why,)
 
 
-def _cached(obj: Any) -> Any:
-    return from_host.cached, (obj.__wrapped__, obj.cache_parameters())
-
-
 def _cached_property(obj: Any) -> Any:
     return cached_property, (obj.func,), {name: part for name, part in vars(obj).items() if name != "lock"}
 
 
 _WRAPPERS: dict[type, Callable[[Any], Any]] = {
-    type(lru_cache(is_installed)): _cached,
+    type(lru_cache(is_installed)): lambda obj: (from_host.cached, (obj.__wrapped__, obj.cache_parameters())),
     cached_property: _cached_property,
 }
 """What is around functions and would else be written as a name, or not at all because of a lock."""
@@ -229,10 +217,6 @@ def attributes_of(obj: Any) -> dict[str, Any]:
     names = [name for group in slots for name in ([group] if isinstance(group, str) else group)]
     held = {name: getattr(obj, name) for name in names if not name.startswith("__") and hasattr(obj, name)}
     return {**held, **getattr(obj, "__dict__", {})}
-
-
-def _module(module: ModuleType) -> Any:
-    return from_host.module_of, (module.__name__,)
 
 
 def _function(function: FunctionType) -> Any:

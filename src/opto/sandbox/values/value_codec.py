@@ -145,7 +145,7 @@ _WRITERS: dict[type, tuple[str, Callable[[Any], Any]]] = {
     defaultdict: ("$defaultdict", _default_dict),
     deque: ("$deque", lambda v: [list(v), v.maxlen]),
     SimpleNamespace: ("$namespace", lambda v: dict(vars(v))),
-    type(OMITTED_DEFAULT): ("$untold", lambda v: None),
+    type(OMITTED_DEFAULT): ("$omitted", lambda v: None),
 }
 
 
@@ -336,7 +336,7 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     "$deque": _deque,
     "$namespace": lambda state: SimpleNamespace(**_table(state)),
     "$array": _array,
-    "$untold": lambda _: OMITTED_DEFAULT,
+    "$omitted": lambda _: OMITTED_DEFAULT,
 }
 _OF_CLASSES: dict[str, Callable[[Any, Known], Any]] = {
     "$object": _object,

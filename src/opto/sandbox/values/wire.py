@@ -6,7 +6,7 @@ import socket
 import struct
 import time
 
-__all__ = ["ANSWER", "END", "ORDER", "SPAWN", "MessageTooLongError", "receive", "send"]
+__all__ = ["ANSWER", "END", "ORDER", "SPAWN", "UNKNOWN", "MessageTooLongError", "receive", "send"]
 
 _LENGTH = struct.Struct("!Q")
 
@@ -14,8 +14,10 @@ ORDER = struct.Struct("!cQQQQ")
 """What the program sends the first process: SPAWN or END, the number of the worker, and for a new one its limits:
 bytes of memory, threads beside its own, open files."""
 ANSWER = struct.Struct("!iddQ")
-"""What END is answered with: the wait status (-1 if there is no such worker), user and system CPU seconds, the most
+"""The answer to END: the wait status (-1 if there is no such worker), user and system CPU seconds, the most
 memory held in bytes."""
+UNKNOWN = (-1, 0.0, 0.0, 0)
+"""The answer about a worker that there is not."""
 SPAWN, END = b"S", b"E"
 
 

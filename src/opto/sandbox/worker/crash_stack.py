@@ -13,13 +13,13 @@ from collections.abc import Iterable
 
 from opto.program import RUNNING
 
-__all__ = ["interruptible", "leave", "places"]
+__all__ = ["interruptible", "places", "write_on_signals"]
 
 _FRAME = r'  File "([^"\n]{0,1000})", line (\d{1,6}) in ([^\n]{0,1000})\n'
 _STACK = re.compile(f"(?:{_FRAME})+")
 
 
-def leave(pipe: int, numbers: Iterable[int]) -> None:
+def write_on_signals(pipe: int, numbers: Iterable[int]) -> None:
     """In a worker: from now on crashes and the signals of these `numbers` write the stack; their handlers run too."""
     os.set_blocking(pipe, False)  # a full pipe must not hold anybody up
     faulthandler.enable(pipe, all_threads=False)
@@ -33,9 +33,9 @@ def interruptible(number: int) -> None:
     signal.siginterrupt(number, True)
 
 
-def places(told: bytes, shown: Iterable[tuple[str, int, str]]) -> list[list[str | int]]:
-    """In the program: the lines that ran last, outermost first. Whoever wrote what was `told` may be hostile."""
-    stacks = [found.group() for found in _STACK.finditer(told.decode("utf-8", "replace"))]
+def places(written: bytes, shown: Iterable[tuple[str, int, str]]) -> list[list[str | int]]:
+    """In the program: the lines that ran last, outermost first. Code may have forged what is `written`."""
+    stacks = [found.group() for found in _STACK.finditer(written.decode("utf-8", "replace"))]
     last = next((stack for stack in reversed(stacks) if f'"{RUNNING}"' in stack), "")
     frames = [(file, int(line), name) for file, line, name in re.findall(_FRAME, last)]
     return [[file, _first_line(file, line, name, shown), name, line] for file, line, name in reversed(frames)]

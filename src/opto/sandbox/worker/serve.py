@@ -25,8 +25,8 @@ from opto.sandbox.values import errors_as_data, wire
 from opto.sandbox.values.value_codec import encode
 from opto.sandbox.worker import crash_stack, from_host
 from opto.sandbox.worker.differences import changed_arguments
+from opto.sandbox.worker.generators import Generators
 from opto.sandbox.worker.live_program import LiveProgram, shape_of
-from opto.sandbox.worker.streams import Streams
 
 __all__ = ["serve"]
 
@@ -57,7 +57,7 @@ class _Worker:
         self.memory = memory
         self.live: LiveProgram | None = None
         self.out, self.err = _Printed(), _Printed()
-        self.streams = Streams()
+        self.generators = Generators()
         self.turn = _thread.allocate_lock()
         self.threads = _thread._count()
         self.most = 0
@@ -67,7 +67,7 @@ class _Worker:
         sys.stdout, sys.stderr = self.out, self.err
         signal.signal(signal.SIGALRM, self._too_long)
         signal.signal(signal.SIGXCPU, self._too_much)
-        crash_stack.leave(pipe, (signal.SIGALRM, signal.SIGXCPU))
+        crash_stack.write_on_signals(pipe, (signal.SIGALRM, signal.SIGXCPU))
 
     def _too_long(self, number: int, frame: Any) -> None:
         crash_stack.interruptible(number)
@@ -94,7 +94,7 @@ class _Worker:
                 signal.setitimer(signal.ITIMER_REAL, 0)
         except BaseException as error:  # noqa: BLE001 - whatever it is, it is reported
             number = next((number for number, known in self.host_errors.items() if known is error), None)
-            report = {"error": errors_as_data.told(error, self.memory), "host_error": number}
+            report = {"error": errors_as_data.error_data(error, self.memory), "host_error": number}
             self.host_errors.clear()
         used = resource.getrusage(resource.RUSAGE_SELF)
         report["out"], report["err"] = self.out.getvalue(), self.err.getvalue()
@@ -112,7 +112,7 @@ class _Worker:
             )
         except (MemoryError, RecursionError, ValueError) as error:
             fault = error
-        return json.dumps({"error": errors_as_data.told(fault, self.memory)}).encode()
+        return json.dumps({"error": errors_as_data.error_data(fault, self.memory)}).encode()
 
     def _receive(self, classes: Any, sources: Any, updates: Any, definition: Any) -> None:
         """Takes in what the program sent ahead of the call (see `Call._message`)."""
@@ -147,12 +147,12 @@ class _Worker:
     def _result(self, function: Any, result: Any) -> dict[str, Any]:
         kind = type(result)
         if kind is CoroutineType:
-            value = encode(self.streams.finish(result))
+            value = encode(self.generators.finish(result))
             return {"value": value} if inspect.iscoroutinefunction(function) else {"value": value, "kind": "coroutine"}
         if hasattr(kind, "__anext__"):
-            return {"value": self.streams.add(result), "kind": "async generator"}
+            return {"value": self.generators.add(result), "kind": "async generator"}
         if kind is GeneratorType or hasattr(kind, "__next__"):
-            return {"value": self.streams.add(result), "kind": "generator"}
+            return {"value": self.generators.add(result), "kind": "generator"}
         return {"value": encode(result)}
 
     def _describe(self, payload: bytes) -> dict[str, Any]:
@@ -170,12 +170,12 @@ class _Worker:
         return {"value": [found.dynamic, *map(sorted, (found.reads, found.writes, found.imports, found.names))]}
 
     def _go_on(self, payload: bytes) -> dict[str, Any]:
-        return {"value": encode(self.streams.go_on(*pickle.loads(payload)))}
+        return {"value": encode(self.generators.next_value(*pickle.loads(payload)))}
 
     _ACTIONS: dict[str, Callable[[_Worker, bytes], dict[str, Any]]] = {  # noqa: RUF012 - a table of its methods
         "call": _call,
         "describe": _describe,
-        "go on": _go_on,
+        "next": _go_on,
         "read": _read,
     }
 
@@ -217,5 +217,5 @@ def serve(connection: socket.socket, pipe: int, memory: int) -> None:
         try:
             answer = state.answer(message)
         except BaseException as error:  # noqa: BLE001 - a signal of the clock that came late
-            answer = json.dumps({"error": errors_as_data.told(error, memory)}).encode()
+            answer = json.dumps({"error": errors_as_data.error_data(error, memory)}).encode()
         wire.send(connection, answer)

@@ -17,9 +17,9 @@ import sys
 from importlib import import_module
 from typing import Any
 
-from opto.sandbox.layers import confinement
-from opto.sandbox.values.wire import ANSWER, ORDER, SPAWN
-from opto.sandbox.worker import serve
+from opto.sandbox.layers.confinement import Confinement, WorkerLimits, remove_folder
+from opto.sandbox.values import wire
+from opto.sandbox.worker.serve import serve
 
 __all__ = ["main"]
 
@@ -28,65 +28,54 @@ def main(control: int) -> None:
     """Serves the socket `control` until the program closes it."""
     orders = socket.socket(fileno=control)
     try:
-        confined = _prepared(orders)
-    except Exception as error:  # noqa: BLE001 - the program says what it was
-        orders.sendall(json.dumps({"failed": f"{type(error).__name__}: {error}"}).encode() + b"\n")
+        settings: dict[str, Any] = json.loads(wire.receive(orders))
+    except EOFError:
         return
-    orders.sendall(json.dumps(confined.report).encode() + b"\n")
+    try:
+        confined = _prepared(orders, settings)
+    except Exception as error:  # noqa: BLE001 - the program says what it was
+        wire.send(orders, json.dumps({"failed": f"{type(error).__name__}: {error}"}).encode())
+        return
+    wire.send(orders, json.dumps(confined.report).encode())
     _serve(orders, confined)
 
 
-def _prepared(orders: socket.socket) -> confinement.Confinement:
-    settings: dict[str, Any] = json.loads(_line(orders))
+def _prepared(orders: socket.socket, settings: dict[str, Any]) -> Confinement:
     for name in settings["preload"]:
         import_module(name)
-    confined = confinement.Confinement(settings)
+    confined = Confinement(settings)
     confined.enter()
-    if confined.first_of_namespace() != 0:  # what stays outside waits for the end of what went in
+    if confined.first_of_namespace() != 0:  # this process stays outside, until the one that went in has ended
         orders.close()
-        _outlive(settings["root"])
+        try:
+            os.wait()
+        finally:
+            _leave(settings["root"])
     confined.build()
     gc.collect()
     gc.freeze()
     return confined
 
 
-def _line(connection: socket.socket) -> bytes:
-    text = b""
-    while not text.endswith(b"\n"):
-        part = connection.recv(65536)
-        if not part:
-            sys.exit(0)
-        text += part
-    return text
-
-
-def _outlive(root: str) -> None:
-    try:
-        os.wait()
-    finally:
-        _leave(root)
-
-
 def _leave(root: str) -> None:
     """Ends this process, and the folder that a program which was killed cannot remove."""
     try:
-        confinement.removed(root)
+        remove_folder(root)
     finally:
         os._exit(0)
 
 
-def _serve(orders: socket.socket, confined: confinement.Confinement) -> None:
+def _serve(orders: socket.socket, confined: Confinement) -> None:
     children: dict[int, int] = {}
     while True:
-        message, handles, _, _ = socket.recv_fds(orders, ORDER.size, 2)
-        if len(message) < ORDER.size:
+        message, handles, _, _ = socket.recv_fds(orders, wire.ORDER.size, 2)
+        if len(message) < wire.ORDER.size:
             for child in children.values():
                 os.kill(child, signal.SIGKILL)
             _leave(confined.settings["root"])
-        order, number, *limits = ORDER.unpack(message)
-        if order == SPAWN:
-            children[number] = _spawn(orders, number, confinement.WorkerLimits(*limits), handles, confined)
+        order, number, *limits = wire.ORDER.unpack(message)
+        if order == wire.SPAWN:
+            children[number] = _spawn(orders, number, WorkerLimits(*limits), handles, confined)
             for handle in handles:
                 os.close(handle)
         else:
@@ -97,9 +86,9 @@ def _serve(orders: socket.socket, confined: confinement.Confinement) -> None:
 def _spawn(
     orders: socket.socket,
     number: int,
-    limits: confinement.WorkerLimits,
+    limits: WorkerLimits,
     handles: list[int],
-    confined: confinement.Confinement,
+    confined: Confinement,
 ) -> int:
     child = confined.fork()
     if child:
@@ -110,7 +99,7 @@ def _spawn(
         handle, pipe = handles
         connection = socket.socket(fileno=handle)
         confined.hold_worker(number, limits, keep=handles)
-        serve.serve(connection, pipe, limits.memory_bytes)
+        serve(connection, pipe, limits.memory_bytes)
         status = 0
     finally:
         os._exit(status)
@@ -118,11 +107,11 @@ def _spawn(
 
 def _ended(child: int) -> bytes:
     if child <= 0:
-        return ANSWER.pack(-1, 0.0, 0.0, 0)
+        return wire.ANSWER.pack(*wire.UNKNOWN)
     try:
         os.kill(child, signal.SIGKILL)
     except ProcessLookupError:
         pass
     _, status, used = os.wait4(child, 0)
     unit = 1 if sys.platform == "darwin" else 1024
-    return ANSWER.pack(status, used.ru_utime, used.ru_stime, used.ru_maxrss * unit)
+    return wire.ANSWER.pack(status, used.ru_utime, used.ru_stime, used.ru_maxrss * unit)

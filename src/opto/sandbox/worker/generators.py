@@ -8,25 +8,25 @@ from __future__ import annotations
 from collections.abc import Coroutine
 from typing import Any
 
-__all__ = ["Streams"]
+__all__ = ["Generators"]
 
 _MOST = 1000
 
 
-class Streams:
+class Generators:
     """The generators that are under way, by number."""
 
     def __init__(self) -> None:
-        self._streams: dict[int, Any] = {}
+        self._generators: dict[int, Any] = {}
         self._next = 0
         self._loop: Any = None
 
     def add(self, stream: Any) -> int:
         """Keeps a generator; of very many the oldest are given up."""
-        if len(self._streams) >= _MOST:
-            self._streams.pop(next(iter(self._streams)))
+        if len(self._generators) >= _MOST:
+            self._generators.pop(next(iter(self._generators)))
         self._next += 1
-        self._streams[self._next] = stream
+        self._generators[self._next] = stream
         return self._next
 
     def finish(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
@@ -42,9 +42,9 @@ class Streams:
             for task in asyncio.all_tasks(loop):
                 task.cancel()
 
-    def go_on(self, number: int, value: Any) -> tuple[bool, Any]:
+    def next_value(self, number: int, value: Any) -> tuple[bool, Any]:
         """Takes the next value: (False, value), or (True, what the generator returned) at the end."""
-        stream = self._streams.get(number)
+        stream = self._generators.get(number)
         if stream is None:
             return True, None
         try:
@@ -52,13 +52,13 @@ class Streams:
                 return False, self.finish(_awaited(stream, value))
             return False, next(stream) if value is None else stream.send(value)
         except StopIteration as end:
-            del self._streams[number]
+            del self._generators[number]
             return True, end.value
         except StopAsyncIteration:
-            del self._streams[number]
+            del self._generators[number]
             return True, None
         except BaseException:
-            self._streams.pop(number, None)
+            self._generators.pop(number, None)
             raise
 
 

@@ -1,4 +1,4 @@
-"""Mixed: one run over prompts, code, numbers and choices. Texts go to a model, numbers and choices to a search."""
+"""Mixed: one run tunes prompts, code, numbers and choices. A model writes texts; a search finds numbers and choices."""
 
 from __future__ import annotations
 
@@ -68,12 +68,12 @@ class Mixed(ScoredOptimizer):
         self.seed, self.budget = seed, budget
         self.sampler = options.pop("sampler", None)
         self.writer: OptoPrime | None = None
-        """What asks the model; None where only a search is needed."""
+        """The optimizer that asks the model for texts; None where a search is enough."""
         if llm is not None or self._texts():
             options = {"memory_size": 4, "propagator": self.propagator, **options}
             self.writer = OptoPrime(self._texts() or parameters, llm, **options)
 
-    # --- what goes to whom ---
+    # --- the parts of the model and of the search ---
 
     def _axes(self) -> dict[str, Axis]:
         found = {p.py_name: axis_of(space_of(p)) for p in unique_parameters(self.parameters) if p.trainable}
@@ -89,7 +89,7 @@ class Mixed(ScoredOptimizer):
 
     @property
     def log(self) -> list[dict[str, Any]] | None:
-        """What was asked and replied."""
+        """The prompts and replies of the model."""
         return [] if self.writer is None else self.writer.log
 
     # --- the step ---
@@ -97,63 +97,61 @@ class Mixed(ScoredOptimizer):
     def _step(self, *args: Any, **kwargs: Any) -> Update:
         self._observe()
         self.spent = Tally()
-        best = best_of(self.trials)
+        best, axes = best_of(self.trials), self._axes()
         if best is None:
             return self._unscored(*args, **kwargs)
         if self.budget is not None and len(self.trials) >= self.budget:
-            return self._back(best, f"the budget of {self.budget} candidates is used up")
-        axes = self._axes()
-        self.asked = self._is_models_turn(axes, best)
+            return self._best_again(best, f"the budget of {self.budget} candidates is used up")
+        self.asked = not axes or self._is_models_turn(axes, best)
         written = self._written(axes, *args, **kwargs) if self.asked else Update()
         if written or not axes:
             self.by = MODEL
             written.update(self._values({name: best.values.get(name) for name in axes}))
             return written
-        values = suggest(axes, self._tried(axes), seed=self.seed, sampler=self.sampler)
+        values = suggest(axes, self._points(axes), seed=self.seed, sampler=self.sampler)
         if values is None:
-            return self._back(best, "every allowed combination was tried")
+            return self._best_again(best, "every allowed combination was tried")
         self.by = SEARCH
         return Update(self._values({**best.values, **values}), refused=written.refused)
 
     def _is_models_turn(self, axes: Mapping[str, Axis], best: Trial) -> bool:
-        """Only on a run of the best texts; and where it gained nothing, not for a while."""
-        if not axes or self.writer is None or not self._texts():
-            return not axes
+        """The model edits only the best texts, and rests for a while after an edit that gained nothing."""
+        if self.writer is None or not self._texts():
+            return False
         return texts_of(self.trials[-1], axes) == texts_of(best, axes) and rest_is_over(self.trials)
 
     def _written(self, axes: Mapping[str, Axis], *args: Any, **kwargs: Any) -> Update:
-        """What the model proposes for the texts; nothing more from it once its budget is used up."""
+        """The model's proposal for the texts; an empty one if its budget is used up and a search can go on alone."""
         if self.writer is None:
             return Update(reason="none of the parameters is trainable")
         try:
-            return self._ask(self._texts(), *args, **kwargs)
+            return self._ask(self.writer, self._texts(), *args, **kwargs)
         except BudgetExceeded as error:
             if not axes:
                 raise
             _log.warning("The search goes on without the model. %s", error)
             return Update()
 
-    def _ask(self, parts: list[ParameterNode[Any]], *args: Any, **kwargs: Any) -> Update:
-        assert self.writer is not None
-        self.writer.parameters, self.writer.context, self.writer.blamed = parts, self.context, self.blamed
-        memory = self.writer.memory = FIFOBuffer(self.writer.memory_size)
+    def _ask(self, writer: OptoPrime, parts: list[ParameterNode[Any]], *args: Any, **kwargs: Any) -> Update:
+        writer.parameters, writer.context, writer.blamed = parts, self.context, self.blamed
+        memory = writer.memory = FIFOBuffer(writer.memory_size)
         for trial in self.trials[:-1]:
             memory.add(({name: (value, None) for name, value in trial.values.items()}, trial.feedback))
         try:
-            found = self.writer.propose(*args, **kwargs)
+            found = writer.propose(*args, **kwargs)
         finally:
-            self.spent = self.writer.spent
+            self.spent = writer.spent
         return found if isinstance(found, Update) else Update(found)
 
     def _unscored(self, *args: Any, **kwargs: Any) -> Update:
-        """Without a score there is nothing to search by: the model, if there is one, works on everything."""
+        """Without a score there is nothing to search by: the model, if there is one, works on all parts."""
         if self.writer is None:
             return Update(reason="no feedback holds a score: give backward(node, score=…) or Mixed(…, score=function)")
         self.by, self.asked = MODEL, True
-        return self._ask([p for p in unique_parameters(self.parameters) if p.trainable], *args, **kwargs)
+        return self._ask(self.writer, [p for p in unique_parameters(self.parameters) if p.trainable], *args, **kwargs)
 
-    def _tried(self, axes: Mapping[str, Axis]) -> list[ScoredPoint]:
-        """Trials as the search sees them; not those whose values the spaces of today do not hold."""
+    def _points(self, axes: Mapping[str, Axis]) -> list[ScoredPoint]:
+        """The trials as points of the search; not those with values that the present spaces do not hold."""
         spaces = {p.py_name: space_of(p) for p in unique_parameters(self.parameters) if p.py_name in axes}
         levels = zip(self.trials, levelled(self.trials, axes), strict=True)
         return [
@@ -163,7 +161,7 @@ class Mixed(ScoredOptimizer):
         ]
 
     def _values(self, plain: Mapping[str, Any]) -> dict[ParameterNode[Any], Any]:
-        """Values by parameter, of those that differ from the present ones."""
+        """The values that differ from the present ones, by parameter."""
         found: dict[ParameterNode[Any], Any] = {}
         for parameter in unique_parameters(self.parameters):
             name, space = parameter.py_name, space_of(parameter)
@@ -172,7 +170,7 @@ class Mixed(ScoredOptimizer):
                 found[parameter] = plain[name] if space is None else space.read(plain[name], lambda value: value)
         return found
 
-    def _back(self, best: Trial, why: str) -> Update:
+    def _best_again(self, best: Trial, why: str) -> Update:
         self.by, self.asked = START, False
         why = f"{why}; the best values, with a score of {self.best_score:g}, stand"
         values = self._values(best.values)
@@ -194,7 +192,7 @@ class Mixed(ScoredOptimizer):
 
 
 def _holds(space: Space | None, plain: Any) -> bool:
-    """Whether a value from the history, None if it has none, may be used."""
+    """Whether the space holds a value from the history; None stands for a part that the trial did not have."""
     if space is None or plain is None:
         return plain is not None
     try:

@@ -1,4 +1,4 @@
-"""What was tried for each part and what came of it: to be shown, not to be repeated, and for second chances."""
+"""The values that were tried for each part: shown in the next question, not tried twice, kept for a second chance."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ __all__ = ["Attempts", "is_ordered"]
 
 
 class Attempts:
-    """Remembers attempts by name of the part.
+    """The attempts so far, by name of the part.
 
-    `visits` counts the steps about a part since something it depends on changed; `shown` holds what the next
-    question tells; `refused` the values, not in force, that get second chances, at most `kept` a part.
+    `visits` counts the steps about a part since another part or the examples changed; `shown` holds the values, with
+    their feedback, that the next question tells of; `refused` holds the values that get a second chance, at most
+    `kept` a part.
     """
 
     def __init__(self, kept: int, perfect: float) -> None:
@@ -29,23 +30,23 @@ class Attempts:
         self._tested: set[str] = set()
 
     def test(self, values: Mapping[str, Any]) -> bool:
-        """Note that these values are being tested; whether they were before, with the rest as it is now."""
+        """Note a test of these values; True if they were tested before while all other values were the same."""
         known = repr(values) in self._tested
         self._tested.add(repr(values))
         return known
 
     def remember(self, candidate: Candidate) -> None:
-        """Note a candidate that is not in force."""
+        """Note a candidate that was not kept."""
         if len(candidate.values) != 1 or not candidate.verdict.seen:
             return
         ((name, value),) = candidate.values.items()
         if not any(same_value(t.value, value) for t in self.shown[name]):
-            self.shown[name].append(PastValue(value, _said(candidate.verdict.seen, self.perfect)))
+            self.shown[name].append(PastValue(value, _most_frequent_feedback(candidate.verdict.seen, self.perfect)))
         self._keep(name, value)
 
     def accept(self, values: Mapping[str, Any], before: Mapping[str, Any], rollouts: Iterable[Rollout]) -> None:
-        """Note that `values` replace `before`, under which the rollouts were made: other parts have their turn."""
-        feedback = _said(rollouts, self.perfect)
+        """Note that `values` replace `before`, with which the rollouts ran: other parts have their turn."""
+        feedback = _most_frequent_feedback(rollouts, self.perfect)
         for name, old in before.items():
             self.shown[name] = [PastValue(old, feedback), *self.shown[name]] if is_ordered(old) else []
             self.refused[name].pop(repr(values[name]), None)
@@ -55,7 +56,7 @@ class Attempts:
         self._tested.clear()
 
     def renew(self) -> None:
-        """Note that the examples changed: every part has a turn, every value a chance."""
+        """Note that the examples changed: every part may be visited, every value tested again."""
         self.visits.clear()
         self._tested.clear()
 
@@ -75,7 +76,7 @@ class Attempts:
             yield {name: value, other: partner}
 
     def _keep(self, name: str, value: Any) -> None:
-        """Keep a value that is not in force; the oldest make room."""
+        """Keep a refused value; the oldest make room."""
         pool = self.refused[name]
         pool[repr(value)] = value
         while len(pool) > self.kept:
@@ -83,11 +84,10 @@ class Attempts:
 
 
 def is_ordered(value: Any) -> bool:
-    """Whether earlier values still say where better ones lie."""
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
+    """Whether the value is a number: the feedback on earlier numbers says where better ones lie."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _said(rollouts: Iterable[Rollout], perfect: float) -> str:
-    """The feedback that failing runs got most."""
+def _most_frequent_feedback(rollouts: Iterable[Rollout], perfect: float) -> str:
     feedbacks = [r.feedback for r in rollouts if r.score < perfect]
     return max(feedbacks, key=feedbacks.count, default="")[:200]

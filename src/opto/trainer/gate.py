@@ -52,7 +52,7 @@ class Standing(NamedTuple):
 
 
 def standing(rollouts: Sequence[Rollout], values: Mapping[str, Any] | None = None, perfect: float = 1.0) -> Standing:
-    """How the values in force during these rollouts stand, with an eye on the parts in `values`.
+    """The standing of the values that these rollouts ran with; its promise is about the parts in `values`.
 
     Promise is the fit (the `alignment` of those parts, the `closeness` of outputs) less the faults for each run, where
     a quoted example counts as a fault.
@@ -69,7 +69,10 @@ def standing(rollouts: Sequence[Rollout], values: Mapping[str, Any] | None = Non
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """Whether a candidate passes, why, and its rollouts in the order of the examples (empty if it was dropped)."""
+    """Whether a candidate passes, why, and its rollouts in the order of the examples (empty if it was dropped).
+
+    `seen` holds the rollouts that were made, also of a candidate that was dropped.
+    """
 
     better: bool
     reason: str
@@ -104,8 +107,8 @@ def judge_candidate(
 
     `old` and `new` are the values of the parts that the candidate changes. Examples that fail at present come first; a
     candidate that does no better on those is dropped without running the others. `leader` holds the rollouts of the
-    best candidate so far: whoever is behind it after three examples is dropped at once. So is one whose code ran
-    out of time on two of them.
+    best candidate so far: a candidate that is behind it after three examples is dropped at once. So is one whose code
+    ran out of time on two of them.
     """
     failing = [i for i, r in enumerate(present) if r.score < perfect]
     passing = [i for i, r in enumerate(present) if r.score >= perfect]
@@ -142,7 +145,7 @@ def best_of(candidates: Sequence[Candidate]) -> Candidate | None:
     return max(passed, key=lambda c: (c.verdict.standing or Standing(0), -c.size), default=None)
 
 
-# --- what promise is made of ---
+# --- the measures behind promise ---
 
 
 def faults(rollouts: Sequence[Rollout]) -> int:
@@ -171,8 +174,8 @@ def quoted(rollouts: Iterable[Rollout], name: str, value: object) -> int:
 def alignment(rollouts: Sequence[Rollout], name: str, perfect: float) -> float:
     """How well the values of a part sort runs by what was wanted of them, from -1 to 1.
 
-    Wanted is what the feedback of a failing run says and what a successful run gave. Runs in which the part made
-    the same value should share words of that, others should not: the correlation of both over all pairs of
+    What was wanted stands in the feedback of a failing run and in the output of a successful one. Runs in which the
+    part made the same value should share words of that, others should not: the correlation of both over all pairs of
     runs. 0 if all values are the same, or all differ.
     """
     using = [

@@ -126,8 +126,8 @@ def improve(
 class _Improver:
     """The loop and its state: the rollouts of the values in force, and what was tried for each part.
 
-    `starting` holds the scores of the same examples under the values at the start. Of the present step, `fresh` holds
-    the candidates not yet decided about, `tried` the others.
+    `starting` holds the scores of the same examples with the values at the start. In a step, `fresh` holds the
+    candidates on which nothing is decided yet, `tried` the others.
     """
 
     def __init__(
@@ -174,7 +174,7 @@ class _Improver:
         return Improvement(before, after, tuple(records), tuple(self.present), reason, self.clock() - start)
 
     def _join(self) -> None:
-        """Let the next examples join those in use; each is run under the values at the start, too."""
+        """Let the next examples join those in use; each runs with the values at the start, too."""
         self.attempts.renew()
         for example in self.waiting[: self.plan.batch or None]:
             rollout = self._roll_out(example, 0)
@@ -220,7 +220,7 @@ class _Improver:
             if not self.fresh and not self.tried:
                 raise
             self.ended = _why(end)
-            self._accept()  # what was found on the way stays
+            self._accept()  # a candidate that passed before the end stays
         seconds, score = self.clock() - start, self._score()
         changed = tuple(dict.fromkeys(name for candidate in self.accepted for name in candidate.values))
         cost = (spent.calls, spent.prompt_tokens, spent.completion_tokens, seconds)
@@ -237,7 +237,7 @@ class _Improver:
             self.optimizer.backward(r.output, r.feedback, retain_graph=True)
 
     def _search(self, part: str, spent: Tally) -> None:
-        """Draw candidates; where none passes try pairs, and where one does give what was refused another chance."""
+        """Draw candidates. If none passes, try pairs; if one passes, try all refused values again."""
         drawn = self._draw(part, spent)
         self.attempts.visits[part] += 1
         accepted = self._accept() or self._pair(drawn)
@@ -254,18 +254,18 @@ class _Improver:
             candidate = self._try(update, leader=best_of(drawn), reason=update.reason)
             drawn.append(candidate)
             if all(map(is_ordered, candidate.values.values())):
-                self.attempts.remember(candidate)  # at once: the next can already use what was said of this number
+                self.attempts.remember(candidate)  # at once: the next question can already tell of this number
             if candidate.verdict.better and self._solved(candidate.verdict.rollouts):
                 break
         return drawn
 
     def _proposals(self, part: str) -> Iterator[Update]:
-        """Candidates one by one, none written."""
+        """The optimizer's proposals about the part, one by one, none written."""
         original, visits = self.originals[part], self.attempts.visits[part]
         is_text = isinstance(original, str) and not self.by_name[part].is_code  # short, so more can be drawn
         number = max(self.plan.texts, self.plan.candidates) if is_text else self.plan.candidates
         warmer = 0.0 if is_ordered(original) else self.plan.warmer * visits
-        # every second visit starts afresh: what is there now may have learned the wrong thing, and leads astray
+        # every second visit starts afresh: the present value may have learned the wrong thing, and lead astray
         start = original if visits % 2 and not is_ordered(original) else None
         temperatures = [max(t, min(t + warmer, _HOTTEST)) for t in self.plan.temperatures]
         seed = self.rng.randrange(2**31)
@@ -283,7 +283,7 @@ class _Improver:
         return self._accept()
 
     def _retry(self, values: Mapping[str, Any]) -> Candidate:
-        """Try again what was refused before, now that something else has changed."""
+        """Try refused values again, now that something else has changed."""
         return self._try({self.by_name[name]: value for name, value in values.items()}, again=True)
 
     def _try(

@@ -1,4 +1,4 @@
-"""One run of an agent on one example: what came out, how good it was, and how each parameter was used."""
+"""One run of an agent on one example: its output, its score, and how it used each parameter."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _AGAIN = 1.0  # for code that swallows the first; a failed call must be recorded
 
 
 class Judgement(NamedTuple):
-    """What a judge says of an output: a score, by convention 1 for perfect, and feedback in words."""
+    """The verdict of a judge on an output: a score, by convention 1 for perfect, and feedback in words."""
 
     score: float
     feedback: str
@@ -79,7 +79,7 @@ def roll_out(
 
 
 def _judged(said: Any) -> Judgement:
-    """What a judge said, as a number and words; OptimizerError if it is not both."""
+    """The score as a number and the feedback as words; OptimizerError if the judge did not return both."""
     try:
         score, feedback = said
         score = float(score)

@@ -1,4 +1,4 @@
-"""Which part is at fault: what the score would have been, had one value in the run been another.
+"""Which part is at fault, told from one run: what the score would have been, had one value been another.
 
 A part that does not lead to the output has no share. That of any other is the best gain that a counterfactual value
 of it, or of a call that it went into, makes when only what depends on that value is run again, without any paid
@@ -90,7 +90,7 @@ def _shares(gains: Mapping[str, float]) -> dict[str, float]:
 def _gains(
     tries: Iterable[dict[Node[Any], Any]], gain: Callable[[dict[Node[Any], Any]], float]
 ) -> tuple[list[float], str]:
-    """What each counterfactual gains, as far as it can be tried, and why the last one that failed did."""
+    """The gain of each counterfactual that can be tried, and the reason of the last one that cannot."""
     found: list[float] = []
     reason = "no other value of it is known"
     for changed in tries:
@@ -107,7 +107,7 @@ def _gains(
 
 
 def _end_of_run(error: BaseException | None) -> BaseException | None:
-    """The error that ends a whole run, itself or as what a traced call failed of; None for any other."""
+    """The error that ends a whole run, if it is this one or behind this one; else None."""
     while error is not None and not isinstance(error, _ENDS_THE_RUN):
         error = error.__cause__ or error.__context__
     return error

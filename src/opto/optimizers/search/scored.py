@@ -1,4 +1,4 @@
-"""An optimizer that keeps score: every candidate that ran becomes a trial in a history that can be saved."""
+"""An optimizer that keeps scores: every candidate that ran becomes a trial in a history that can be saved."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The shared history of a mixed run: what was tried, how it scored, and whose proposal it was. Pure functions of it."""
+"""The history of a run: values, scores, and whether the model or the search proposed them. Pure functions of it."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _NUMBER = re.compile(r"(?<![\w.])[-+]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?(?
 class Trial:
     """One candidate: plain values by name, its score (higher is better; -inf failed, None unknown), who proposed it.
 
-    `asked`: the model was asked for it, also if it had nothing to say and the search took over.
+    `asked`: the model was asked for this candidate, even if it had nothing to say and the search took over.
     """
 
     values: Mapping[str, Any]
@@ -85,14 +85,15 @@ def rest_is_over(trials: Sequence[Trial]) -> bool:
 
 
 def texts_of(trial: Trial, searched: Collection[str]) -> tuple[tuple[str, str], ...]:
-    """The values of a trial that are not searched, comparable."""
+    """The values of a trial that are not searched, in a form that can be compared."""
     return tuple(sorted((name, str(value)) for name, value in trial.values.items() if name not in searched))
 
 
 def levelled(trials: Sequence[Trial], searched: Collection[str]) -> list[float | None]:
-    """Scores as they would be under the first texts, so that numbers tried with different texts can be compared.
+    """The scores as they would be with the first texts, so that numbers tried with different texts can be compared.
 
-    Texts are judged with numbers that were tried before; the difference is the texts' own, and is taken off.
+    New texts are first tried with numbers that were tried before: the difference of the scores is due to the texts,
+    and is taken off all scores with these texts.
     """
     first: dict[Any, float] = {}
     levels: dict[Any, float] = {}

@@ -17,7 +17,7 @@ from opto.optimizers.formats.small import focus_prompt
 from opto.optimizers.formats.symbols import OptimizerPromptSymbolSet
 from opto.optimizers.problem.problem import Part, Problem
 from opto.optimizers.problem.uses import Focus
-from opto.optimizers.replies.json_replies import Cut, CutText, loads_lenient, read_json_reply
+from opto.optimizers.replies.json_replies import Cut, CutText, parse_json, read_json_reply
 from opto.optimizers.replies.shapes import Suggestion, extract_xml_like_data, read_reply
 from opto.trace import GRAPH, node
 
@@ -101,8 +101,8 @@ def test_what_was_complete_before_the_cut_is_taken() -> None:
 
 def test_the_lenient_reader_marks_what_has_no_end() -> None:
     for text in ('{"a": "b', "{'a': 'b\\", '{"a": 12', '{"a": [1, 2', '{"a": {"b": 1', '{"a": """b', '{"a":'):
-        assert isinstance(loads_lenient(text)["a"], Cut), text
-    assert not isinstance(loads_lenient('{"a": 12\n')["a"], Cut), "a blank ends a number"
+        assert isinstance(parse_json(text)["a"], Cut), text
+    assert not isinstance(parse_json('{"a": 12\n')["a"], Cut), "a blank ends a number"
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from opto.optimizers.formats.symbols import (
     OptimizerPromptSymbolSetJSON,
 )
 from opto.optimizers.problem.problem import Part, Problem
-from opto.optimizers.replies.json_replies import loads_lenient, parse_json, read_json_reply
+from opto.optimizers.replies.json_replies import CutText, parse_json, read_json_reply
 from opto.optimizers.replies.shapes import Suggestion, clean_name, extract_xml_like_data, read_fence, read_reply
 
 CODE = "def greet(lang, name):\n    return f'Hola, {name}!'"
@@ -159,7 +159,7 @@ def test_the_ladder_mends(reply: str, expected: dict[str, Any] | None) -> None:
         ('{"suggestion": {"y9": 1}}', "no part named y9"),
         ("<variable><name>z</name><value>1</value></variable>", "no part named z"),
         ('{"suggestion": {"x0" 3}}', "Expecting ':' delimiter: line 1"),
-        ('{"suggestion": [1: 2]}', "not valid JSON"),
+        ('{"suggestion": [1: 2]}', "holds no names with values"),
         ('{"suggestion": {"__code0": "  "}}', "names none"),
     ],
 )
@@ -266,32 +266,40 @@ json_values = st.recursive(
 @given(st.dictionaries(texts, json_values, max_size=3), st.booleans())
 def test_lenient_reading_agrees_with_json(value: dict[str, Any], indented: bool) -> None:
     text = json.dumps(value, indent=2 if indented else None)
-    assert loads_lenient(text) == value == parse_json(text)
+    assert parse_json(text) == value == parse_json(text)
 
 
 @given(st.text(alphabet='{}[]",:\'\\ \nab1`#/"', max_size=60))
 def test_lenient_reading_never_crashes(text: str) -> None:
     try:
-        loads_lenient("{" + text)
+        parse_json("{" + text)
     except ValueError as error:
         assert str(error)
 
 
 def test_lenient_reading_details() -> None:
-    assert parse_json("{'a': [1, 2.5, -3, x y], 'b': true,, 'c'") == {"a": [1, 2.5, -3, "x", "y"], "b": True}
-    assert loads_lenient('{"a": "\\u00e9\\ud83d\\ude00\\q"}') == {"a": "é😀\\q"}
-    assert loads_lenient('{"a": "\\ud83d"}') == {"a": "\ufffd"}
-    assert loads_lenient('{"a":, "b": 1}') == {"a": None, "b": 1}
-    assert loads_lenient('{"a": "b"\n"c": 1}') == {"a": "b", "c": 1}  # a comma was forgotten
-    assert loads_lenient('{"n": 1e999999, "m": ' + "9" * 5000 + "}")["n"] == float("inf")
-    with pytest.raises(ValueError, match="nested too deeply"):
-        loads_lenient("[" * 300)
+    assert parse_json("{'a': [1, 2.5, -3, x y], 'b': true,, 'c'") == {"a": [1, 2.5, -3, "x y"], "b": True}
+    assert parse_json('{"a": "\\u00e9\\ud83d\\ude00\\q"}') == {"a": "é😀\\q"}
+    assert parse_json("{'a': '\\ud83d'}") == {"a": "\ufffd"}
+    with pytest.raises(ValueError, match="not valid JSON"):
+        parse_json('{"a":, "b": 1}')  # a value is missing: an empty text would be a guess
+    assert parse_json('{"a": "b"\n"c": 1}') == {"a": "b", "c": 1}  # a comma was forgotten
+    assert parse_json('{"n": 1e999999, "m": ' + "9" * 5000 + "}")["n"] == float("inf")
+    with pytest.raises(ValueError, match="not valid JSON"):
+        parse_json("[" * 300)
     with pytest.raises(ValueError, match="no JSON"):
         parse_json("nothing")
 
 
 HOSTILE = [
     "<think>" * 20_000,
+    "<think></think>" * 20_000,
+    "a <think></think>" * 20_000,
+    '{"x": "</think>"}' * 10_000,
+    "{x0: " * 10_000,
+    "{’1" + "“{" * 10_000,
+    '{"x0": x0: <<<<<<< SEARCH a{' * 2_000,
+    '[{"x": 1 ' * 10_000,
     "```\n" * 30_000,
     "`" * 60_000,
     '<variable name="x0">' * 20_000 + "</part>",
@@ -301,7 +309,7 @@ HOSTILE = [
 ]
 
 
-@pytest.mark.parametrize("reply", HOSTILE, ids=[text[:12] for text in HOSTILE])
+@pytest.mark.parametrize("reply", HOSTILE, ids=range(len(HOSTILE)))
 def test_long_hostile_replies_are_read_in_linear_time(reply: str) -> None:
     """A quadratic pattern would take minutes here."""
     many = Problem(parts=tuple(Part(f"x{i}", 1.0) for i in range(200)))
@@ -316,15 +324,68 @@ def test_runs_of_blanks_and_marks_cost_time_in_proportion_to_their_length(start:
     assert read_reply(f"{start}{endless} x0 prompt0", PROBLEM).fault
 
 
-def test_the_first_of_several_objects_that_says_something_counts() -> None:
+def test_the_last_of_several_objects_that_answers_counts() -> None:
     data, change = '```json\n{"x": 1}\n```\n', '```json\n{"suggestion": {"x0": 2}}\n```\n'
     assert dict(read_reply(f"Given:\n{data}I propose:\n{change}", PROBLEM).values) == {"x0": 2}
-    assert dict(read_reply(f"{change}Then:\n{change.replace('2', '3')}", PROBLEM).values) == {"x0": 2}
-    nothing = read_reply(f'```json\n{{"suggestion": {{}}}}\n```\nUnlike\n{change}', PROBLEM)
+    assert dict(read_reply(f"{change}Then:\n{change.replace('2', '3')}", PROBLEM).values) == {"x0": 3}
+    assert dict(read_reply(f"{change}Here {data}was given.", PROBLEM).values) == {"x0": 2}
+    nothing = read_reply(f'{change}Better\n```json\n{{"suggestion": {{}}}}\n```\n', PROBLEM)
     assert (dict(nothing.values), nothing.fault) == ({}, None)
     assert "no part named x" in str(read_reply(data + data, PROBLEM).fault)
 
 
-def test_thoughts_are_not_believed() -> None:
-    assert dict(read_reply("<think>x0 = 1</think>x0 = 2", PROBLEM).values) == {"x0": "2"}
-    assert dict(read_reply("maybe x0 = 1\n</think>\nx0 = 2", PROBLEM).values) == {"x0": "2"}
+def answer(value: str) -> str:
+    return json.dumps({"suggestion": {"prompt0": value}})
+
+
+DRAFT, FINAL = answer("draft"), answer("final")
+MARKED = "Think in <think></think>, then answer."
+
+
+@pytest.mark.parametrize(
+    ("reply", "value"),
+    [
+        ("<think>x0 = 1</think>prompt0 = final", "final"),
+        ("maybe prompt0 = draft\n</think>\nprompt0 = final", "final"),
+        (f"<think>Try {DRAFT}. No, wrong.</think>{FINAL}", "final"),
+        (f"[THINK]{DRAFT}[/THINK]{FINAL}", "final"),
+        (f"<seed:think>{DRAFT}</seed:think>{FINAL}", "final"),
+        (f"◁think▷{DRAFT}◁/think▷{FINAL}", "final"),
+        (f"<|START_THINKING|>{DRAFT}<|END_THINKING|>{FINAL}", "final"),
+        (f"<|channel|>analysis<|message|>{DRAFT}<|end|><|start|>assistant<|channel|>final<|message|>{FINAL}", "final"),
+        (f"Here is my thought process: {DRAFT} Here is my response: {FINAL}", "final"),
+        (f"{FINAL}<think>or {DRAFT}?</think>", "final"),
+        (f"Well. <think>{DRAFT}</think> So: {FINAL}", "final"),
+        (f"<think>a</think><think>b <think>{DRAFT}</think></think>{FINAL}", "final"),
+        (f"{DRAFT} is wrong</think> {FINAL}", "final"),
+        (f"First: {DRAFT} Worse. Final: {FINAL}", "final"),
+        (f"First: {DRAFT} Worse. Final: { {'suggestion': {'prompt0': 'final'}}!s}", "final"),
+        (f"In the form {answer('...')}: {FINAL}", "final"),
+        (f"{FINAL} This {{really}} is {{good: yes}}", "final"),
+        (answer(MARKED), MARKED),
+        (f"Here: {answer(MARKED)}", MARKED),
+        (f"<think>{DRAFT}</think>Here: {answer(MARKED)}", MARKED),
+        (f"Here: {answer('Close it with </think>.')} Good luck.", "Close it with </think>."),
+        (f"```json\n{answer('[THINK] first')}\n```", "[THINK] first"),
+        (f"<variable><name>prompt0</name><value>{MARKED}</value></variable>", MARKED),
+    ],
+)
+def test_the_answer_is_believed_and_drafts_are_not(reply: str, value: str) -> None:
+    assert dict(read_reply(reply, PROBLEM).values) == {"prompt0": value}
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        f"<think>Try {DRAFT}. No, wrong, bec",
+        f"Okay. <think>Try {DRAFT}. No, wrong, bec",
+        f"[THINK]{DRAFT}",
+        f"<|channel|>analysis<|message|>{DRAFT}",
+        f"First: {DRAFT} Worse. Final: {FINAL[:-5]}",
+        f"First: {DRAFT} Worse. Final: {FINAL[:18]}",
+        f"<think>{DRAFT}</think>I cannot do that.",
+    ],
+)
+def test_a_draft_is_not_believed_where_the_answer_is_missing(reply: str) -> None:
+    found = read_reply(CutText(reply), PROBLEM)
+    assert not found.values and found.fault

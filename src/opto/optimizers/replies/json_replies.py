@@ -1,17 +1,17 @@
-"""Mend JSON that a model wrote almost right.
+"""JSON in replies: strict, or mended by json-repair; a value whose end the reply does not show is marked.
 
-`parse_json` tries the strict reading first and mends only what fails it: raw newlines in strings,
-trailing commas, single or typographic quotes, Python's True/False/None, comments, missing
-commas, unclosed strings and braces. What was never closed is marked as a `Cut`. It works on one pass
-of the text, without recursion limits of its own: nesting deeper than 200 is refused.
+`read_json_reply` is the existing library's first format. `json_values` finds all objects in a text.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from typing import Any
+
+from json_repair.json_parser import JSONParser
 
 from opto.optimizers.problem.problem import is_code
 
@@ -22,25 +22,30 @@ __all__ = [
     "CutList",
     "CutText",
     "drop_blank_code",
-    "loads_lenient",
+    "json_values",
+    "object_spans",
     "parse_json",
     "read_json_reply",
-    "rescue_pairs",
-    "strict",
-    "unescape",
+    "strict_json",
 ]
 
-_SPACE = re.compile(r"(?:\s|//[^\n]*|#[^\n]*)*")
-_BLANKS = re.compile(r"\s*")
-_BARE = re.compile(r"[^\s,:{}\[\]\"']+")
-_ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "b": "\b", "f": "\f", "/": "/", "\\": "\\", '"': '"', "'": "'", "\n": ""}
-_WORDS = {"true": True, "false": False, "null": None, "True": True, "False": False, "None": None}
-_QUOTES = {'"': '"', "'": "'", "“": "”", "‘": "’", "`": "`"}
-_MAX_DEPTH = 200
+NOTHING = object()
+_RESCUE_START = re.compile(r'"suggestion"\s*:\s*\{')
+_RESCUE_PAIR = re.compile(r'"([^"\n]*)"\s*:\s*"((?:[^"\\]|\\.)*)"(?=\s*(?:[,}\]]|\n\s*"|\Z))', re.DOTALL)
+_ESCAPE = re.compile(r'(\\["\\/bfnrt]|\\u[0-9a-fA-F]{4})|\\')  # a backslash that begins none is meant as itself
+_LOOSE = json.JSONDecoder(strict=False)  # control characters may stand in strings
+_START = re.compile(r"\{\s*(?:[\"'“”}/#]|[\w.-]{1,200}\s*:)|\[\s*\{")
+_TRIPLE = re.compile(r"([:\[,]\s*)(\"\"\"|''')\n?(.*?)(\2|\Z)", re.DOTALL)
+_MOST_MENDED = 200_000  # characters; json-repair copies its text for some faults
+_MOST_FAILURES = 100  # a text with more braces that begin nothing is no JSON
+_STEPS = 30  # for each character of the text; json-repair looks ahead, for some texts at each character to the end
+_DEEPEST = 50
+_GUESSES = ("we missed a : after a key", "we found a stray", "extreme corner case")
+"""What json-repair says when it is about to lose a value, or has ended one too early."""
 
 
 class Cut:
-    """Marks a value of which only the beginning is known."""
+    """Marks a value of which only the beginning is known: it is never believed."""
 
     __slots__ = ()
 
@@ -63,170 +68,165 @@ class CutList(list[Any], Cut):
     """A list that was never closed."""
 
 
-def parse_json(text: str) -> Any:
-    """The value that `text` spells, strictly or mended; ValueError says what is wrong and where."""
+def strict_json(text: str) -> Any:
+    """The JSON value that a text is, though it may have line breaks in strings; NOTHING if it is none."""
     try:
-        return json.loads(text)
+        return _LOOSE.decode(text)
     except (ValueError, RecursionError):
-        return loads_lenient(text)
+        return NOTHING
 
 
-def loads_lenient(text: str) -> Any:
-    """The mended value of a text that is almost JSON; ValueError if nothing can be made of it."""
+def parse_json(text: str) -> Any:
+    """The value that a text is, or the first object or list in it, mended if need be; ValueError says what is wrong.
+
+    >>> parse_json("{'a': [1, 2,], 'b': True}")
+    {'a': [1, 2], 'b': True}
+    """
+    if (whole := strict_json(text)) is not NOTHING:
+        return whole
     start = re.search(r"[\[{]", text)
     if start is None:
         raise ValueError("the reply contains no JSON object")
-    return _Reader(text, start.start()).value(0)
+    value = _mended(text, start.start(), _STEPS * len(text) + 10_000)[0]
+    if value is NOTHING:
+        raise ValueError("the reply is not valid JSON")
+    return value
 
 
-def unescape(text: str) -> str:
-    r"""The text meant by the inside of a string, each escape decoded once.
+def json_values(text: str, is_wanted: Callable[[Any], bool]) -> Iterator[Any]:
+    """Each object or list of objects in a text, in order; of those that must be mended, the ones that `is_wanted`.
 
-    >>> unescape(r"C:\\d is \d") == r"C:\d is \d"
-    True
+    A brace that begins none is passed over: it may stand in prose.
+
+    >>> list(json_values('in {words}: {"a": 1}, or {"a": 2,}', lambda value: "a" in value))
+    [{'a': 1}, {'a': 2}]
     """
-    reader = _Reader(text, 0)
-    pieces: list[str] = []
-    while reader.at < len(text):
-        pieces.append(reader.char())
-    return "".join(pieces)
-
-
-class _Reader:
-    """A forgiving reader over one text."""
-
-    def __init__(self, text: str, at: int) -> None:
-        self.text = text
-        self.at = at
-
-    def _peek(self) -> str:
-        match = _SPACE.match(self.text, self.at)
-        assert match is not None  # the pattern matches the empty text
-        self.at = match.end()
-        return self.text[self.at : self.at + 1]
-
-    def value(self, depth: int) -> Any:
-        if depth > _MAX_DEPTH:
-            raise ValueError("the JSON is nested too deeply")
-        char = self._peek()
-        if char == "{":
-            return self._object(depth)
-        if char == "[":
-            return self._array(depth)
-        if char in _QUOTES:
-            return self._string()
-        return self._bare()
-
-    def _object(self, depth: int) -> dict[str, Any]:
-        self.at += 1
-        result: dict[str, Any] = {}
-        while True:
-            char = self._peek()
-            if char in ("", "}", "]"):
-                self.at += char == "}"
-                return result if char else CutDict(result)
-            if char == ",":
-                self.at += 1
-                continue
-            key = self._string() if char in _QUOTES else str(self._bare())
-            if self._peek() == "":  # cut off after a key
-                return CutDict(result)
-            if self._peek() != ":":
-                raise ValueError(f"a ':' is missing after the key {key!r}")
-            self.at += 1
-            if self._peek() in (",", "}", ""):
-                result[key] = None if self._peek() else CutText()
-            else:
-                result[key] = self.value(depth + 1)
-
-    def _array(self, depth: int) -> list[Any]:
-        self.at += 1
-        result: list[Any] = []
-        while True:
-            char = self._peek()
-            if char in ("", "}", "]"):
-                self.at += char == "]"
-                return result if char else CutList(result)
-            if char == ",":
-                self.at += 1
-                continue
-            if char == ":":
-                raise ValueError("a ':' stands inside a JSON list")
-            result.append(self.value(depth + 1))
-
-    def _bare(self) -> Any:
-        match = _BARE.match(self.text, self.at)
-        if match is None:
-            raise ValueError(f"unexpected {self.text[self.at : self.at + 1]!r} in JSON at character {self.at}")
-        self.at = match.end()
-        word = match.group()
-        if self.at == len(self.text):
-            return CutText(word)
-        if word in _WORDS:
-            return _WORDS[word]
+    steps, failures, at = _STEPS * len(text) + 10_000, 0, 0
+    while failures < _MOST_FAILURES and steps > 0 and (start := _START.search(text, at)) is not None:
+        begin = start.start()
         try:
-            return int(word) if word.lstrip("+-").isdigit() else float(word)
-        except ValueError:
-            return word
-
-    def _string(self) -> str:
-        closing = _QUOTES[self.text[self.at]]
-        if self.text.startswith(closing * 3, self.at):
-            return self._triple(closing * 3)
-        self.at += 1
-        pieces: list[str] = []
-        while self.at < len(self.text):
-            if self.text[self.at] == closing and self._ends_here():
-                self.at += 1
-                return "".join(pieces)
-            pieces.append(self.char())
-        return CutText("".join(pieces))
-
-    def char(self) -> str:
-        """The next character of a string, an escape decoded."""
-        if self.text[self.at] == "\\":
-            return self._escape()
-        self.at += 1
-        return self.text[self.at - 1]
-
-    def _triple(self, quotes: str) -> str:
-        start = self.at + 3
-        end = self.text.find(quotes, start)
-        if end < 0:
-            self.at = len(self.text)
-            return CutText(self.text[start:])
-        self.at = end + 3
-        return self.text[start:end].removeprefix("\n")
-
-    def _ends_here(self) -> bool:
-        """A quote closes a string if what follows could follow a string; else it was meant as text."""
-        match = _BLANKS.match(self.text, self.at + 1)
-        assert match is not None
-        following = self.text[match.end() : match.end() + 1]
-        return following in ("", ",", "}", "]", ":") or (following in _QUOTES and "\n" in match.group())
-
-    def _escape(self) -> str:
-        code = self.text[self.at + 1 : self.at + 2]
-        if code == "u":
-            digits = self.text[self.at + 2 : self.at + 6]
-            if re.fullmatch(r"[0-9a-fA-F]{4}", digits):
-                self.at += 6
-                return self._paired(int(digits, 16))
-        self.at += 2
-        return _ESCAPES.get(code, "\\" + code)
-
-    def _paired(self, code: int) -> str:
-        """A character from `\\uXXXX`; two halves of a surrogate pair make one."""
-        if 0xD800 <= code < 0xDC00:
-            low = re.match(r"\\u([dD][c-fC-F][0-9a-fA-F]{2})", self.text[self.at : self.at + 6])
-            if low is not None:
-                self.at += 6
-                return chr(0x10000 + (code - 0xD800) * 0x400 + int(low.group(1), 16) - 0xDC00)
-        return "\ufffd" if 0xD800 <= code < 0xE000 else chr(code)
+            value, at = _LOOSE.raw_decode(text, begin)
+        except (ValueError, RecursionError) as error:
+            steps -= getattr(error, "pos", begin) - begin
+            value, end, steps = _mended(text, begin, steps)
+            if value is NOTHING or not is_wanted(value):
+                failures, at = failures + 1, begin + 1
+                continue
+            at = end
+        yield value
 
 
-_RESCUE_START = re.compile(r'"suggestion"\s*:\s*\{')
-_RESCUE_PAIR = re.compile(r'"([^"\n]*)"\s*:\s*"((?:[^"\\]|\\.)*)"(?=\s*(?:[,}\]]|\n\s*"|\Z))', re.DOTALL)
+def object_spans(text: str) -> Iterator[tuple[int, int]]:
+    """(start, end) of each strictly valid object in a text, the outermost ones, at most a hundred."""
+    tries, at = _MOST_FAILURES, 0
+    while tries and (start := _START.search(text, at)) is not None:
+        tries, at = tries - 1, start.start() + 1
+        with suppress(ValueError, RecursionError):
+            _, at = _LOOSE.raw_decode(text, start.start())
+            yield start.start(), at
+
+
+def _mended(text: str, start: int, steps: int) -> tuple[Any, int, int]:
+    """(the value that begins at `start`, its end, the steps that are left); NOTHING if json-repair cannot read it."""
+    if len(text) > _MOST_MENDED:
+        return NOTHING, len(text), steps
+    body = text[start:]
+    if '"""' in body or "'''" in body:
+        body = _TRIPLE.sub(lambda m: m[1] + json.dumps(m[3])[: None if m[4] else -1], body)
+    parser = _Parser(body, steps - len(body))
+    try:
+        value = parser.parse_json()
+    except Exception:  # noqa: BLE001 - the text is hostile, and json-repair promises nothing of its errors
+        return NOTHING, len(text), parser.steps
+    return value, len(text) - max(len(parser.json_str) - parser.index, 0), parser.steps
+
+
+class _Parser(JSONParser):
+    """json-repair's parser: it marks what has no end, guesses no values, and stops at deep or tangled texts."""
+
+    def __init__(self, text: str, steps: int) -> None:
+        super().__init__(text, None, logging=True)
+        self.steps = steps
+        self.depth = 0
+
+    def parse_json(self, *args: Any, **kwargs: Any) -> Any:
+        value = super().parse_json(*args, **kwargs)
+        is_bare = value == "" or (isinstance(value, (int, float)) and not isinstance(value, bool))
+        return CutText(value) if is_bare and self.index >= len(self.json_str) else value
+
+    def parse_object(self, *args: Any, **kwargs: Any) -> Any:
+        self._enter()
+        value = super().parse_object(*args, **kwargs)
+        self.depth -= 1
+        return CutDict(value) if isinstance(value, dict) and self.index > len(self.json_str) else value
+
+    def parse_array(self, *args: Any, **kwargs: Any) -> Any:
+        self._enter()
+        value = super().parse_array(*args, **kwargs)
+        self.depth -= 1
+        return CutList(value) if self.index > len(self.json_str) else value
+
+    def parse_string(self) -> Any:
+        self.logger.clear()
+        value = super().parse_string()
+        if not isinstance(value, str):
+            return value
+        said = " ".join(entry["text"] for entry in self.logger)
+        if "missed the closing quote" in said and (
+            self.index >= len(self.json_str) or "a literal instead of a quote" not in said
+        ):
+            return CutText(value)
+        return value if value.isascii() else _joined(value)
+
+    def get_char_at(self, count: int = 0) -> str | None:
+        self._spend(1)
+        return super().get_char_at(count)
+
+    def skip_to_character(self, character: Any, idx: int = 0) -> int:
+        found = super().skip_to_character(character, idx)
+        self._spend(found - idx)
+        return found
+
+    def scroll_whitespaces(self, idx: int = 0, *, backwards: bool = False) -> int:
+        found = super().scroll_whitespaces(idx, backwards=backwards)
+        self._spend(abs(found - idx))
+        return found
+
+    def _log(self, text: str) -> None:
+        if any(guess in text for guess in _GUESSES):
+            raise ValueError(text)
+        super()._log(text)
+
+    def _enter(self) -> None:
+        self.depth += 1
+        if self.depth > _DEEPEST:
+            raise ValueError("the JSON is nested too deeply")
+
+    def _spend(self, steps: int) -> None:
+        self.steps -= steps
+        if self.steps < 0:
+            raise ValueError("the text is too tangled")
+
+
+def _joined(text: str) -> str:
+    """A text whose halves of characters are joined; a lone half is replaced."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+# --- the existing library's first format ---
+
+
+def read_json_reply(text: str, suggestion_key: str, reasoning_key: str) -> tuple[Any, dict[str, Any]]:
+    """(reasoning, suggestion) of a reply in the first format; an unreadable one gives `("", {})`."""
+    fenced = text.split("```")
+    text = text if len(fenced) < 3 else fenced[1].strip().removeprefix("json")
+    body = strict_json(text)
+    if body is NOTHING:
+        body = strict_json(text[text.find("{") : text.rfind("}") + 1])
+    keys = {key.strip(): value for key, value in body.items()} if isinstance(body, dict) else {}
+    suggestion = keys.get(suggestion_key.strip())
+    suggestion = (suggestion if isinstance(suggestion, dict) else keys) or _rescued_pairs(text)
+    return keys.get(reasoning_key.strip(), ""), drop_blank_code(suggestion)
 
 
 def drop_blank_code(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -234,57 +234,9 @@ def drop_blank_code(values: Mapping[str, Any]) -> dict[str, Any]:
     return {k: v for k, v in values.items() if not (is_code(k) and isinstance(v, str) and not v.strip())}
 
 
-# --- the first format: a JSON object ---
-
-
-def read_json_reply(text: str, suggestion_key: str, reasoning_key: str) -> tuple[Any, dict[str, Any]]:
-    """(reasoning, suggestion) of a reply in the first format; an unreadable one gives `("", {})`."""
-    text = _first_fenced(text)
-    body = _load_object(text)
-    keys = {k.strip(): v for k, v in body.items()}
-    suggestion: Any = keys.get(suggestion_key.strip(), keys)
-    if not isinstance(suggestion, dict):
-        suggestion = keys
-    if not suggestion:
-        suggestion = rescue_pairs(text)
-    return keys.get(reasoning_key.strip(), ""), drop_blank_code(suggestion)
-
-
-def _first_fenced(text: str) -> str:
-    pieces = text.split("```")
-    if len(pieces) < 3:
-        return text
-    return pieces[1].strip().removeprefix("json")
-
-
-def _load_object(text: str) -> dict[str, Any]:
-    found = strict(text)
-    if found is NOTHING:
-        start, end = text.find("{"), text.rfind("}")
-        found = strict(text[start : end + 1]) if 0 <= start < end else None
-    return found if isinstance(found, dict) else {}
-
-
-NOTHING = object()
-
-
-def strict(text: str) -> Any:
-    """The JSON value that a text is; NOTHING if it is none."""
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        return NOTHING
-
-
-def rescue_pairs(text: str) -> dict[str, Any]:
+def _rescued_pairs(text: str) -> dict[str, Any]:
     """`"name": "text"` pairs after `"suggestion": {`, for replies that are JSON but for raw newlines and the like."""
     start, end = _RESCUE_START.search(text), text.rfind("}")
-    if start is None or end < start.end():
-        return {}
-    return {k: _unescape(v) for k, v in _RESCUE_PAIR.findall(text[start.end() : end])}
-
-
-def _unescape(text: str) -> str:
-    """The text meant by the inside of a JSON string that may hold raw newlines."""
-    loaded = strict('"' + text.replace("\r", "\\r").replace("\n", "\\n").replace("\t", "\\t") + '"')
-    return loaded if isinstance(loaded, str) else unescape(text)
+    pairs = [] if start is None else _RESCUE_PAIR.findall(text, start.end(), max(end, start.end()))
+    decoded = {name: strict_json('"' + _ESCAPE.sub(lambda m: m[1] or r"\\", body) + '"') for name, body in pairs}
+    return {name: value for name, value in decoded.items() if value is not NOTHING}

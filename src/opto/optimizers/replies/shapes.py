@@ -1,7 +1,8 @@
-"""Read what a model answered in whatever shape: the ladder for all that the two formats (`formats.py`) do not cover.
+"""Which shape a reply has, and what it says of each part.
 
-`read_reply` tries every known shape in turn (tags, JSON, mended JSON, fences, lines
-`name: value`) and says what was wrong when none fits. A value whose end was never seen is not believed (`cuts.py`).
+`read_reply` tries every known shape in turn (JSON, tags, patches, fences, lines `name: value`) and says what was wrong
+when none fits. A value whose end the reply does not show is not believed. `extract_xml_like_data` is the existing
+library's second format.
 """
 
 from __future__ import annotations
@@ -14,7 +15,14 @@ from itertools import islice
 from typing import Any
 
 from opto.optimizers.problem.problem import Problem
-from opto.optimizers.replies.json_replies import Cut, CutText, drop_blank_code, loads_lenient, rescue_pairs, strict
+from opto.optimizers.replies.json_replies import (
+    Cut,
+    CutText,
+    drop_blank_code,
+    json_values,
+    object_spans,
+    strict_json,
+)
 from opto.optimizers.replies.patches import find_patches
 from opto.optimizers.utils import (
     extract_first_top_level_block,
@@ -35,28 +43,207 @@ __all__ = [
     "unfenced",
 ]
 
+_THOUGHTS = {
+    "<think>": "</think>",  # DeepSeek, Qwen, GLM, Nemotron, MiniMax, Hunyuan, Phi, and most others
+    "<thinking>": "</thinking>",  # asked for in prompts
+    "<thought>": "</thought>",  # EXAONE Deep
+    "[THINK]": "[/THINK]",  # Magistral
+    "<seed:think>": "</seed:think>",  # Seed-OSS
+    "◁think▷": "◁/think▷",  # Kimi
+    "<|START_THINKING|>": "<|END_THINKING|>",  # Command A Reasoning
+    "<|begin_of_thought|>": "<|end_of_thought|>",  # OpenThinker, Sky-T1
+    "<|channel|>analysis<|message|>": "<|channel|>final<|message|>",  # gpt-oss
+    "Here is my thought process:": "Here is my response:",  # Granite 3.2
+}
+"""Marks around the thoughts of models, by their chat templates and the reasoning parsers of vLLM and SGLang."""
+_OPENING = re.compile(rf"\s*({'|'.join(map(re.escape, _THOUGHTS))})")
 _FENCE = re.compile(r"(?<!`)(`{3,})(?!`)[^\n`]*\n(?P<body>.*?)(?:\n[ \t]*(?P<end>\1)|\Z)", re.DOTALL)
+_MOST_FENCES = 100  # a reply with more is no list of parts
 _NAMED = re.compile(r"<(variable|part) name=[\"']([^\"'>\n]{1,200})[\"'][^>\n]{0,200}>")
+_VALUE_TAG = re.compile(r"<(value|part|variable)\b[^>\n]{0,200}>[^<]*(?:<(?!/\1>)[^<]*)*</\1>")
 _LAST_NAME = re.compile(r"<name>([^<>\n]{1,200})</name>\s*\Z")
 _UNCLOSED = re.compile(r"<[/\w][^<>]{0,200}\Z|\{[^{}]{0,200}\Z")
-_THOUGHTS = ("think", "thinking", "thought")
-_MOST_FENCES = 100  # a reply with more is no list of parts
+_SEVERAL_QUOTED = {
+    quote: re.compile(rf"{quote}[^{quote}]*{quote}(?=[\s,;.:/|)]).*(?<=[\s,;:/|(]){quote}[^{quote}]*{quote}", re.DOTALL)
+    for quote in "\"'"
+}
 _WRAPPERS = ("suggestion", "suggestions", "changes", "updates", "variables", "parts", "parameters", "answer")
+_REASONS = ("reasoning", "explanation", "thought", "thoughts")
 _NAME_KEYS = ("name", "part", "parameter", "variable")
 _VALUE_KEYS = ("value", "new_value", "text", "code", "content")
+_CUT_EARLY = "the reply was cut off at the limit of tokens before any value was complete"
 
 
 @dataclass(frozen=True, slots=True)
 class Suggestion:
     """What a reply proposes: values by part name; `fault` says why there are none, or what was passed over.
 
-    `is_cut` if that is a value whose end was never seen.
+    `is_cut` if that is a value whose end the reply does not show.
     """
 
     values: Mapping[str, Any] = field(default_factory=dict[str, Any])
     reasoning: str = ""
     fault: str | None = None
     is_cut: bool = False
+
+
+def read_reply(text: str, problem: Problem) -> Suggestion:
+    """The suggestion of a reply in any known shape; its `fault` says what to ask again when it has none.
+
+    >>> from opto.optimizers.problem.problem import Part, Problem
+    >>> found = read_reply('{"x0": 1, "y0": "Say hel', Problem(parts=(Part("x0", 0), Part("y0", "Say hello"))))
+    >>> dict(found.values), found.fault
+    ({'x0': 1}, 'the reply was cut off inside the value of y0')
+    """
+    whole = _from_whole(text, problem)
+    if whole is not None:
+        return whole
+    fault = _CUT_EARLY if isinstance(text, CutText) else None
+    answer = _without_thoughts(text)
+    if not answer.strip():
+        return Suggestion(fault=fault or "the reply is empty")
+    answer = CutText(answer) if fault else answer
+    for read in _readers(answer, problem):
+        found = read(answer, problem)
+        if found is None:
+            continue
+        if found.values or found.fault is None or found.is_cut:
+            return found
+        fault = found.fault if fault in (None, _CUT_EARLY) else fault
+    return Suggestion(fault=fault or f"the reply names none of the parts {', '.join(problem.names)}")
+
+
+def _readers(text: str, problem: Problem) -> Iterable[Callable[[str, Problem], Suggestion | None]]:
+    """The readers of shapes in the order to try: of JSON and tags, the one that begins first may hold the other."""
+    tags = "|".join(map(re.escape, ("variable", "part", "name", "reasoning", *problem.names)))
+    tag = re.search(rf"<(?:{tags})[ >]", text)
+    brace = text.find("{")
+    json_first = brace >= 0 and (tag is None or brace < tag.start())
+    first = (_from_json, _from_tags) if json_first else (_from_tags, _from_json)
+    return (*first, _from_patches, _from_fences, _from_lines)
+
+
+def _without_thoughts(text: str) -> str:
+    """The reply without the thoughts that a model wrote around it, for they may name values that it then gave up.
+
+    Thoughts that never end leave nothing; all before a closing mark without its opening one are thoughts, too.
+    """
+    at = 0
+    while (opened := _OPENING.match(text, at)) is not None:
+        end = text.find(_THOUGHTS[opened[1]], opened.end())
+        if end < 0:
+            return ""
+        at = end + len(_THOUGHTS[opened[1]])
+    text = text[at:]
+    for opening, closing in _THOUGHTS.items():
+        if opening in text or closing in text:
+            text = _without_blocks(text, opening, closing)
+    return text
+
+
+def _without_blocks(text: str, opening: str, closing: str) -> str:
+    """The text without what stands between two marks, unless they stand inside an object, a fence or a value's tag."""
+    tags = (match.span() for match in _VALUE_TAG.finditer(text))
+    closed_fences = (match.span() for match in _FENCE.finditer(text) if match["end"])
+    spans = [*object_spans(text), *islice(tags, _MOST_FENCES), *islice(closed_fences, _MOST_FENCES)]
+    kept: list[str] = []
+    at, is_thought = 0, False
+    for match in re.finditer(f"{re.escape(opening)}|{re.escape(closing)}", text):
+        if any(start < match.start() < end for start, end in spans):
+            continue
+        if match[0] == closing:
+            if not is_thought:  # some servers swallow the opening mark
+                kept.clear()
+            at, is_thought = match.end(), False
+        elif not is_thought:
+            kept.append(text[at : match.start()])
+            is_thought = True
+    return "".join(kept) + ("" if is_thought else text[at:])
+
+
+# --- JSON ---
+
+
+def _from_whole(text: str, problem: Problem) -> Suggestion | None:
+    """JSON and nothing else, whatever tags it mentions; a reply that was put into a JSON string is read from there."""
+    body = strict_json(text)
+    if isinstance(body, dict) and len(body) == 1 and not {*map(clean_name, body)} & {*problem.names, *_REASONS}:
+        inner = next(iter(body.values()))
+        body = inner if isinstance(inner, str) else body
+    if isinstance(body, str):
+        found = read_reply(body, problem)
+        return found if found.values else None
+    if not isinstance(body, (dict, list)):
+        return None
+    found = _from_object(body, problem)
+    return found if found.values or found.fault is None else None
+
+
+def _from_json(text: str, problem: Problem) -> Suggestion | None:
+    """The last object in a text that answers; earlier ones are drafts, or show the format."""
+    keys = {*problem.names, *_WRAPPERS, *_REASONS}
+
+    def is_answer(value: Any) -> bool:
+        return any(clean_name(key) in keys for key in _pairs(value))
+
+    values = list(json_values(text, is_answer))
+    answers = [value for value in values if is_answer(value)]
+    if values:
+        found = _from_object((answers or values)[-1], problem)
+        is_cut = isinstance(answers[-1], Cut) if answers else False
+        return Suggestion(fault=_CUT_EARLY, is_cut=True) if is_cut and not (found.values or found.is_cut) else found
+    start = text.find("{")
+    if start < 0 or not any(key in text[start:] for key in keys):
+        return None
+    return Suggestion(fault=f"the reply is not valid JSON: {_json_fault(text[start:])}")
+
+
+def _json_fault(text: str) -> str:
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError) as error:
+        return str(error)
+    return "it ends too early"
+
+
+def _from_object(body: Any, problem: Problem) -> Suggestion:
+    """The suggestion of an object, which may be in one of the usual wrappers, or of a list."""
+    while isinstance(body, list) and len(body) == 1:
+        body = body[0]
+    if isinstance(body, list):
+        body = next((item for item in reversed(body) if _unwrapped(item, problem) is not None), body)
+    reasoning = body.get("reasoning", "") if isinstance(body, dict) else ""
+    inner = _unwrapped(body, problem)
+    content = body if inner is None else inner
+    pairs = _pairs(content)
+    if content and not pairs:
+        return Suggestion(fault="its list holds no names with values")
+    return _known(pairs, problem, reasoning if isinstance(reasoning, str) else json.dumps(reasoning, default=str))
+
+
+def _unwrapped(body: Any, problem: Problem) -> Any:
+    """The object or list under one of the usual names, such as `suggestion`; None if there is none."""
+    keys = {str(key).strip(): value for key, value in body.items()} if isinstance(body, dict) else {}
+    wrappers = (keys.get(name) for name in _WRAPPERS if name not in problem.names)
+    return next((inner for inner in wrappers if isinstance(inner, (dict, list))), None)
+
+
+def _pairs(body: Any) -> dict[str, Any]:
+    """Values by name, of `{name: value}`, `{"name": n, "value": v}` or a list of either."""
+    if isinstance(body, list):
+        return {name: value for item in body if isinstance(item, dict) for name, value in _pairs(item).items()}
+    if not isinstance(body, dict):
+        return {}
+    name = next((body[k] for k in _NAME_KEYS if isinstance(body.get(k), str) and not isinstance(body[k], Cut)), None)
+    value_key = next((k for k in _VALUE_KEYS if k in body), None)
+    if name is not None and value_key is not None:
+        return {name: body[value_key]}
+    return {str(k): v["value"] if isinstance(v, dict) and set(v) == {"value"} else v for k, v in body.items()}
+
+
+def cut_inside(name: str) -> str:
+    """The fault of a reply that ended before the value of a part did."""
+    return f"the reply was cut off inside the value of {name}"
 
 
 def clean_name(name: str) -> str:
@@ -68,40 +255,21 @@ def clean_name(name: str) -> str:
     return re.sub(r":(?=\d+$)", "", name.strip().strip("`'\"<>").strip(), count=1)
 
 
-_CUT_EARLY = "the reply was cut off at the limit of tokens before any value was complete"
+def _known(values: Mapping[str, Any], problem: Problem, reasoning: str = "") -> Suggestion:
+    """The entries that name a part; the fault names those that do not."""
+    named = [(clean_name(key), value) for key, value in values.items()]
+    kept = {name: value for name, value in named if name in problem.names and not isinstance(value, Cut)}
+    cut = [name for name, value in named if name in problem.names and isinstance(value, Cut)]
+    strange = [name for name, _ in named if name not in {*problem.names, *_REASONS, *_WRAPPERS}]
+    fault = None
+    if cut:
+        fault = cut_inside(cut[-1])
+    elif strange:
+        fault = f"there is no part named {', '.join(strange[:5])}; the parts are {', '.join(problem.names)}"
+    return Suggestion(drop_blank_code(kept), reasoning, fault, is_cut=bool(cut))
 
 
-def read_reply(text: str, problem: Problem) -> Suggestion:
-    """The suggestion of a reply in any known shape; its `fault` says what to ask again when it has none.
-
-    >>> from opto.optimizers.problem.problem import Part, Problem
-    >>> found = read_reply('{"x0": 1, "y0": "Say hel', Problem(parts=(Part("x0", 0), Part("y0", "Say hello"))))
-    >>> dict(found.values), found.fault
-    ({'x0': 1}, 'the reply was cut off inside the value of y0')
-    """
-    cut = isinstance(text, CutText)
-    text = _without_thoughts(text)
-    if not text.strip():
-        return Suggestion(fault=_CUT_EARLY if cut else "the reply is empty")
-    text = CutText(text) if cut else text
-    fault = _CUT_EARLY if cut else None
-    for rung in _RUNGS:
-        found = rung(text, problem)
-        if found is None:
-            continue
-        if found.values or found.fault is None or found.is_cut:
-            return found
-        fault = found.fault if fault in (None, _CUT_EARLY) else fault
-    return Suggestion(fault=fault or f"the reply names none of the parts {', '.join(problem.names)}")
-
-
-def _without_thoughts(text: str) -> str:
-    """What a reasoning model said after thinking; its thoughts may name values that it then gave up."""
-    for tag in _THOUGHTS:
-        if f"</{tag}>" in text:
-            text = strip_nested_blocks(text, tag)
-            text = text.rpartition(f"</{tag}>")[2]  # some servers swallow the opening tag
-    return text
+# --- tags ---
 
 
 def _named_blocks(text: str) -> dict[str, str]:
@@ -145,103 +313,32 @@ def _from_tags(text: str, problem: Problem) -> Suggestion | None:
     return _known(values, problem, found["reasoning"]) if values else None
 
 
-def _from_whole(text: str, problem: Problem) -> Suggestion | None:
-    """JSON and nothing else, whatever tags it mentions; a reply that was put into a JSON string is read from there."""
-    found = strict(text)
-    if isinstance(found, dict) and len(found) == 1 and not {*map(clean_name, found)} & {*problem.names, *_REASONS}:
-        said = next(iter(found.values()))
-        found = said if isinstance(said, str) else found
-    if isinstance(found, str):
-        inner = read_reply(found, problem)
-        return inner if inner.values else None
-    return _from_object(found, problem) if isinstance(found, dict) else None
+def extract_xml_like_data(
+    text: str,
+    reasoning_tag: str = "reasoning",
+    improved_variable_tag: str = "variable",
+    name_tag: str = "name",
+    value_tag: str = "value",
+) -> dict[str, Any]:
+    """`{"reasoning": str, "variables": {name: str}}` of a reply in the second format.
+
+    Variables count only after the closing reasoning tag; each needs a name that is not blank and a
+    value (which may be empty); later ones win.
+
+    >>> extract_xml_like_data("<reasoning>r</reasoning><variable><name>x0</name><value> 3 </value></variable>")
+    {'reasoning': 'r', 'variables': {'x0': '3'}}
+    """
+    reasoning, rest = extract_reasoning_and_remainder(text, reasoning_tag)
+    variables: dict[str, str] = {}
+    for block in extract_top_level_blocks(rest, improved_variable_tag):
+        name = extract_first_top_level_block(strip_nested_blocks(block, value_tag), name_tag)
+        value = extract_first_top_level_block(block, value_tag)
+        if name is not None and value is not None and strip_nested_blocks(name, name_tag):
+            variables[strip_nested_blocks(name, name_tag)] = value.strip()
+    return {"reasoning": reasoning, "variables": variables}
 
 
-def _from_json(text: str, problem: Problem) -> Suggestion | None:
-    """Strict JSON in any of its places: the whole, a fence, from the first brace to the last; then mended."""
-    fenced = [match["body"] for match in islice(_FENCE.finditer(text), _MOST_FENCES)]
-    places = [text, *fenced, text[text.find("{") : text.rfind("}") + 1]]
-    objects = [found for place in places if isinstance(found := strict(place), (dict, list))]
-    if objects:
-        said = [_from_object(found, problem) for found in objects]
-        return next((found for found in said if found and (found.values or found.fault is None)), said[0])
-    start = text.find("{")
-    if start < 0 or not any(key in text[start:] for key in (*problem.names, *_WRAPPERS)):
-        return None
-    try:
-        mended = _from_object(loads_lenient(text[start:]), problem)
-    except (ValueError, RecursionError):
-        mended = _known(rescue_pairs(text), problem, "")
-    if mended is not None and (mended.values or mended.fault):
-        return mended
-    return Suggestion(fault=f"the reply is not valid JSON: {_json_fault(text[start:])}")
-
-
-def _json_fault(text: str) -> str:
-    try:
-        json.loads(text)
-    except (ValueError, RecursionError) as error:
-        return str(error)
-    return "it ends too early"
-
-
-def _from_object(body: Any, problem: Problem) -> Suggestion | None:
-    if isinstance(body, list):
-        return _known(_pairs(body), problem, "") if body else None
-    keys = {str(k).strip(): v for k, v in body.items()}
-    reasoning = keys.get("reasoning", "")
-    reasoning = reasoning if isinstance(reasoning, str) else json.dumps(reasoning, default=str)
-    for wrapper in _WRAPPERS:
-        inner = keys.get(wrapper)
-        if wrapper not in problem.names and isinstance(inner, (dict, list)):
-            return _known(_pairs(inner), problem, reasoning)
-    return _known(_pairs(keys), problem, reasoning)
-
-
-def _pairs(body: Any) -> dict[str, Any]:
-    """Values by name, of `{name: value}`, `{"name": n, "value": v}` or a list of either."""
-    if isinstance(body, list):
-        merged: dict[str, Any] = {}
-        for item in body:
-            merged.update(_pairs(item))
-        return merged
-    if not isinstance(body, dict):
-        return {}
-    name = next((body[k] for k in _NAME_KEYS if isinstance(body.get(k), str) and not isinstance(body[k], Cut)), None)
-    value_key = next((k for k in _VALUE_KEYS if k in body), None)
-    if name is not None and value_key is not None:
-        return {name: body[value_key]}
-    return {str(k): v["value"] if isinstance(v, dict) and set(v) == {"value"} else v for k, v in body.items()}
-
-
-_REASONS = ("reasoning", "explanation", "thought", "thoughts")
-_NOT_NAMES = (*_REASONS, *_WRAPPERS)
-
-
-def cut_inside(name: str) -> str:
-    """The fault of a reply that ended before the value of a part did."""
-    return f"the reply was cut off inside the value of {name}"
-
-
-def _known(values: Mapping[str, Any], problem: Problem, reasoning: str) -> Suggestion:
-    """Keep the entries that name a part; the fault names those that do not."""
-    names = {name: name for name in problem.names}
-    kept: dict[str, Any] = {}
-    strange: list[str] = []
-    cut: str | None = None
-    for key, value in values.items():
-        name = names.get(clean_name(key))
-        if name is not None and isinstance(value, Cut):
-            cut = name
-        elif name is not None:
-            kept[name] = value
-        elif key not in _NOT_NAMES:
-            strange.append(clean_name(key))
-    kept = drop_blank_code(kept)
-    fault = None if cut is None else cut_inside(cut)
-    if strange and fault is None:
-        fault = f"there is no part named {', '.join(strange[:5])}; the parts are {', '.join(problem.names)}"
-    return Suggestion(kept, reasoning, fault, is_cut=cut is not None)
+# --- patches, fences, lines ---
 
 
 def _from_patches(text: str, problem: Problem) -> Suggestion | None:
@@ -252,21 +349,14 @@ def _from_patches(text: str, problem: Problem) -> Suggestion | None:
 def _from_fences(text: str, problem: Problem) -> Suggestion | None:
     """Fenced code that defines the function of one code part; a lone fence for a lone part."""
     values: dict[str, Any] = {}
-    found = islice(_FENCE.finditer(text), _MOST_FENCES)
-    fences = [(_body(m), _heading_before(text, m.start(), problem.names)) for m in found]
-    for body, heading in fences:
-        name = heading or _part_defined_by(body, problem)
+    found = list(islice(_FENCE.finditer(text), _MOST_FENCES))
+    for fence in found:
+        name = _heading_before(text, fence.start(), problem.names) or _part_defined_by(fence["body"], problem)
         if name is not None:
-            values[name] = body
-    if not values and len(fences) == 1 and len(problem.parts) == 1 and not problem.parts[0].is_code:
-        body = fences[0][0]
-        values[problem.parts[0].name] = body if isinstance(body, Cut) else body.strip()
-    return _known(values, problem, "") if values else None
-
-
-def _body(fence: re.Match[str]) -> str:
-    """What stands in a fence; one that was never closed may lack its end."""
-    return fence["body"] if fence["end"] else CutText(fence["body"])
+            values[name] = fence["body"] if fence["end"] else CutText()
+    if not values and len(found) == 1 and len(problem.parts) == 1 and not problem.parts[0].is_code:
+        values[problem.names[0]] = found[0]["body"].strip() if found[0]["end"] else CutText()
+    return _known(values, problem) if values else None
 
 
 def fences(text: str) -> list[str]:
@@ -336,9 +426,9 @@ def _from_lines(text: str, problem: Problem) -> Suggestion | None:
             value = CutText() if unended else _unquote(line.rstrip("`") if line.count("`") == 1 else line)
             if '"' not in match.group(1):
                 values[part.name] = value
-            elif isinstance(member := strict(line.rstrip(",")), str):  # a line of an object
+            elif isinstance(member := strict_json(line.rstrip(",")), str):  # a line of an object
                 values[part.name] = member
-    return _known(values, problem, "") if values else None
+    return _known(values, problem) if values else None
 
 
 def _opens(line: str) -> bool:
@@ -347,49 +437,15 @@ def _opens(line: str) -> bool:
 
 
 def _unquote(text: str) -> str:
-    if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'`":
-        if text[0] == "`":
-            return text[1:-1]
-        try:
-            return str(literal_of(text))
-        except (ValueError, SyntaxError):
-            return text[1:-1]
-    return text
-
-
-_RUNGS: tuple[Callable[[str, Problem], Suggestion | None], ...] = (
-    _from_whole,
-    _from_tags,
-    _from_json,
-    _from_patches,
-    _from_fences,
-    _from_lines,
-)
-
-
-# --- the second format: tags ---
-
-
-def extract_xml_like_data(
-    text: str,
-    reasoning_tag: str = "reasoning",
-    improved_variable_tag: str = "variable",
-    name_tag: str = "name",
-    value_tag: str = "value",
-) -> dict[str, Any]:
-    """`{"reasoning": str, "variables": {name: str}}` of a reply in the second format.
-
-    Variables count only after the closing reasoning tag; each needs a name that is not blank and a
-    value (which may be empty); later ones win.
-
-    >>> extract_xml_like_data("<reasoning>r</reasoning><variable><name>x0</name><value> 3 </value></variable>")
-    {'reasoning': 'r', 'variables': {'x0': '3'}}
-    """
-    reasoning, rest = extract_reasoning_and_remainder(text, reasoning_tag)
-    variables: dict[str, str] = {}
-    for block in extract_top_level_blocks(rest, improved_variable_tag):
-        name = extract_first_top_level_block(strip_nested_blocks(block, value_tag), name_tag)
-        value = extract_first_top_level_block(block, value_tag)
-        if name is not None and value is not None and strip_nested_blocks(name, name_tag):
-            variables[strip_nested_blocks(name, name_tag)] = value.strip()
-    return {"reasoning": reasoning, "variables": variables}
+    """The text inside quotes; one that only begins and ends with quotes keeps them."""
+    quote = text[:1]
+    if len(text) < 2 or text[-1] != quote or quote not in "\"'`":
+        return text
+    if quote == "`":
+        return text[1:-1]
+    if _SEVERAL_QUOTED[quote].fullmatch(text):
+        return text
+    try:
+        return str(literal_of(text))
+    except (ValueError, SyntaxError):
+        return text[1:-1]

@@ -13,7 +13,7 @@ from typing import Any
 
 from opto.errors import ReplyError
 from opto.optimizers.problem.problem import Part, Problem, is_code
-from opto.optimizers.replies.json_replies import strict
+from opto.optimizers.replies.json_replies import strict_json
 from opto.optimizers.replies.patches import apply_patch, as_patch, has_markers
 from opto.optimizers.replies.shapes import fences, read_reply, unfenced
 from opto.syntax import literal_of, tree_of
@@ -199,7 +199,7 @@ def salvage(said: str, current: str, parts: Sequence[Part], name: str, *, depth:
         raise ReplyError("a text holds no character of code 0")
     if _RUBBLE.fullmatch(said) and not _RUBBLE.fullmatch(current):
         raise ReplyError(f"{said[:20]!r} is what is left of a reply, not a new text")
-    if said[:1] == said[-1:] == '"' and "\\" in said and isinstance(inner := strict(said), str):
+    if said[:1] == said[-1:] == '"' and "\\" in said and isinstance(inner := strict_json(said), str):
         return salvage(inner, current, parts, name, depth=depth + 1) if depth < _DEEPEST else inner
     if not _keys(said) & {part.name for part in parts} - _keys(current):
         return said

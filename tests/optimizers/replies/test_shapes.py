@@ -18,7 +18,8 @@ from opto.optimizers.formats.symbols import (
 )
 from opto.optimizers.problem.problem import Part, Problem
 from opto.optimizers.replies.json_replies import CutText, parse_json, read_json_reply
-from opto.optimizers.replies.shapes import Suggestion, clean_name, extract_xml_like_data, read_fence, read_reply
+from opto.optimizers.replies.shapes import Suggestion, clean_name, read_fence, read_reply
+from opto.optimizers.replies.tag_replies import extract_xml_like_data
 
 CODE = "def greet(lang, name):\n    return f'Hola, {name}!'"
 PROBLEM = Problem(

@@ -8,7 +8,7 @@ from typing import Any
 
 from opto.optimizers.formats.texts import prompt_text
 from opto.optimizers.replies.json_replies import drop_blank_code, read_json_reply
-from opto.optimizers.replies.shapes import extract_xml_like_data
+from opto.optimizers.replies.tag_replies import extract_xml_like_data
 
 __all__ = ["OptimizerPromptSymbolSet", "OptimizerPromptSymbolSet2", "OptimizerPromptSymbolSetJSON"]
 

@@ -1,8 +1,7 @@
 """Which shape a reply has, and what it says of each part.
 
 `read_reply` tries every known shape in turn (JSON, tags, patches, fences, lines `name: value`) and says what was wrong
-when none fits. A value whose end the reply does not show is not believed. `extract_xml_like_data` is the existing
-library's second format.
+when none fits. A value whose end the reply does not show is not believed.
 """
 
 from __future__ import annotations
@@ -24,19 +23,13 @@ from opto.optimizers.replies.json_replies import (
     strict_json,
 )
 from opto.optimizers.replies.patches import find_patches
-from opto.optimizers.utils import (
-    extract_first_top_level_block,
-    extract_reasoning_and_remainder,
-    extract_top_level_blocks,
-    strip_nested_blocks,
-)
+from opto.optimizers.replies.tag_replies import tagged_values
 from opto.syntax import literal_of
 
 __all__ = [
     "Suggestion",
     "clean_name",
     "cut_inside",
-    "extract_xml_like_data",
     "fences",
     "read_fence",
     "read_reply",
@@ -59,9 +52,7 @@ _THOUGHTS = {
 _OPENING = re.compile(rf"\s*({'|'.join(map(re.escape, _THOUGHTS))})")
 _FENCE = re.compile(r"(?<!`)(`{3,})(?!`)[^\n`]*\n(?P<body>.*?)(?:\n[ \t]*(?P<end>\1)|\Z)", re.DOTALL)
 _MOST_FENCES = 100  # a reply with more is no list of parts
-_NAMED = re.compile(r"<(variable|part) name=[\"']([^\"'>\n]{1,200})[\"'][^>\n]{0,200}>")
 _VALUE_TAG = re.compile(r"<(value|part|variable)\b[^>\n]{0,200}>[^<]*(?:<(?!/\1>)[^<]*)*</\1>")
-_LAST_NAME = re.compile(r"<name>([^<>\n]{1,200})</name>\s*\Z")
 _UNCLOSED = re.compile(r"<[/\w][^<>]{0,200}\Z|\{[^{}]{0,200}\Z")
 _SEVERAL_QUOTED = {
     quote: re.compile(rf"{quote}[^{quote}]*{quote}(?=[\s,;.:/|)]).*(?<=[\s,;:/|(]){quote}[^{quote}]*{quote}", re.DOTALL)
@@ -269,76 +260,12 @@ def _known(values: Mapping[str, Any], problem: Problem, reasoning: str = "") -> 
     return Suggestion(drop_blank_code(kept), reasoning, fault, is_cut=bool(cut))
 
 
-# --- tags ---
-
-
-def _named_blocks(text: str) -> dict[str, str]:
-    """The bodies of `<variable name="…">…</variable>`, by name; one pass, however many are never closed."""
-    found: dict[str, str] = {}
-    unclosed: set[str] = set()
-    at = 0
-    while (opening := _NAMED.search(text, at)) is not None:
-        tag, at = opening.group(1), opening.end()
-        end = -1 if tag in unclosed else text.find(f"</{tag}>", at)
-        if end < 0:
-            unclosed.add(tag)
-            found.setdefault(opening.group(2), CutText())
-        else:
-            found[opening.group(2)] = text[at:end]
-            at = end
-    return found
-
-
-def _last_unclosed(text: str) -> dict[str, str]:
-    """The name whose `<value>`, the last of the text, is never closed."""
-    before, opening, after = text.rpartition("<value>")
-    name = _LAST_NAME.search(before[-300:]) if opening and "</value>" not in after else None
-    return {name.group(1): CutText()} if name is not None else {}
+# --- tags, patches, fences, lines ---
 
 
 def _from_tags(text: str, problem: Problem) -> Suggestion | None:
-    if "</" not in text and "<variable" not in text and "<part" not in text:
-        return None
-    found = extract_xml_like_data(text)
-    values: dict[str, Any] = {}
-    for name, body in _named_blocks(text).items():
-        inner = extract_first_top_level_block(body, "value")
-        unended = isinstance(body, CutText) or (inner is None and body.lstrip().startswith("<value>"))
-        values[name] = CutText() if unended else (body if inner is None else inner).strip()
-    for name in problem.names:
-        if f"<{name}>" in text:
-            block = extract_first_top_level_block(text, name)
-            values[name] = CutText() if block is None else block.strip()
-    values.update(_last_unclosed(text) | found["variables"])
-    return _known(values, problem, found["reasoning"]) if values else None
-
-
-def extract_xml_like_data(
-    text: str,
-    reasoning_tag: str = "reasoning",
-    improved_variable_tag: str = "variable",
-    name_tag: str = "name",
-    value_tag: str = "value",
-) -> dict[str, Any]:
-    """`{"reasoning": str, "variables": {name: str}}` of a reply in the second format.
-
-    Variables count only after the closing reasoning tag; each needs a name that is not blank and a
-    value (which may be empty); later ones win.
-
-    >>> extract_xml_like_data("<reasoning>r</reasoning><variable><name>x0</name><value> 3 </value></variable>")
-    {'reasoning': 'r', 'variables': {'x0': '3'}}
-    """
-    reasoning, rest = extract_reasoning_and_remainder(text, reasoning_tag)
-    variables: dict[str, str] = {}
-    for block in extract_top_level_blocks(rest, improved_variable_tag):
-        name = extract_first_top_level_block(strip_nested_blocks(block, value_tag), name_tag)
-        value = extract_first_top_level_block(block, value_tag)
-        if name is not None and value is not None and strip_nested_blocks(name, name_tag):
-            variables[strip_nested_blocks(name, name_tag)] = value.strip()
-    return {"reasoning": reasoning, "variables": variables}
-
-
-# --- patches, fences, lines ---
+    values, reasoning = tagged_values(text, problem.names)
+    return _known(values, problem, reasoning) if values else None
 
 
 def _from_patches(text: str, problem: Problem) -> Suggestion | None:

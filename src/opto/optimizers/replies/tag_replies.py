@@ -1,0 +1,90 @@
+"""Tags in replies: values by the name of a part; `extract_xml_like_data` is the existing library's second format."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from opto.optimizers.replies.json_replies import CutText
+from opto.optimizers.utils import (
+    extract_first_top_level_block,
+    extract_reasoning_and_remainder,
+    extract_top_level_blocks,
+    strip_nested_blocks,
+)
+
+__all__ = ["extract_xml_like_data", "tagged_values"]
+
+_NAMED = re.compile(r"<(variable|part) name=[\"']([^\"'>\n]{1,200})[\"'][^>\n]{0,200}>")
+_LAST_NAME = re.compile(r"<name>([^<>\n]{1,200})</name>\s*\Z")
+
+
+def extract_xml_like_data(
+    text: str,
+    reasoning_tag: str = "reasoning",
+    improved_variable_tag: str = "variable",
+    name_tag: str = "name",
+    value_tag: str = "value",
+) -> dict[str, Any]:
+    """`{"reasoning": str, "variables": {name: str}}` of a reply in the second format.
+
+    Variables count only after the closing reasoning tag; each needs a name that is not blank and a
+    value (which may be empty); later ones win.
+
+    >>> extract_xml_like_data("<reasoning>r</reasoning><variable><name>x0</name><value> 3 </value></variable>")
+    {'reasoning': 'r', 'variables': {'x0': '3'}}
+    """
+    reasoning, rest = extract_reasoning_and_remainder(text, reasoning_tag)
+    variables: dict[str, str] = {}
+    for block in extract_top_level_blocks(rest, improved_variable_tag):
+        name = extract_first_top_level_block(strip_nested_blocks(block, value_tag), name_tag)
+        value = extract_first_top_level_block(block, value_tag)
+        if name is not None and value is not None and strip_nested_blocks(name, name_tag):
+            variables[strip_nested_blocks(name, name_tag)] = value.strip()
+    return {"reasoning": reasoning, "variables": variables}
+
+
+def tagged_values(text: str, names: Sequence[str]) -> tuple[dict[str, Any], str]:
+    """(values by name, reasoning) of a reply in tags of any kind.
+
+    They are the second format, `<variable name="x0">…</variable>` (or `part`), and `<x0>…</x0>`; a value whose tag is
+    never closed is a `CutText`.
+
+    >>> tagged_values('<part name="x0">3</part> <y0>4', ["x0", "y0"])[0]
+    {'x0': '3', 'y0': ''}
+    """
+    if "</" not in text and "<variable" not in text and "<part" not in text:
+        return {}, ""
+    values: dict[str, Any] = {}
+    for name, body in _named_blocks(text).items():
+        inner = extract_first_top_level_block(body, "value")
+        unended = isinstance(body, CutText) or (inner is None and body.lstrip().startswith("<value>"))
+        values[name] = CutText() if unended else (body if inner is None else inner).strip()
+    for name in names:
+        if f"<{name}>" in text:
+            block = extract_first_top_level_block(text, name)
+            values[name] = CutText() if block is None else block.strip()
+    before, opening, after = text.rpartition("<value>")
+    last = _LAST_NAME.search(before[-300:]) if opening and "</value>" not in after else None
+    if last is not None:
+        values[last.group(1)] = CutText()
+    found = extract_xml_like_data(text)
+    return values | found["variables"], found["reasoning"]
+
+
+def _named_blocks(text: str) -> dict[str, str]:
+    """The bodies of `<variable name="…">…</variable>`, by name; one pass, however many are never closed."""
+    found: dict[str, str] = {}
+    unclosed: set[str] = set()
+    at = 0
+    while (opening := _NAMED.search(text, at)) is not None:
+        tag, at = opening.group(1), opening.end()
+        end = -1 if tag in unclosed else text.find(f"</{tag}>", at)
+        if end < 0:
+            unclosed.add(tag)
+            found.setdefault(opening.group(2), CutText())
+        else:
+            found[opening.group(2)] = text[at:end]
+            at = end
+    return found

@@ -186,7 +186,11 @@ def _named(kind: tuple[str, str], base: type[Exception]) -> type[Exception]:
 def with_traceback(error: Exception, places: Any, text: str, shown: Collection[tuple[str, int, str]]) -> Exception:
     """The error, raised and caught where the code raised it, in lines of `text` and of functions in `shown`."""
     wanted = [p for p in _checked(places) if p[0] == RUNNING or p[:3] in shown]
-    raise_it: Callable[[], Any] = _raiser(error)
+
+    def opto_raise() -> None:
+        raise error
+
+    raise_it: Callable[[], Any] = opto_raise
     for file, first, name, line in reversed(wanted):
         raise_it = _frame(file, first, name, line, text, raise_it)
     try:
@@ -196,13 +200,6 @@ def with_traceback(error: Exception, places: Any, text: str, shown: Collection[t
         caught.__traceback__ = None if step is None else step.tb_next
     error.__context__ = None  # what this program was doing meanwhile
     return error
-
-
-def _raiser(error: Exception) -> Callable[[], Any]:
-    def opto_raise() -> None:
-        raise error
-
-    return opto_raise
 
 
 def _checked(places: Any) -> list[Place]:

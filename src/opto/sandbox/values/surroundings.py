@@ -1,6 +1,6 @@
 """What a text reads around it, kept up to date in its worker: globals, those of helper functions, modules.
 
-Imports leaves and `travel`.
+Imports leaves and `to_worker`.
 """
 
 from __future__ import annotations

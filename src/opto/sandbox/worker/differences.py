@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 __all__ = ["changed_arguments", "differences"]
@@ -52,10 +51,6 @@ def _parts(a: Any, b: Any, path: str) -> list[tuple[Any, Any, str]] | None:
         return None if len(a) != len(b) else [(x, y, path) for x, y in zip(a, b, strict=True)]
     if isinstance(a, (set, frozenset, bytearray, *_ATOMS)):
         return [] if a == b else None
-    return list(_attributes(a, b, path))
-
-
-def _attributes(a: Any, b: Any, path: str) -> Iterator[tuple[Any, Any, str]]:
     mine, theirs = getattr(a, "__dict__", {}), getattr(b, "__dict__", {})
-    for name in [*mine, *(name for name in theirs if name not in mine)]:
-        yield mine.get(name, ...), theirs.get(name, ...), f"{path}.{name}"
+    names = [*mine, *(name for name in theirs if name not in mine)]
+    return [(mine.get(name, ...), theirs.get(name, ...), f"{path}.{name}") for name in names]

@@ -1,6 +1,6 @@
 """What a worker makes of what travels to it: functions and classes of the program, objects that stayed behind.
 
-Runs in workers; pickles written by `travel` name these functions. Imports leaves only.
+Runs in workers; pickles written by `to_worker` name these functions. Imports leaves only.
 """
 
 from __future__ import annotations

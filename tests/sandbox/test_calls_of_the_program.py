@@ -180,8 +180,8 @@ def test_nobody_raises_when_the_first_process_is_killed() -> None:
     job = Job("def f():\n    return 1", "f")
     with ProcessExecutor(LIMITS, workers=1) as executor:
         assert executor.run(job).result() == 1
-        pool = executor._pool
-        assert pool._process is not None
-        pool._process.kill()
-        pool._process.wait()
+        first = executor._pool._first
+        assert first is not None
+        first._process.kill()
+        first._process.wait()
         assert executor.run(job).result() == 1

@@ -1,8 +1,9 @@
 """Where code that an optimizer wrote runs. One seam, `Executor`; the default one is `process`.
 
 May import the standard library, cloudpickle and leaves. Read in this order: `opto.execution` (the seam and its
-records), `process` (the executor), `pool` (its workers), `conversation` (one exchange with a worker), `worker` (what
-runs in them), `values` (what crosses), `layers` (what the system refuses), `monty` and `unsafe` (the other executors).
+records), `process` (the executor), `call` (one job, from the lease of a worker to the outcome), `pool` and
+`first_process` (workers), `conversation` (an exchange with one), `worker` (what runs inside), `values` (what crosses),
+`layers` (what the system refuses), `monty` and `unsafe` (the other executors).
 """
 
 from opto.execution import (

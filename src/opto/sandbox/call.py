@@ -15,7 +15,8 @@ from typing import Any
 from opto.errors import SandboxCrashError, SandboxError, SandboxMemoryError, SandboxTimeoutError, SandboxValueError
 from opto.execution import Job, Limits, Outcome, ResourceUsage, Shape
 from opto.sandbox.conversation import Report, exchange
-from opto.sandbox.pool import End, Pool, Worker
+from opto.sandbox.first_process import End
+from opto.sandbox.pool import Pool, Worker
 from opto.sandbox.values.errors_as_data import error_of, with_traceback
 from opto.sandbox.values.surroundings import Surroundings
 from opto.sandbox.values.to_worker import is_atom
@@ -151,13 +152,13 @@ class Call:
         except TimeoutError:
             worker.wait_for_stack()
             late = SandboxTimeoutError(f"The code took longer than {limits.wall_seconds:g} seconds.")
-            return self._where_it_was(late, self.pool.end(worker))
+            return self._where_it_was(late, self.pool.end(worker)[1])
         except MessageTooLongError as error:
             self.pool.end(worker)
             return SandboxValueError(f"The code's process sent {error}, more than a result may be.")
         except (EOFError, ConnectionError):
-            end = self.pool.end(worker)
-            return self._where_it_was(_crash(end, limits), end)
+            end, stack = self.pool.end(worker)
+            return self._where_it_was(_crash(end, limits), stack)
         except (ValueError, RecursionError, MemoryError):
             self.pool.end(worker)
             return SandboxCrashError("The code's process sent something that is no result.")
@@ -172,10 +173,10 @@ class Call:
         """The functions of the program whose lines an error may show."""
         return set() if self.worker.surroundings is None else self.worker.surroundings.shown
 
-    def _where_it_was(self, error: SandboxError, end: End) -> Exception:
+    def _where_it_was(self, error: SandboxError, stack: bytes) -> Exception:
         """The worker sent no report, but C code in it may have written its stack."""
         shown = self._shown()
-        return with_traceback(error, crash_stack.places(end.stack, shown), self.job.text, shown)
+        return with_traceback(error, crash_stack.places(stack, shown), self.job.text, shown)
 
     def _error(self, report: Report) -> Exception | None:
         """The error that the code raised, if it did: one of the program's own objects' errors, or one made of data."""

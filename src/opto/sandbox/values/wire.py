@@ -6,7 +6,7 @@ import socket
 import struct
 import time
 
-__all__ = ["ANSWER", "END", "ORDER", "SPAWN", "UNKNOWN", "MessageTooLongError", "receive", "send"]
+__all__ = ["ANSWER", "END", "ORDER", "SPAWN", "MessageTooLongError", "receive", "send"]
 
 _LENGTH = struct.Struct("!Q")
 
@@ -16,8 +16,6 @@ bytes of memory, threads beside its own, open files."""
 ANSWER = struct.Struct("!iddQ")
 """The answer to END: the wait status (-1 if there is no such worker), user and system CPU seconds, the most
 memory held in bytes."""
-UNKNOWN = (-1, 0.0, 0.0, 0)
-"""The answer about a worker that there is not."""
 SPAWN, END = b"S", b"E"
 
 

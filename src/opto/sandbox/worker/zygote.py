@@ -107,7 +107,7 @@ def _spawn(
 
 def _ended(child: int) -> bytes:
     if child <= 0:
-        return wire.ANSWER.pack(*wire.UNKNOWN)
+        return wire.ANSWER.pack(-1, 0.0, 0.0, 0)
     try:
         os.kill(child, signal.SIGKILL)
     except ProcessLookupError:

@@ -31,7 +31,7 @@ from hypothesis import strategies as st
 from opto.llm.fakes import DummyLLM
 from opto.optimizers import OptoPrime, OptoPrimeV1, OptoPrimeV2
 from opto.optimizers.formats.lean import SHAPES
-from opto.optimizers.formats.symbols import OptimizerPromptSymbolSet, OptimizerPromptSymbolSetJSON
+from opto.optimizers.formats.tags import OptimizerPromptSymbolSet, OptimizerPromptSymbolSetJSON
 from opto.trace import GRAPH, bundle, node
 
 TEXT = 'Say "hola", <b>warmly</b> {now}.\nThen stop.'

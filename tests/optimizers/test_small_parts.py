@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from opto.optimizers.asking import Tally, ask
 
 from opto.errors import LoadError
-from opto.optimizers.asking import Tally, ask
 from opto.optimizers.buffers import FIFOBuffer
 from opto.optimizers.formats.texts import PromptText, prompt_text
 from opto.optimizers.problem.show import estimate_tokens, fenced, show

@@ -8,8 +8,7 @@ problem), `formats/` (problem → messages), `replies/` (reply → suggestion �
 from opto.optimizers.mixed import Mixed
 from opto.optimizers.opro import OPRO
 from opto.optimizers.opro_v2 import OPROv2
-from opto.optimizers.optoprime import OptoPrime
-from opto.optimizers.optoprime_v1 import OptoPrimeV1
+from opto.optimizers.optoprime import OptoPrime, OptoPrimeV1
 from opto.optimizers.optoprime_v2 import OptoPrimeV2
 from opto.optimizers.optoprimemulti import OptoprimeBatchOpt, OptoPrimeMulti, OptoPrimeMultiV2
 from opto.optimizers.textgrad import TextGrad

@@ -1,39 +1,85 @@
-"""What all optimizers that ask a model share: the model, memory, logs, summary, and belief in a reply."""
+"""What all optimizers that ask a model share: the model and its cost, memory, logs, summary, and belief in a reply."""
 
 from __future__ import annotations
 
 import copy
 import logging
+import threading
+import time
 from abc import abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
-from opto.errors import ReplyError
-from opto.optimizers.asking import Tally, ask, default_model_maker
+from opto.cost import Cost
+from opto.errors import LLMResponseError, ReplyError
 from opto.optimizers.buffers import FIFOBuffer
+from opto.optimizers.formats.own_methods import STOP_WORD
 from opto.optimizers.formats.texts import fill
 from opto.optimizers.optimizer import Optimizer
-from opto.optimizers.problem.collect import FunctionFeedback, collect, function_feedback, part_of, unique_parameters
-from opto.optimizers.problem.problem import Problem, is_code
-from opto.optimizers.replies.shapes import Suggestion, clean_name, read_reply
+from opto.optimizers.problem.collect import (
+    FeedbackOfProblem,
+    FunctionFeedback,
+    collect,
+    part_of,
+    unique_parameters,
+)
+from opto.optimizers.problem.problem import Problem
+from opto.optimizers.replies.json_replies import CutText
+from opto.optimizers.replies.shapes import Suggestion, clean_name
 from opto.optimizers.replies.values import check_code, format_code, read_value
 from opto.optimizers.update import Update, refuse, why_refused
 from opto.optimizers.utils import print_color
+from opto.registry import implementation
 from opto.trace.nodes import ParameterNode
 from opto.trace.propagators.graph_propagator import TraceGraph, accumulate
 from opto.trace.propagators.propagators import Propagator
+from opto.trace.spaces.space import space_of
 
-__all__ = ["STOP_WORD", "LLMOptimizer", "stopped"]
+__all__ = ["LLM", "LLMOptimizer", "StepSummary", "reply_texts", "send_by_name", "send_first", "stopped"]
 
 _log = logging.getLogger(__name__)
-STOP_WORD = "TERMINATE"
+_LOGGED_STEPS = 100
+_COUNTING = threading.Lock()  # candidates are drawn in threads; a lock of one's own would not be copied or pickled
+
+
+def LLM(*args: Any, **kwargs: Any) -> Any:
+    """A new default model: `opto.utils.llm.LLM`, as that is when this is called."""
+    return implementation("default model")(*args, **kwargs)
+
+
+class StepSummary(Mapping[str, Any]):
+    """An entry of `summary_log`: the `summary` of a step, and its `problem_instance`, rendered when it is read."""
+
+    def __init__(self, optimizer: LLMOptimizer, summary: FunctionFeedback, mask: list[str] | None) -> None:
+        self._optimizer = copy.copy(optimizer)  # with the objective and the format of that step
+        self._summary = summary
+        self._mask = mask
+
+    def __getitem__(self, key: str) -> Any:
+        if key == "summary":
+            return self._summary
+        if key == "problem_instance":
+            return self._optimizer.problem_instance(self._summary, mask=self._mask)
+        raise KeyError(key)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(("problem_instance", "summary"))
+
+    def __len__(self) -> int:
+        return 2
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> StepSummary:
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return dict, (dict(self),)
 
 
 class LLMOptimizer(Optimizer):
     """An optimizer that shows the run to a model and takes new values from its reply.
 
-    A subclass says how the run is shown (`construct_prompt`) and how the reply is read
-    (`extract_llm_suggestion`); whatever that cannot read goes down the ladder of `replies.read_reply`.
+    `log` and `summary_log` hold the last 100 steps, or as many as `log` says; they are None with `log=False`.
     """
 
     _SAVED: tuple[str, ...] = (
@@ -57,23 +103,32 @@ class LLMOptimizer(Optimizer):
         objective: str | None = None,
         memory_size: int = 0,
         max_tokens: int = 4096,
-        log: bool = True,
+        log: bool | int = True,
         **kwargs: Any,
     ) -> None:
         super().__init__(parameters, propagator=propagator)
         self._llm = llm
-        self._make_llm: Callable[[], Any] = default_model_maker()
+        self._make_llm: Callable[[], Any] = LLM
+        if llm is None:
+            replaced = self._model_class()
+            self._make_llm = implementation("default model") if replaced is LLM else replaced
         self.objective: str = objective or self.default_objective
         self.memory = FIFOBuffer(memory_size)
         self.max_tokens = max_tokens
+        self.logged_steps = _LOGGED_STEPS if log is True else int(log)
         self.log: list[dict[str, Any]] | None = [] if log else None
-        self.summary_log: list[dict[str, Any]] | None = [] if log else None
+        self.summary_log: list[Mapping[str, Any]] | None = [] if log else None
         self.ignore_extraction_error: bool = kwargs.get("ignore_extraction_error", True)
         self.include_example: bool = kwargs.get("include_example", False)
         self.use_json_object_format: bool = kwargs.get("use_json_object_format", True)
         self.prompt_symbols: dict[str, str] = {**self.default_prompt_symbols, **(kwargs.get("prompt_symbols") or {})}
-        self.spent = Tally()
-        """What the last step cost so far."""
+        self._sampling: dict[str, Any] = {}  # options of the calls that are made now, as a temperature
+
+    # --- the model ---
+
+    def _model_class(self) -> Callable[[], Any]:
+        """What makes the default model: the name `LLM` of the module that programs replace it in."""
+        return LLM
 
     @property
     def llm(self) -> Any:
@@ -86,12 +141,38 @@ class LLMOptimizer(Optimizer):
     def llm(self, llm: Any) -> None:
         self._llm = llm
 
+    def _ask(self, messages: list[dict[str, str]], verbose: bool | str = False, **options: Any) -> str:
+        """The reply of one call."""
+        if verbose not in (False, "output"):
+            print_color("Prompt\n" + "\n".join(m["content"] for m in messages), "green")
+        reply = self._ask_all(messages, **options)[0]
+        if verbose:
+            print_color("LLM response:\n" + reply, "green")
+        return reply
+
+    def _ask_all(
+        self,
+        messages: list[dict[str, str]],
+        *,
+        llm: Any = None,
+        send: Callable[..., Any] | None = None,
+        **options: Any,
+    ) -> list[str]:
+        """The replies of one call, whose cost is added to `spent`; `send` says how messages reach the model."""
+        start = time.perf_counter()
+        model = self.llm if llm is None else llm
+        response = (send or send_by_name)(model, messages, **options, **self._sampling)
+        cost = Cost.of_call(getattr(response, "usage", None), seconds=time.perf_counter() - start)
+        with _COUNTING:
+            self.spent += cost
+        return reply_texts(response)
+
+    # --- the problem ---
+
     @property
     def memory_size(self) -> int:
         """How many earlier attempts are shown."""
         return self.memory.size
-
-    # --- the problem ---
 
     def _trainable(self) -> list[ParameterNode[Any]]:
         return [p for p in unique_parameters(self.parameters) if p.trainable]
@@ -100,25 +181,23 @@ class LLMOptimizer(Optimizer):
         """The run behind the feedback on the trainable parameters; several outputs keep their own feedback."""
         parameters = self._trainable()
         graph: TraceGraph = accumulate(parameters)
-        if not any(p.feedback for p in parameters):
+        if graph.user_feedback is None and not any(p.feedback for p in parameters):
             _log.warning("No feedback has reached the parameters: call backward(output, feedback) before step().")
-        return function_feedback(collect(graph, parameters))
+        return FeedbackOfProblem(collect(graph, parameters))
 
-    def _known(self, problem: Problem) -> Problem:
+    def _with_all_parts(self, problem: Problem) -> Problem:
         """The problem with all trainable parameters as parts: a reply may name one that was not shown."""
-        parts = tuple(part_of(p, p.py_name) for p in self._trainable())
-        return Problem(parts, problem.given, problem.calls, problem.outcomes, problem.feedback)
-
-    # --- the step ---
-
-    def _compose(self, summary: FunctionFeedback, mask: list[str] | None) -> tuple[str, str]:
-        """(system prompt, user prompt) for a summary, with the default headings."""
-        raise NotImplementedError
+        mine = self._trainable()
+        if len(problem.parts) == len(mine):
+            return problem
+        return replace(problem, parts=tuple([part_of(p, p.py_name) for p in mine]))
 
     def _notes(self) -> str:
         """What a classic prompt says beside the problem: what `set_context` was told, and which parts are blamed."""
         said = {"context": self.context, "blame": str(self.blamed)}
         return "".join(f"{fill(name, **{name: text})}\n\n" for name, text in said.items() if text)
+
+    # --- methods that programs for the existing library call and override ---
 
     def construct_prompt(
         self, summary: FunctionFeedback, mask: list[str] | None = None, *args: Any, **kwargs: Any
@@ -128,20 +207,13 @@ class LLMOptimizer(Optimizer):
         self.memory.add((summary.variables, summary.user_feedback))
         return prompts
 
-    @abstractmethod
-    def extract_llm_suggestion(self, response: str) -> dict[str, Any]:
-        """The suggestion in a reply of this optimizer's own format."""
+    def _compose(self, summary: FunctionFeedback, mask: list[str] | None) -> tuple[str, str]:
+        """(system prompt, user prompt) for a summary, with the default headings."""
+        raise NotImplementedError
 
-    @abstractmethod
-    def call_llm(
-        self, system_prompt: str, user_prompt: str, verbose: bool | str = False, max_tokens: int = 4096
-    ) -> str:
-        """The model's reply to the two prompts."""
-
-    def _prompts(self, summary: FunctionFeedback, mask: list[str] | None) -> tuple[str, str]:
-        """The prompts as they are sent."""
-        system, user = self.construct_prompt(summary, mask=mask)
-        return self.replace_symbols(system, self.prompt_symbols), self.replace_symbols(user, self.prompt_symbols)
+    def problem_instance(self, summary: FunctionFeedback, mask: list[str] | None = None) -> Any:
+        """The problem as the prompt shows it; `str()` renders it."""
+        raise NotImplementedError
 
     def replace_symbols(self, text: str, symbols: Mapping[str, str]) -> str:
         """`text` with the default headings replaced by those of `symbols`, where this format has them."""
@@ -149,51 +221,21 @@ class LLMOptimizer(Optimizer):
             text = text.replace(heading, symbols.get(key, heading))
         return text
 
-    def _step(self, verbose: bool | str = False, mask: list[str] | None = None, *args: Any, **kwargs: Any) -> Update:
-        self.spent = Tally()
-        if not self._trainable():
-            return Update(reason="none of the parameters is trainable")
-        summary = self.summarize()
-        system, user = self._prompts(summary, mask)
-        reply = self.call_llm(system_prompt=system, user_prompt=user, verbose=verbose, max_tokens=self.max_tokens)
-        if STOP_WORD in reply:
-            return stopped()
-        update = self._believe(self._read(reply, summary.problem))
-        self._record({"system_prompt": system, "user_prompt": user, "response": reply}, summary, mask)
-        return update
+    @abstractmethod
+    def call_llm(
+        self, system_prompt: str, user_prompt: str, verbose: bool | str = False, max_tokens: int = 4096
+    ) -> str:
+        """The model's reply to the two prompts."""
 
-    def problem_instance(self, summary: FunctionFeedback, mask: list[str] | None = None) -> Any:
-        """The problem as the prompt shows it; `str()` renders it."""
-        raise NotImplementedError
+    @abstractmethod
+    def extract_llm_suggestion(self, response: str) -> dict[str, Any]:
+        """The suggestion in a reply of this optimizer's own format."""
 
-    def _record(self, entry: dict[str, Any], summary: FunctionFeedback, mask: list[str] | None) -> None:
-        if self.log is not None:
-            self.log.append(entry)
-        if self.summary_log is not None:
-            problem = self.problem_instance(summary, mask=mask)
-            self.summary_log.append({"problem_instance": problem, "summary": summary})
-
-    def _ask(self, messages: list[dict[str, str]], verbose: bool | str = False, **options: Any) -> str:
-        if verbose not in (False, "output"):
-            print_color("Prompt\n" + "\n".join(m["content"] for m in messages), "green")
-        reply = ask(self.llm, messages, self.spent, **options)
-        if verbose:
-            print_color("LLM response:\n" + reply, "green")
-        return reply
-
-    # --- the reply ---
-
-    def _own_values(self, reply: str) -> tuple[str, Mapping[str, Any]]:
+    def own_values(self, reply: str) -> tuple[str, Mapping[str, Any]]:
         """(reasoning, values) of a reply in this optimizer's own format."""
         return "", self.extract_llm_suggestion(reply)
 
-    def _read(self, reply: str, problem: Problem) -> Suggestion:
-        """The suggestion of a reply in this optimizer's own format, else in any known one."""
-        known = self._known(problem)
-        reasoning, own = self._own_values(reply)
-        if any(clean_name(key) in known.names for key in own):
-            return Suggestion({clean_name(k): v for k, v in own.items()}, str(reasoning))
-        return read_reply(reply, known)
+    # --- from a suggestion to an update ---
 
     def _believe(self, suggestion: Suggestion) -> Update:
         """The update that the suggestion makes, after every value was checked; nothing is refused in silence."""
@@ -202,7 +244,7 @@ class LLMOptimizer(Optimizer):
         update.reasoning = suggestion.reasoning
         for parameter, value in list(update.items()):
             try:
-                if is_code(parameter.py_name) and isinstance(value, str):
+                if isinstance(value, str) and parameter.is_code and space_of(parameter) is None:
                     check_code(value, str(parameter._data), parameter.description)
             except ReplyError as error:
                 del update[parameter]
@@ -210,7 +252,7 @@ class LLMOptimizer(Optimizer):
         for name, fault in update.refused.items():
             refuse(update, name, fault)
         if not update:
-            update.reason = _why_empty(suggestion, update)
+            update.reason = why_refused(update) or suggestion.fault or "the model suggested no change"
         elif suggestion.fault is not None:
             _log.warning("Not all of the reply was used: %s", suggestion.fault)
         return update
@@ -227,21 +269,29 @@ class LLMOptimizer(Optimizer):
         update = Update()
         mine = self._trainable()
         parts = [part_of(p, p.py_name) for p in mine]
-        for parameter in mine:
-            name = parameter.py_name
-            if name not in named:
+        for parameter, part in zip(mine, parts, strict=True):
+            if part.name not in named:
                 continue
             try:
-                value = read_value(named[name], parameter, parts)
+                value = read_value(named[part.name], parameter, parts)
             except ReplyError as error:
                 if not self.ignore_extraction_error:
-                    raise ReplyError(f"The value suggested for {name} is refused: {error}.") from error
-                update.refused[name] = str(error)
+                    raise ReplyError(f"The value suggested for {part.name} is refused: {error}.") from error
+                update.refused[part.name] = str(error)
                 continue
-            update[parameter] = format_code(value) if isinstance(value, str) else value
+            update[parameter] = format_code(value) if part.is_code and isinstance(value, str) else value
         return update
 
-    # --- copies ---
+    # --- logs and copies ---
+
+    def _record(self, entry: dict[str, Any], summary: FunctionFeedback, mask: list[str] | None) -> None:
+        """Add a step to the logs, which forget the oldest."""
+        if self.log is not None:
+            self.log.append(entry)
+            del self.log[: -self.logged_steps]
+        if self.summary_log is not None:
+            self.summary_log.append(StepSummary(self, summary, mask))
+            del self.summary_log[: -self.logged_steps]
 
     def _copy_attribute(self, key: str, value: Any, memo: dict[int, Any]) -> Any:
         if key in ("log", "summary_log") and value is not None:
@@ -249,10 +299,33 @@ class LLMOptimizer(Optimizer):
         return copy.deepcopy(value, memo)
 
 
+def send_by_name(llm: Any, messages: list[dict[str, str]], **options: Any) -> Any:
+    """Call the model with everything by name."""
+    return llm(messages=messages, **options)
+
+
+def send_first(llm: Any, messages: list[dict[str, str]], **options: Any) -> Any:
+    """Call `create` of a client that has one, any other model with the messages as the first argument."""
+    create = getattr(llm, "create", None)
+    return create(messages=messages, **options) if callable(create) else llm(messages, **options)
+
+
+def reply_texts(response: Any) -> list[str]:
+    """The texts of all choices, a `CutText` where the model stopped at a limit; LLMResponseError if there are none."""
+    try:
+        choices = [(choice.message.content, getattr(choice, "finish_reason", None)) for choice in response.choices]
+    except (AttributeError, TypeError) as error:
+        raise _without_choices(response) from error
+    if not choices:
+        raise _without_choices(response)
+    texts = [("" if content is None else str(content), reason) for content, reason in choices]
+    return [CutText(text) if reason == "length" else text for text, reason in texts]
+
+
+def _without_choices(response: Any) -> LLMResponseError:
+    return LLMResponseError(f"The model's response (a {type(response).__name__}) has no choices[0].message.content.")
+
+
 def stopped() -> Update:
     """The update of a step in which the model ended the optimization."""
     return Update(reason=f"the model ended the optimization: it replied {STOP_WORD}")
-
-
-def _why_empty(suggestion: Suggestion, update: Update) -> str:
-    return why_refused(update) or suggestion.fault or "the model suggested no change"

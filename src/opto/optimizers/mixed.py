@@ -6,8 +6,8 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
+from opto.cost import Cost
 from opto.errors import BudgetExceeded, ReplyError
-from opto.optimizers.asking import Tally
 from opto.optimizers.buffers import FIFOBuffer
 from opto.optimizers.optoprime import OptoPrime
 from opto.optimizers.problem.collect import unique_parameters
@@ -96,7 +96,7 @@ class Mixed(ScoredOptimizer):
 
     def _step(self, *args: Any, **kwargs: Any) -> Update:
         self._observe()
-        self.spent = Tally()
+        self.spent = Cost()
         best, axes = best_of(self.trials), self._axes()
         if best is None:
             return self._unscored(*args, **kwargs)

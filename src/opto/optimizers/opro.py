@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from opto.optimizers.formats.classic import attempts_text
 from opto.optimizers.formats.texts import PromptText
-from opto.optimizers.optoprime_v1 import OptoPrimeV1
+from opto.optimizers.optoprime import OptoPrimeV1
 from opto.optimizers.problem.collect import FunctionFeedback
 from opto.trace.nodes import ParameterNode
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from opto.optimizers.formats.symbols import OptimizerPromptSymbolSet
-from opto.optimizers.formats.tags import Tags, masked_titles, sections, tagged_values
+from opto.optimizers.formats.tags import OptimizerPromptSymbolSet, Tags, masked_titles, sections, tagged_values
 from opto.optimizers.formats.texts import PromptText
 from opto.optimizers.optoprime_v2 import OptoPrimeV2
 from opto.optimizers.problem.collect import FunctionFeedback

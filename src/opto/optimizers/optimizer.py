@@ -14,9 +14,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from opto.cost import Cost
 from opto.errors import ReplyError
 from opto.events import emit
-from opto.optimizers.asking import Tally
 from opto.optimizers.blame import Blame, estimate_blame
 from opto.optimizers.problem.collect import unique_parameters
 from opto.optimizers.problem.uses import Focus
@@ -83,7 +83,7 @@ class Optimizer(AbstractOptimizer):
     focus: Focus | None = None
     """The part that the next proposals are about, set by a trainer; an optimizer that shows all parts ignores it."""
 
-    spent: Tally = Tally()
+    spent: Cost = Cost()
     """What the last proposal cost so far."""
 
     blamed: Blame = Blame()
@@ -154,7 +154,8 @@ class Optimizer(AbstractOptimizer):
 
         The result is a dict parameter -> value whose `reason` says why it is empty or changes nothing.
         """
-        update = _as_update(self.propose(*args, **kwargs))
+        proposed = self.propose(*args, **kwargs)
+        update = proposed if isinstance(proposed, Update) else Update(proposed)
         update.blame = self.blamed
         self.project(update)
         changed = tuple(p.py_name for p, value in update.items() if p.trainable and not same_value(value, p._data))
@@ -220,8 +221,9 @@ class Optimizer(AbstractOptimizer):
             _log.warning("%s changed nothing: %s", type(self).__name__, update.reason)
         elif changed:
             _log.info("%s %s %s", type(self).__name__, "changed" if applied else "would change", ", ".join(changed))
-        refused = tuple(update.refused.items())
-        emit(StepDone(type(self).__name__, changed, refused, update.reason, applied, **vars(self.spent)))
+        refused, cost = tuple(update.refused.items()), self.spent
+        tokens = cost.prompt_tokens, cost.completion_tokens
+        emit(StepDone(type(self).__name__, changed, refused, update.reason, applied, cost.calls, *tokens, cost.seconds))
 
     # --- copies and files ---
 
@@ -259,12 +261,8 @@ class Optimizer(AbstractOptimizer):
     def load(self, path: str | Path) -> None:
         """Read what `save` wrote; parameters, model and propagator stay. LoadError if it is no such file."""
         for key, value in read_state(Path(path), self._SAVED).items():
-            setattr(self, key, value)
-
-
-def _as_update(values: dict[ParameterNode[Any], Any] | None) -> Update:
-    """`values` as an Update."""
-    return values if isinstance(values, Update) else Update(values)
+            if getattr(self, key) != value:
+                setattr(self, key, value)
 
 
 def _warn_of_equal_names(parameters: Iterable[ParameterNode[Any]]) -> None:

@@ -5,14 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from opto.optimizers.formats.symbols import (
+from opto.optimizers.formats.tags import (
+    MemoryInstance,
     OptimizerPromptSymbolSet,
     OptimizerPromptSymbolSet2,
     OptimizerPromptSymbolSetJSON,
+    ProblemInstance,
+    Tags,
+    problem_instance,
+    tagged_values,
 )
-from opto.optimizers.formats.tags import MemoryInstance, ProblemInstance, Tags, problem_instance, tagged_values
 from opto.optimizers.formats.texts import PromptText, prompt_text
-from opto.optimizers.llm_optimizer import LLMOptimizer
+from opto.optimizers.llm_optimizer import LLM
+from opto.optimizers.optoprime import OptoPrime
 from opto.optimizers.problem.collect import FunctionFeedback
 from opto.optimizers.replies.json_replies import drop_blank_code
 from opto.optimizers.replies.tag_replies import extract_xml_like_data
@@ -20,6 +25,7 @@ from opto.optimizers.utils import truncate_expression
 from opto.trace.nodes import ParameterNode
 
 __all__ = [
+    "LLM",
     "MemoryInstance",
     "OptimizerPromptSymbolSet",
     "OptimizerPromptSymbolSet2",
@@ -45,7 +51,7 @@ _PLACEHOLDERS = (
 )
 
 
-class OptoPrimeV2(LLMOptimizer):
+class OptoPrimeV2(OptoPrime):
     """OptoPrime with values in tags, which need no escaping: code and long texts survive better than in JSON.
 
     `initial_var_char_limit` cuts values that may not change; `optimizer_prompt_symbol_set` names titles,
@@ -64,10 +70,12 @@ class OptoPrimeV2(LLMOptimizer):
     """
 
     _SAVED: tuple[str, ...] = (
-        *LLMOptimizer._SAVED,
+        *(
+            name
+            for name in OptoPrime._SAVED
+            if name not in ("json_keys", "output_format_prompt", "highlight_variables")
+        ),
         "initial_var_char_limit",
-        "prompt_symbols",
-        "use_json_object_format",
     )
 
     representation_prompt_template = PromptText("tags_representation")
@@ -96,6 +104,9 @@ class OptoPrimeV2(LLMOptimizer):
         self.truncate_expression = truncate_expression
         self.use_json_object_format = self.use_json_object_format and self.optimizer_prompt_symbol_set.expect_json
         self.initialize_prompt()
+
+    def _model_class(self) -> Any:
+        return LLM
 
     def initialize_prompt(self) -> None:
         """Fill titles and tags of the symbol set into the prompts."""
@@ -195,6 +206,6 @@ class OptoPrimeV2(LLMOptimizer):
         found = self.optimizer_prompt_symbol_set.output_response_extractor(response)
         return {**found, "variables": drop_blank_code(found.get("variables") or {})}
 
-    def _own_values(self, reply: str) -> tuple[str, Mapping[str, Any]]:
+    def own_values(self, reply: str) -> tuple[str, Mapping[str, Any]]:
         found = self.extract_llm_suggestion(reply)
         return str(found.get("reasoning", "")), found["variables"]

@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from opto.optimizers.asking import Tally, send_first
+from opto.cost import Cost
 from opto.optimizers.formats.classic import memory_text
 from opto.optimizers.formats.texts import PromptText, fill, prompt_text
-from opto.optimizers.gradients import textual_gradients
-from opto.optimizers.llm_optimizer import LLMOptimizer
-from opto.optimizers.problem.collect import part_of
-from opto.optimizers.problem.problem import kind_of
-from opto.optimizers.render_edges import edge_prompt, merge_prompt
+from opto.optimizers.llm_optimizer import LLM, LLMOptimizer, send_first
+from opto.optimizers.problem.collect import holds_code, part_of, repr_function_call
+from opto.optimizers.problem.show import cut_middle
 from opto.optimizers.replies.shapes import Suggestion
 from opto.optimizers.update import Update
 from opto.optimizers.utils import extract_first_top_level_block, print_color
 from opto.trace.nodes import MessageNode, Node, ParameterNode
-from opto.trace.propagators.graph_propagator import accumulate
+from opto.trace.propagators.graph_propagator import TraceGraph, accumulate
 
-__all__ = ["TextGrad"]
+__all__ = ["LLM", "TextGrad", "edge_prompt", "merge_prompt", "textual_gradients"]
 
 _TAG = "IMPROVED_VARIABLE"
+_LONGEST = 4000  # characters of a value
 _NO_SYMBOLS: Mapping[str, str] = {}
 
 
@@ -51,8 +50,11 @@ class TextGrad(LLMOptimizer):
     ) -> None:
         super().__init__(parameters, llm, *args, log=log, **kwargs)
 
+    def _model_class(self) -> Any:
+        return LLM
+
     def _step(self, verbose: bool | str = False, mask: list[str] | None = None, *args: Any, **kwargs: Any) -> Update:
-        self.spent = Tally()
+        self.spent = Cost()
         parameters = self._trainable()
         if not parameters:
             return Update(reason="none of the parameters is trainable")
@@ -91,7 +93,7 @@ class TextGrad(LLMOptimizer):
         return fill(
             "textgrad_rewrite",
             name=name,
-            kind=kind_of(name, part.value),
+            kind=part.kind,
             value=part.value,
             constraint=fill("textgrad_constraint", description=part.conditions) if part.conditions else "",
             criticism=criticism,
@@ -108,9 +110,80 @@ class TextGrad(LLMOptimizer):
         reply = self._ask(messages, verbose, send=send_first, max_tokens=max_tokens or self.max_tokens)
         if self.log is not None:
             self.log.append({"user_prompt": user_prompt, "response": reply})
+            del self.log[: -self.logged_steps]
         return reply
 
     def extract_llm_suggestion(self, response: str) -> dict[str, Any]:
         """`{"value": text}` of what stands between the tags; {} without them."""
         text = extract_first_top_level_block(response, _TAG)
         return {} if text is None else {"value": text.strip()}
+
+
+# --- criticism walks back ---
+
+Criticize = Callable[[MessageNode[Any], Node[Any], str], str]
+Merge = Callable[[Node[Any], list[str]], str]
+
+
+def textual_gradients(
+    graph: TraceGraph, parameters: Iterable[Node[Any]], criticize: Criticize, merge: Merge
+) -> dict[Node[Any], str]:
+    """The criticism of each parameter that feedback reaches.
+
+    `criticize(call, parent, criticism)` is asked once for each edge on a way to a parameter, later calls first;
+    `merge(node, criticisms)` once for each node with several different ones.
+    """
+    nodes: list[Any] = [node for _, node in graph]
+    targets = {id(p) for p in parameters}
+    within = _leading_to(nodes, targets)
+    said: dict[int, list[str]] = {}
+    for output, feedback in graph.outputs:
+        said.setdefault(id(output), []).append(str(feedback))
+    found: dict[Node[Any], str] = {}
+    for node in reversed(nodes):
+        criticisms = list(dict.fromkeys(said.get(id(node), ())))
+        if not criticisms or id(node) not in within:
+            continue
+        criticism = criticisms[0] if len(criticisms) == 1 else merge(node, criticisms)
+        if id(node) in targets:
+            found[node] = criticism
+        for parent in {id(p): p for p in node._inputs if id(p) in within}.values():
+            said.setdefault(id(parent), []).append(criticize(node, parent, criticism))
+    return found
+
+
+def _leading_to(nodes: list[Any], targets: set[int]) -> set[int]:
+    """The nodes among `nodes` (in topological order) that are targets or made from one."""
+    within: set[int] = set()
+    for node in nodes:
+        if id(node) in targets or any(id(parent) in within for parent in node._inputs):
+            within.add(id(node))
+    return within
+
+
+# --- what is asked of an edge and of a node ---
+
+
+def edge_prompt(call: MessageNode[Any], parent: Node[Any], criticism: str) -> str:
+    """Asks how `parent` should differ, given what was said of the result of `call`."""
+    inputs = list(zip(call._op.keys, call._inputs, strict=False))
+    return fill(
+        "textgrad_edge",
+        call=repr_function_call(call),
+        documentation=call.description or "(nothing is said)",
+        arguments="\n".join(_argument(key, value) for key, value in inputs),
+        result=cut_middle(str(call._data), _LONGEST),
+        criticism=criticism,
+        argument=" and ".join(key for key, value in inputs if value is parent),
+    )
+
+
+def _argument(key: str, value: Node[Any]) -> str:
+    kind = "code" if holds_code(value) else type(value._data).__name__
+    return fill("textgrad_argument", name=key, kind=kind, value=cut_middle(str(value._data), _LONGEST))
+
+
+def merge_prompt(node: Node[Any], criticisms: list[str]) -> str:
+    """Asks for one criticism in place of several."""
+    said = "\n".join(fill("textgrad_criticism", criticism=text) for text in criticisms)
+    return fill("textgrad_merge", name=node.py_name, value=cut_middle(str(node._data), _LONGEST), criticisms=said)

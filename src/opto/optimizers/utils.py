@@ -8,7 +8,6 @@ from logging import Logger
 from typing import Any
 
 __all__ = [
-    "cut_middle",
     "extract_first_top_level_block",
     "extract_reasoning_and_remainder",
     "extract_top_level_blocks",
@@ -18,7 +17,6 @@ __all__ = [
 ]
 
 _COLORS = {"red": 31, "green": 32, "yellow": 33, "blue": 34, "magenta": 35, "cyan": 36, "white": 37}
-_COUNTED = 200  # a cut of so many characters is worth saying how many
 _CUT_NOTE = "...(skipped due to length limit)"
 
 
@@ -95,20 +93,6 @@ def truncate_expression(value: Any, limit: int) -> str:
     """
     text = str(value)
     return text if len(text) <= limit else text[:limit] + _CUT_NOTE
-
-
-def cut_middle(text: str, limit: int) -> str:
-    """`text` with its middle cut out if it is longer than `limit` characters; much that went is counted.
-
-    >>> cut_middle("a" * 50 + "z" * 50, 11), cut_middle("a" * 999, 31)
-    ('aaaaa…zzzzz', 'aaaaaaaaaa…[979 cut]…aaaaaaaaaa')
-    """
-    if len(text) <= limit:
-        return text
-    note = f"…[{len(text)} cut]…" if len(text) > limit + _COUNTED else "…"
-    side = max((limit - len(note)) // 2, 1)
-    note = f"…[{len(text) - 2 * side} cut]…" if len(note) > 1 else note
-    return f"{text[:side]}{note}{text[-side:]}"
 
 
 def print_color(message: str, color: str | None = None, logger: Logger | None = None) -> None:

@@ -17,9 +17,9 @@ from dataclasses import dataclass
 from itertools import chain, islice, starmap
 from typing import Any
 
+from opto.cost import Cost
 from opto.errors import BudgetExceeded
 from opto.events import emit
-from opto.optimizers.asking import Tally
 from opto.optimizers.blame.from_runs import blame_from_runs, telling_runs
 from opto.optimizers.problem.uses import Focus
 from opto.optimizers.replies.values import same_value
@@ -56,7 +56,7 @@ class StepRecord:
     candidates: tuple[Candidate, ...]
     accepted: tuple[Candidate, ...]
     score: float
-    spent: Tally
+    spent: Cost
     seconds: float
 
 
@@ -141,6 +141,7 @@ class _Improver:
     ) -> None:
         self.agent, self.optimizer, self.judge = agent, optimizer, judge
         self.plan, self.rng, self.clock = plan, rng, clock
+        self.spent = Cost()
         self.present: list[Rollout] = []
         self.starting: list[float] = []
         self.waiting: list[Any] = []
@@ -208,14 +209,14 @@ class _Improver:
 
     def _one_step(self) -> StepRecord:
         self.step += 1
-        start, spent = self.clock(), Tally()
+        start, self.spent = self.clock(), Cost()
         blame = blame_from_runs(self.present, self.attempts.visits, self.plan.perfect)
         part = next(iter(blame))
         emit(StepBegun(self.step, part, blame))
         self._show(part)
         self.tried, self.accepted = [], []
         try:
-            self._search(part, spent)
+            self._search(part)
         except _ENDS as end:
             if not self.fresh and not self.tried:
                 raise
@@ -223,6 +224,7 @@ class _Improver:
             self._accept()  # a candidate that passed before the end stays
         seconds, score = self.clock() - start, self._score()
         changed = tuple(dict.fromkeys(name for candidate in self.accepted for name in candidate.values))
+        spent = self.spent
         cost = (spent.calls, spent.prompt_tokens, spent.completion_tokens, seconds)
         emit(StepEnded(self.step, part, changed, score, *cost))
         return StepRecord(self.step, part, tuple(self.tried), tuple(self.accepted), score, spent, seconds)
@@ -236,9 +238,15 @@ class _Improver:
         for r in telling_runs(mixed, part, failing=plan.failing, passing=plan.passing, perfect=plan.perfect):
             self.optimizer.backward(r.output, r.feedback, retain_graph=True)
 
+<<<<<<< HEAD
     def _search(self, part: str, spent: Tally) -> None:
         """Draw candidates. If none passes, try pairs; if one passes, try all refused values again."""
         drawn = self._draw(part, spent)
+=======
+    def _search(self, part: str) -> None:
+        """Draw candidates; where none passes try pairs, and where one does give what was refused another chance."""
+        drawn = self._draw(part)
+>>>>>>> 1f90452 (wip)
         self.attempts.visits[part] += 1
         accepted = self._accept() or self._pair(drawn)
         while accepted and not self._solved(self.present):
@@ -246,11 +254,11 @@ class _Improver:
                 self._retry(values)
             accepted = self._accept()
 
-    def _draw(self, part: str, spent: Tally) -> list[Candidate]:
+    def _draw(self, part: str) -> list[Candidate]:
         """Draw candidates and try each at once; stop early if one solves all."""
         drawn: list[Candidate] = []
         for update in self._proposals(part):
-            _add(spent, self.optimizer.spent)
+            self.spent += self.optimizer.spent
             candidate = self._try(update, leader=best_of(drawn), reason=update.reason)
             drawn.append(candidate)
             if all(map(is_ordered, candidate.values.values())):
@@ -363,6 +371,7 @@ def _trial(values: Mapping[ParameterNode[Any], Any]) -> Generator[None, None, No
         for parameter, value in values.items():
             stack.enter_context(parameter.trial(value))
         yield
+<<<<<<< HEAD
 
 
 def _add(total: Tally, spent: Tally) -> None:
@@ -373,3 +382,8 @@ def _add(total: Tally, spent: Tally) -> None:
             setattr(total, name, (getattr(total, name) or 0) + count)
     total.calls += spent.calls
     total.seconds += spent.seconds
+=======
+    finally:
+        for parameter, value in old.items():
+            parameter.change(value)
+>>>>>>> 1f90452 (wip)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from opto.optimizers.asking import Tally
+from opto.cost import Cost
 from opto.optimizers.problem.uses import Focus
 from opto.optimizers.update import Update
 from opto.trace.nodes import Node, ParameterNode
@@ -56,7 +56,7 @@ class Proposer(Protocol):
 
     parameters: list[ParameterNode[Any]]
     focus: Focus | None
-    spent: Tally
+    spent: Cost
 
     def zero_feedback(self) -> None:
         """Forget the feedback on all parameters."""

@@ -7,14 +7,14 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
+from opto.optimizers.asking import Tally, ask
 
 from opto.llm.base import Choice, Message, Response
 from opto.llm.fakes import ScriptedLLM
 from opto.optimizers import OptoPrime
-from opto.optimizers.asking import Tally, ask
 from opto.optimizers.formats.lean import ContinuePrompt, classic_text
 from opto.optimizers.formats.small import focus_prompt
-from opto.optimizers.formats.symbols import OptimizerPromptSymbolSet
+from opto.optimizers.formats.tags import OptimizerPromptSymbolSet
 from opto.optimizers.problem.problem import Part, Problem
 from opto.optimizers.problem.uses import Focus
 from opto.optimizers.replies.json_replies import Cut, CutText, parse_json, read_json_reply

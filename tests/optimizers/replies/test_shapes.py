@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from opto.optimizers.formats.lean import classic_text
-from opto.optimizers.formats.symbols import (
+from opto.optimizers.formats.tags import (
     OptimizerPromptSymbolSet,
     OptimizerPromptSymbolSet2,
     OptimizerPromptSymbolSetJSON,

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from opto.optimizers.problem.folding import Line, Story, fold, identity
-from opto.optimizers.problem.problem import Call, Given, Part, Problem, is_code
-from opto.optimizers.problem.show import estimate_tokens, show
-from opto.optimizers.utils import cut_middle
+from opto.optimizers.problem.problem import Call, Given, Part, Problem
+from opto.optimizers.problem.show import cut_middle, estimate_tokens, function_label, show
 
-__all__ = ["CallTexts", "CallsText", "function_label", "render_calls"]
+__all__ = ["CallTexts", "CallsText", "render_calls"]
 
 _LONGEST, _SHORTEST = 100, 32  # characters of a value, by how many lines there are to show
 _RESULT = 240  # characters of a returned value, at most
@@ -26,16 +25,6 @@ _MISFITS = 20  # so many lines that no longer fit: the rest is not tried
 _STAR = re.compile(r"args_\d+")
 
 
-def function_label(code: object) -> str | None:
-    """The name of the function that a code value defines.
-
-    >>> function_label("def greet(name):\\n    return name")
-    'greet'
-    """
-    match = re.search(r"^\s*(?:async\s+)?def\s+(\w+)", str(code), re.MULTILINE)
-    return match.group(1) if match else None
-
-
 class CallsText(NamedTuple):
     """The run as text; `told` names the outputs whose feedback stands in the lines."""
 
@@ -43,13 +32,6 @@ class CallsText(NamedTuple):
     lines: str
     left_out: str
     told: frozenset[str]
-
-
-def _few(inputs: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
-    """The inputs; of very many the first and last ones, with a note on how many are between."""
-    if len(inputs) <= 2 * _MANY:
-        return inputs
-    return *inputs[:_MANY], (_GAP, f"…{len(inputs) - 2 * _MANY} more…"), *inputs[-_MANY:]
 
 
 class CallTexts:
@@ -64,7 +46,7 @@ class CallTexts:
         self.parts: dict[str, Part] = {part.name: part for part in problem.parts}
         self.given = problem.given
         self.outcomes = {outcome.name for outcome in problem.outcomes}
-        self.feedback = _inline_feedback(problem)
+        self.feedback = _inline_feedback(problem) if len(problem.outcomes) > 1 else dict[str, str]()
         self.values = story.calls
         self.alias = story.alias
         self.limit = limit
@@ -73,43 +55,41 @@ class CallTexts:
         self.named: set[str] | None = None
         self.mentioned: set[str] = set()
         self.uses = Counter(ref for line in story.lines for _, ref in line.call.inputs if ref in self.given)
-        self.labels = self._labels()
-        self.headers = _headers(story, problem)
-
-    def _labels(self) -> dict[str, str]:
-        """What a call of each code value is called: the function's name, with the part's where names repeat."""
-        codes: Iterable[Part | Given] = [*self.parts.values(), *self.given.values()]
-        found = {c.name: function_label(c.value) or c.name for c in codes if is_code(c.name)}
+        self.headers = _headers(story, problem.given)
+        codes: Iterable[Part | Given] = (*self.parts.values(), *self.given.values())
+        found = {code.name: function_label(code.value) or code.name for code in codes if code.is_code}
         seen = Counter(found.values())
-        return {name: label if seen[label] == 1 else f"{name}.{label}" for name, label in found.items()}
+        self.labels = {name: label if seen[label] == 1 else f"{name}.{label}" for name, label in found.items()}
+        """What a call of each code value is called: the function's name, with the part's where names repeat."""
 
     def text(self, line: Line) -> str:
-        """The line for a call, a folded call or a chain."""
+        """The line for a call, a folded call or a chain: `add0(1, 2) -> 3`, the call of add whose value is add0.
+
+        `y0 = add(1, 2) -> 3` where the names differ. A call that nothing refers to has no number.
+        """
         if line.chain:
             return self._chain(line)
-        times = f"  ({line.count} times)" if line.count > 1 else ""
-        feedback = self.feedback.get(line.call.name)
-        said = "" if feedback is None else f" | {feedback}"
-        return f"{self._named(line.call)} -> {self.result(line.call)}{times}{said}"
-
-    def _named(self, call: Call) -> str:
-        """`add0(1, 2)`, the call of add whose value is add0; `y0 = add(1, 2)` where the names differ.
-
-        A call that nothing refers to has no number.
-        """
+        call = line.call
         label, arguments = self.applied(call)
         if self.named is not None and call.name not in self.named:
-            return f"{label}({arguments})"
-        if call.name.startswith(label) and call.name[len(label) :].isdigit():
-            return f"{call.name}({arguments})"
-        return f"{call.name} = {label}({arguments})"
+            head = f"{label}({arguments})"
+        elif call.name.startswith(label) and call.name[len(label) :].isdigit():
+            head = f"{call.name}({arguments})"
+        else:
+            head = f"{call.name} = {label}({arguments})"
+        times = f"  ({line.count} times)" if line.count > 1 else ""
+        feedback = self.feedback.get(call.name)
+        return f"{head} -> {self.result(call)}{times}" + ("" if feedback is None else f" | {feedback}")
 
     def applied(self, call: Call, previous: str | None = None) -> tuple[str, str]:
         """(the function's name, the arguments); the node `previous` is written as `<previous>`."""
         label = call.function
         header = self.headers.get(call.function)
         written: list[str] = []
-        for key, ref in _few(call.inputs):
+        inputs = call.inputs
+        if len(inputs) > 2 * _MANY:
+            inputs = *inputs[:_MANY], (_GAP, f"…{len(inputs) - 2 * _MANY} more…"), *inputs[-_MANY:]
+        for key, ref in inputs:
             if key == "__code" and ref in self.labels:
                 label = self.labels[ref]
             elif key == _GAP:
@@ -166,8 +146,6 @@ class CallTexts:
 
 def _inline_feedback(problem: Problem) -> dict[str, str]:
     """Feedback that stands in the line of its output: of several outputs, where it is one short line."""
-    if len(problem.outcomes) < 2:
-        return {}
     found: dict[str, str] = {}
     for outcome in problem.outcomes:
         text = str(outcome.feedback)
@@ -185,29 +163,24 @@ class _Header:
         self.description = first.description
         self.calls = 0
 
-    def narrow(self, call: Call, given: dict[str, Given]) -> None:
-        self.calls += 1
-        for key, ref in call.inputs:
-            kept = self.constants.get(key)
-            if kept is None:
-                continue
-            if ref not in given or kept not in given or identity(given[ref].value) != identity(given[kept].value):
-                del self.constants[key]
 
-
-def _headers(story: Story, problem: Problem) -> dict[str, _Header]:
+def _headers(story: Story, given: Mapping[str, Given]) -> dict[str, _Header]:
     """The headers of functions that are always called with the same arguments' names."""
     found: dict[str, _Header] = {}
     uneven: set[str] = set()
-    given = dict(problem.given)
-    for line in story.lines:
-        for call in line.chain or (line.call,):
-            if call.is_operator or call.function == "eval" or call.is_error:
+    for call in [call for line in story.lines for call in line.chain or (line.call,)]:
+        if call.is_operator or call.function == "eval" or call.is_error:
+            continue
+        header = found.get(call.function) or found.setdefault(call.function, _Header(call))
+        if header.keys != tuple(key for key, _ in call.inputs):
+            uneven.add(call.function)
+        header.calls += 1
+        for key, ref in call.inputs:
+            kept = header.constants.get(key)
+            if kept is None:
                 continue
-            header = found.get(call.function) or found.setdefault(call.function, _Header(call))
-            if header.keys != tuple(key for key, _ in call.inputs):
-                uneven.add(call.function)
-            header.narrow(call, given)
+            if ref not in given or kept not in given or identity(given[ref].value) != identity(given[kept].value):
+                del header.constants[key]
     for header in found.values():
         if header.calls < 2:
             header.constants = {}
@@ -243,9 +216,9 @@ def render_calls(problem: Problem, budget: int) -> CallsText:
     budget -= estimate_tokens(notes)
     chosen = _choose(story.lines, texts, budget)
     written = _write(story.lines, chosen, texts)
-    while len(chosen) > 1 and (excess := sum(map(_cost, written.values())) - budget) > 0:
+    while len(chosen) > 1 and (excess := sum(estimate_tokens(text) + 1 for text in written.values()) - budget) > 0:
         for at in sorted(chosen, key=lambda at: -story.lines[at].rank):
-            excess -= _cost(written[at])
+            excess -= estimate_tokens(written[at]) + 1
             chosen.discard(at)
             if excess <= 0:
                 break
@@ -256,11 +229,7 @@ def render_calls(problem: Problem, budget: int) -> CallsText:
             left[line.call.function] += line.count
     shown = {story.lines[at].call.name for at in chosen}
     told = {name for name in texts.feedback if texts.alias.get(name, name) in shown}
-    return CallsText(notes, "\n".join(written.values()), _left_out(left), frozenset(told))
-
-
-def _cost(text: str) -> int:
-    return estimate_tokens(text) + 1
+    return CallsText(notes, "\n".join(written.values()), _left_out(left) if left else "", frozenset(told))
 
 
 def _choose(lines: list[Line], texts: CallTexts, budget: int) -> set[int]:
@@ -268,7 +237,7 @@ def _choose(lines: list[Line], texts: CallTexts, budget: int) -> set[int]:
     chosen: set[int] = set()
     misfits = 0
     for at in sorted(range(len(lines)), key=lambda at: lines[at].rank):
-        cost = _cost(texts.text(lines[at]))
+        cost = estimate_tokens(texts.text(lines[at])) + 1
         if cost <= budget:
             budget -= cost
             chosen.add(at)
@@ -293,8 +262,6 @@ def _write(lines: list[Line], chosen: set[int], texts: CallTexts) -> dict[int, s
 
 
 def _left_out(counts: Counter[str]) -> str:
-    if not counts:
-        return ""
     most = ", ".join(f"{count} {name}" for name, count in counts.most_common(5))
     rest = "" if len(counts) <= 5 else f" and {len(counts) - 5} other functions"
     return f"{sum(counts.values())} calls ({most}{rest})"

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
-from opto.optimizers.formats.texts import prompt_text
-from opto.optimizers.problem.collect import FunctionFeedback
-from opto.optimizers.problem.problem import is_code, kind_of
+from opto.errors import BudgetExceeded
+from opto.optimizers.formats.texts import PromptText, prompt_text
+from opto.optimizers.problem.collect import FunctionFeedback, ValuesByName
+from opto.optimizers.replies.json_replies import read_json_reply
+from opto.optimizers.utils import print_color
 
 __all__ = [
     "DEFAULT_SYMBOLS",
+    "ClassicMethods",
     "ProblemInstance",
     "attempts_text",
     "constraint_lines",
+    "kind_of",
     "memory_text",
     "problem_instance",
     "value_lines",
@@ -65,41 +69,54 @@ class ProblemInstance:
     __repr__ = __str__
 
 
+def kind_of(name: str, value: Any, values: Mapping[str, Any]) -> str:
+    """The type shown for one of `values`: `code`, or the name of its type. In a dict made by hand, names tell code."""
+    is_code = name in values.code if isinstance(values, ValuesByName) else "__code" in name
+    return "code" if is_code else type(value).__name__
+
+
 def value_lines(values: Mapping[str, tuple[Any, Any]]) -> str:
     """One line a value: `(float) x0=1.0`, code as `(code) __code0:def …`."""
+    kinds = {name: kind_of(name, value, values) for name, (value, _) in values.items()}
     return "\n".join(
-        f"(code) {name}:{value}" if is_code(name) else f"({type(value).__name__}) {name}={value}"
-        for name, (value, _) in values.items()
+        f"({kinds[name]}) {name}{':' if kinds[name] == 'code' else '='}{value}" for name, (value, _) in values.items()
     )
 
 
 def constraint_lines(values: Mapping[str, tuple[Any, Any]]) -> str:
     """`(float) x0: description` for each value that has a description."""
     return "\n".join(
-        f"({kind_of(name, value)}) {name}: {description}"
+        f"({kind_of(name, value, values)}) {name}: {description}"
         for name, (value, description) in values.items()
         if description is not None
     )
 
 
-def problem_instance(summary: FunctionFeedback, objective: str, mask: Iterable[str] | None = None) -> ProblemInstance:
+Lines = Callable[[Mapping[str, tuple[Any, Any]]], str]
+
+
+def problem_instance(
+    summary: FunctionFeedback,
+    objective: str,
+    mask: Iterable[str] | None = None,
+    *,
+    value_lines: Lines = value_lines,
+    constraint_lines: Lines = constraint_lines,
+) -> ProblemInstance:
     """The problem of a summary; the bodies under the headings listed in `mask` are left empty."""
-    masked = set(mask or ())
-
-    def body(key: str, text: Any) -> Any:
-        return "" if DEFAULT_SYMBOLS[key] in masked else text
-
-    return ProblemInstance(
-        instruction=body("instruction", objective),
-        code=body("code", "\n".join(text for _, text in sorted(summary.graph))),
-        documentation=body("documentation", "\n".join(f"[{k}] {v}" for k, v in summary.documentation.items())),
-        variables=body("variables", value_lines(summary.variables)),
-        constraints=body("constraints", constraint_lines(summary.variables)),
-        inputs=body("inputs", value_lines(summary.inputs)),
-        others=body("others", value_lines(summary.others)),
-        outputs=body("outputs", value_lines(summary.output)),
-        feedback=body("feedback", summary.user_feedback),
-    )
+    shown = {
+        "instruction": objective,
+        "code": "\n".join(text for _, text in sorted(summary.graph)),
+        "documentation": "\n".join(f"[{name}] {text}" for name, text in summary.documentation.items()),
+        "variables": value_lines(summary.variables),
+        "constraints": constraint_lines(summary.variables),
+        "inputs": value_lines(summary.inputs),
+        "others": value_lines(summary.others),
+        "outputs": value_lines(summary.output),
+        "feedback": summary.user_feedback,
+    }
+    masked = {key for key, heading in DEFAULT_SYMBOLS.items() if heading in (mask or ())}
+    return ProblemInstance(**{key: "" if key in masked else body for key, body in shown.items()})
 
 
 def attempts_text(memory: Iterable[tuple[Mapping[str, tuple[Any, Any]], Any]]) -> str:
@@ -128,3 +145,127 @@ def memory_text(memory: Iterable[tuple[Mapping[str, tuple[Any, Any]], Any]]) -> 
     """`attempts_text` under a line of introduction; empty if nothing is remembered."""
     attempts = attempts_text(memory)
     return f"{prompt_text('classic_memory')}\n\n{attempts}" if attempts else ""
+
+
+class _OutputFormat:
+    """The text on how to reply, with the optimizer's own keys; an instance may assign its own."""
+
+    def __get__(self, optimizer: Any, owner: Any = None) -> str:
+        template = (optimizer or owner).output_format_prompt_template
+        return template if optimizer is None else optimizer._with_keys(template, "classic_answer_line")
+
+
+class ClassicMethods:
+    """The first format as methods of an optimizer; a program may override each, and replace each text."""
+
+    objective: str
+    memory: Any
+    include_example: bool
+    highlight_variables: bool
+    use_json_object_format: bool
+    ignore_extraction_error: bool
+    json_keys: dict[str, str | None]
+    _ask: Callable[..., str]
+    _notes: Callable[[], str]
+
+    representation_prompt = PromptText("classic_representation")
+    output_format_prompt_template = PromptText("classic_output_format")
+    output_format_prompt: Any = _OutputFormat()
+    user_prompt_template = PromptText("classic_user")
+    example_prompt = PromptText("classic_example")
+    example_problem_template = PromptText("classic_example_problem")
+    example_response_template = PromptText("classic_example_response")
+    final_prompt = PromptText("classic_final")
+    default_prompt_symbols = DEFAULT_SYMBOLS
+    default_json_keys: ClassVar[Mapping[str, str | None]] = {
+        "reasoning": "reasoning",
+        "answer": "answer",
+        "suggestion": "suggestion",
+    }
+
+    def _with_keys(self, template: str, answer_line: str) -> str:
+        keys = self.json_keys
+        answer = f"{prompt_text(answer_line).format(answer=keys['answer'])}\n" if keys["answer"] else ""
+        return template.format(reasoning=keys["reasoning"], suggestion=keys["suggestion"], answer_line=answer)
+
+    @staticmethod
+    def repr_node_value(node_dict: Mapping[str, tuple[Any, Any]]) -> str:
+        """One line a value: `(float) x0=1.0`."""
+        return value_lines(node_dict)
+
+    @staticmethod
+    def repr_node_constraint(node_dict: Mapping[str, tuple[Any, Any]]) -> str:
+        """One line a description: `(float) x0: keep it small`."""
+        return constraint_lines(node_dict)
+
+    def problem_instance(self, summary: FunctionFeedback, mask: list[str] | None = None) -> Any:
+        """The problem of a summary; `mask` lists headings whose body is left empty."""
+        values, constraints = self.repr_node_value, self.repr_node_constraint
+        return problem_instance(summary, self.objective, mask, value_lines=values, constraint_lines=constraints)
+
+    def _compose(self, summary: FunctionFeedback, mask: list[str] | None) -> tuple[str, str]:
+        pieces = [self._example()] if self.include_example else []
+        pieces.append(self._shown(summary, mask))
+        pieces.append(self._notes())
+        past = self._past()
+        if past:
+            pieces.append(past + "\n\n")
+        if self.highlight_variables:
+            names = ", ".join(summary.variables)
+            pieces.append(prompt_text("classic_highlight").replace("{names}", names) + "\n\n")
+        return self._system(), "".join([*pieces, self.final_prompt])
+
+    def _system(self) -> str:
+        return f"{self.representation_prompt}\n\n{self.output_format_prompt}"
+
+    def _shown(self, summary: FunctionFeedback, mask: list[str] | None) -> str:
+        """The part of the user prompt that shows the problem."""
+        problem = self.problem_instance(summary, mask)
+        return self.user_prompt_template.replace("{problem_instance}", str(problem))
+
+    def _past(self) -> str:
+        """The part of the user prompt that shows earlier attempts; empty if there are none."""
+        return memory_text(self.memory)
+
+    def _example(self) -> str:
+        problem = self.example_problem_template.replace("{objective}", self.default_objective)
+        response = self._with_keys(self.example_response_template, "classic_example_answer_line")
+        text = self.example_prompt.replace("{example_problem}", problem).replace("{example_response}", response)
+        return text + "\n"
+
+    def call_llm(
+        self, system_prompt: str, user_prompt: str, verbose: bool | str = False, max_tokens: int = 4096
+    ) -> str:
+        """The reply; a call that fails is repeated once without `response_format`."""
+        messages = [{"role": "system", "content": system_prompt}, {"role": "user", "content": user_prompt}]
+        form = {"type": "json_object"} if self.use_json_object_format else None
+        try:
+            return self._ask(messages, verbose, max_tokens=max_tokens, response_format=form)
+        except BudgetExceeded:
+            raise
+        except Exception:  # noqa: BLE001 - it may be the server's dislike of response_format
+            return self._ask(messages, False, max_tokens=max_tokens)
+
+    def extract_llm_suggestion(
+        self,
+        response: str,
+        suggestion_tag: str | None = None,
+        reasoning_tag: str | None = None,
+        return_only_suggestion: bool = True,
+        ignore_extraction_error: bool | None = None,
+    ) -> dict[str, Any]:
+        """The suggested values by name in a JSON reply; {} if there are none.
+
+        With `return_only_suggestion=False` a dict with `reasoning` and `variables`.
+        """
+        suggestion_key = suggestion_tag or self.json_keys["suggestion"] or "suggestion"
+        reasoning_key = reasoning_tag or self.json_keys["reasoning"] or "reasoning"
+        reasoning, suggestion = read_json_reply(response, suggestion_key, reasoning_key)
+        ignore = self.ignore_extraction_error if ignore_extraction_error is None else ignore_extraction_error
+        if not suggestion and not ignore:
+            print_color(f"Cannot extract a suggestion from the reply:\n{response}", "red")
+        return suggestion if return_only_suggestion else {"reasoning": reasoning, "variables": suggestion}
+
+    def own_values(self, reply: str) -> tuple[str, Mapping[str, Any]]:
+        reasoning, _ = read_json_reply(reply, "suggestion", self.json_keys["reasoning"] or "reasoning")
+        return str(reasoning), self.extract_llm_suggestion(reply)

@@ -1,36 +1,33 @@
-"""Lean prompts: one rendering, several shapes of reply. A profile or the user chooses the shape.
+"""Prompt formats: how a problem becomes a question to a model. The lean format, in four shapes of reply.
 
-A `Prompt` is made for one problem. A new way to ask is a class with these three methods and an entry in `SHAPES`.
+A new way to ask is a class with the one method of `Format`, and a row in `FORMATS`.
 """
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain
 from typing import Any, Protocol
 
-from opto.optimizers.formats.calls import function_label
 from opto.optimizers.formats.sections import render_lean
 from opto.optimizers.formats.texts import prompt_text
 from opto.optimizers.problem.problem import Part, Problem
-from opto.optimizers.problem.show import estimate_tokens
+from opto.optimizers.problem.show import estimate_tokens, function_label
 from opto.optimizers.replies.json_replies import CutText
 from opto.optimizers.replies.shapes import Suggestion, cut_inside, read_fence, read_reply
 
 __all__ = [
-    "SHAPES",
-    "ClassicPrompt",
-    "ContinuePrompt",
-    "JsonPrompt",
+    "FORMATS",
+    "ContinuedReplies",
+    "Format",
+    "JsonReplies",
     "Message",
     "Prompt",
-    "SchemaPrompt",
-    "ShapeFactory",
-    "TagsPrompt",
-    "classic_text",
+    "SchemaReplies",
+    "TaggedReplies",
     "likely_parts",
     "re_ask",
 ]
@@ -40,67 +37,62 @@ _OTHER_SHAPE = re.compile(r"[\"\s]*(?:[{\[]\s*\\*[\"'{]|<(?:variable|reasoning|a
 _LONG = 1_500  # characters; a shorter part is quicker written anew
 
 
-class Prompt(Protocol):
-    """What is sent to a model about one problem, and how its answer is read."""
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """What is sent to a model about one problem, and how its reply is read.
 
-    def messages(self, problem: Problem) -> list[Message]:
-        """The chat; a last message of the assistant is the beginning of the reply."""
+    A last message of the assistant is the beginning of the reply. `options` are those of the call: response_format,
+    stop, max_tokens … `read(reply, problem)` gives a suggestion, whose `fault` is quoted when the model is asked again.
+    `ask(messages, verbose)` gives the reply where that is not the optimizer's matter; such a reply is asked for once.
+    """
+
+    messages: list[Message]
+    options: dict[str, Any]
+    read: Callable[[str, Problem], Suggestion]
+    ask: Callable[[list[Message], bool | str], str] | None = None
+
+
+class Format(Protocol):
+    """What is shown of a problem, how a reply is asked for, and how it is read."""
+
+    def prompt(self, problem: Problem, budget: int, turn: int) -> Prompt:
+        """The question of step number `turn`, of at most about `budget` tokens."""
         ...
 
-    def options(self) -> dict[str, Any]:
-        """Options of the call: response_format, stop, max_tokens …"""
-        ...
 
-    def read(self, text: str, problem: Problem) -> Suggestion:
-        """What the reply proposes; its `fault` is quoted when the model is asked again."""
-        ...
+class JsonReplies:
+    """The lean format: asks for a JSON object `{"reasoning": …, "suggestion": {name: value}}`."""
 
+    form = "lean_reply_json"
 
-@dataclass(frozen=True)
-class JsonPrompt:
-    """Asks for a JSON object `{"reasoning": …, "suggestion": {name: value}}`."""
+    def prompt(self, problem: Problem, budget: int, turn: int) -> Prompt:
+        system, ending = prompt_text("lean_system"), self.instruction(problem, turn)
+        room = budget - estimate_tokens(system + ending) - 8
+        user = f"{render_lean(problem, room)}\n{ending}"
+        messages = [{"role": "system", "content": system}, {"role": "user", "content": user}]
+        return Prompt(messages, self.options(problem), read_reply)
 
-    problem: Problem
-    budget: int = 8_000
-    turn: int = 0
+    def instruction(self, problem: Problem, turn: int) -> str:
+        """How to reply, with the offer to patch where a part is long."""
+        # models lean towards the name that the example of a reply uses: it is that of the likeliest part
+        name = next((part.name for part in likely_parts(problem)), "name")
+        text = prompt_text(self.form).replace("{name}", name)
+        is_long = any(isinstance(part.value, str) and len(part.value) >= _LONG for part in problem.parts)
+        return f"{text}\n{prompt_text('lean_patch')}" if is_long else text
 
-    def instruction(self) -> str:
-        """How to reply."""
-        return self._form("lean_reply_json")
-
-    def _form(self, name: str) -> str:
-        """The form of a reply, with the offer to patch where a part is long."""
-        text = prompt_text(name).replace("{name}", self._example_name())
-        sizes = [len(part.value) for part in self.problem.parts if isinstance(part.value, str)]
-        return f"{text}\n{prompt_text('lean_patch')}" if max(sizes, default=0) >= _LONG else text
-
-    def _example_name(self) -> str:
-        """The likeliest part: models lean towards the name that the example of a reply uses."""
-        return next((part.name for part in likely_parts(self.problem)), "name")
-
-    def messages(self, problem: Problem) -> list[Message]:
-        system = prompt_text("lean_system")
-        ending = self.instruction()
-        budget = self.budget - estimate_tokens(system + ending) - 8
-        user = f"{render_lean(problem, budget)}\n{ending}"
-        return [{"role": "system", "content": system}, {"role": "user", "content": user}]
-
-    def options(self) -> dict[str, Any]:
+    def options(self, problem: Problem) -> dict[str, Any]:
+        """Options of the call."""
         return {"response_format": {"type": "json_object"}}
 
-    def read(self, text: str, problem: Problem) -> Suggestion:
-        return read_reply(text, problem)
 
-
-class SchemaPrompt(JsonPrompt):
+class SchemaReplies(JsonReplies):
     """Asks for JSON that a schema enforces: a list of changes whose names are those of the parts."""
 
-    def instruction(self) -> str:
-        return self._form("lean_reply_schema")
+    form = "lean_reply_schema"
 
-    def options(self) -> dict[str, Any]:
+    def options(self, problem: Problem) -> dict[str, Any]:
         text = {"type": "string"}
-        change = _object({"name": {"type": "string", "enum": list(self.problem.names)}, "value": text})
+        change = _object({"name": {"type": "string", "enum": list(problem.names)}, "value": text})
         schema = _object({"reasoning": text, "changes": {"type": "array", "items": change}})
         form = {"name": "changes", "strict": True, "schema": schema}
         return {"response_format": {"type": "json_schema", "json_schema": form}}
@@ -115,75 +107,51 @@ def _object(properties: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-class TagsPrompt(JsonPrompt):
+class TaggedReplies(JsonReplies):
     """Asks for tags, for models whose server enforces nothing: code needs no escaping there."""
 
-    def instruction(self) -> str:
-        return self._form("lean_reply_tags")
+    form = "lean_reply_tags"
 
-    def options(self) -> dict[str, Any]:
+    def options(self, problem: Problem) -> dict[str, Any]:
         return {}
 
 
-class ContinuePrompt(JsonPrompt):
+class ContinuedReplies(JsonReplies):
     """Begins the reply itself, about one part: a code fence with the function's header, or `name: ` for a text.
 
-    For servers that continue a last message of the assistant. The part is the `turn`-th likely one.
+    For servers that continue a last message of the assistant. The part is the likely one whose turn it is.
     """
 
-    def part(self) -> Part:
-        """The part that this prompt is about."""
-        likely = list(likely_parts(self.problem))
-        return likely[self.turn % len(likely)]
+    def prompt(self, problem: Problem, budget: int, turn: int) -> Prompt:
+        part = _part_of_turn(problem, turn)
+        begun = f"```python\n{_header(part)}" if part.is_code else f"{part.name}: "
+        messages = [*super().prompt(problem, budget, turn).messages, {"role": "assistant", "content": begun}]
+        return Prompt(messages, {"stop": ["\n```" if part.is_code else "\n"]}, partial(_read_continuation, part))
 
-    def instruction(self) -> str:
-        part = self.part()
+    def instruction(self, problem: Problem, turn: int) -> str:
+        part = _part_of_turn(problem, turn)
         return prompt_text("lean_reply_code" if part.is_code else "lean_reply_line").replace("{name}", part.name)
 
-    def begun(self) -> str:
-        """The beginning of the reply."""
-        part = self.part()
-        return f"```python\n{_header(part)}" if part.is_code else f"{part.name}: "
 
-    def messages(self, problem: Problem) -> list[Message]:
-        return [*super().messages(problem), {"role": "assistant", "content": self.begun()}]
-
-    def options(self) -> dict[str, Any]:
-        return {"stop": ["\n```"] if self.part().is_code else ["\n"]}
-
-    def read(self, text: str, problem: Problem) -> Suggestion:
-        part = self.part()
-        unended = isinstance(text, CutText) and ("\n```" if part.is_code else "\n") not in text.strip()
-        if _OTHER_SHAPE.match(text) or (not part.is_code and text.lstrip().startswith("```")):
-            return read_reply(text, problem)
-        if unended:
-            return Suggestion(fault=cut_inside(part.name), is_cut=True)
-        if part.is_code:
-            code = read_fence(text, _header(part))
-            if function_label(code) is not None:
-                return Suggestion({part.name: code})
-            return read_reply(text, problem)
-        line = text.strip().removeprefix(f"{part.name}:").strip()
-        return Suggestion({part.name: line.split("\n", 1)[0].strip()}) if line else Suggestion(fault="nothing was said")
+def _part_of_turn(problem: Problem, turn: int) -> Part:
+    likely = list(likely_parts(problem))
+    return likely[turn % len(likely)]
 
 
-@dataclass(frozen=True)
-class ClassicPrompt:
-    """Two finished texts in the classic format, read by the optimizer's own rules."""
-
-    system: str
-    user: str
-    reader: Callable[[str, Problem], Suggestion]
-    json_object: bool = True
-
-    def messages(self, problem: Problem) -> list[Message]:
-        return [{"role": "system", "content": self.system}, {"role": "user", "content": self.user}]
-
-    def options(self) -> dict[str, Any]:
-        return {"response_format": {"type": "json_object"}} if self.json_object else {}
-
-    def read(self, text: str, problem: Problem) -> Suggestion:
-        return self.reader(text, problem)
+def _read_continuation(part: Part, text: str, problem: Problem) -> Suggestion:
+    """What a reply that was begun for `part` says of it."""
+    unended = isinstance(text, CutText) and ("\n```" if part.is_code else "\n") not in text.strip()
+    if _OTHER_SHAPE.match(text) or (not part.is_code and text.lstrip().startswith("```")):
+        return read_reply(text, problem)
+    if unended:
+        return Suggestion(fault=cut_inside(part.name), is_cut=True)
+    if part.is_code:
+        code = read_fence(text, _header(part))
+        if function_label(code) is not None:
+            return Suggestion({part.name: code})
+        return read_reply(text, problem)
+    line = text.strip().removeprefix(f"{part.name}:").strip()
+    return Suggestion({part.name: line.split("\n", 1)[0].strip()}) if line else Suggestion(fault="nothing was said")
 
 
 def _header(part: Part) -> str:
@@ -220,17 +188,10 @@ def re_ask(messages: list[Message], reply: str, fault: str) -> list[Message]:
     return [*chat, {"role": "assistant", "content": said or "…"}, {"role": "user", "content": again}, *begun]
 
 
-def classic_text(suggestion: Suggestion) -> str:
-    """The suggestion as a reply in the first format, for logs that others read."""
-    return json.dumps({"reasoning": suggestion.reasoning, "suggestion": dict(suggestion.values)}, default=str)
-
-
-ShapeFactory = Callable[[Problem, int, int], Prompt]
-"""(problem, token budget of the prompt, number of the step) -> the prompt for it."""
-
-SHAPES: dict[str, ShapeFactory] = {
-    "json_object": JsonPrompt,
-    "json_schema": SchemaPrompt,
-    "prefill": ContinuePrompt,
-    "text": TagsPrompt,
+FORMATS: dict[str, Format] = {
+    "json_object": JsonReplies(),
+    "json_schema": SchemaReplies(),
+    "prefill": ContinuedReplies(),
+    "text": TaggedReplies(),
 }
+"""The lean format in each shape of reply that a model's profile or a user may name."""

@@ -8,14 +8,12 @@ of long texts), and the prompt says what was left out.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
 
 from opto.optimizers.blame import Blame
 from opto.optimizers.formats.calls import render_calls
 from opto.optimizers.formats.texts import prompt_text
-from opto.optimizers.problem.problem import Attempt, Outcome, Part, Problem
-from opto.optimizers.problem.show import estimate_tokens, fenced, show
-from opto.optimizers.utils import cut_middle
+from opto.optimizers.problem.problem import Outcome, Part, Problem
+from opto.optimizers.problem.show import cut_middle, estimate_tokens, fenced, show
 from opto.syntax import tree_of
 
 __all__ = ["part_text", "render_lean"]
@@ -29,39 +27,37 @@ _PAST_VALUE, _PAST_FEEDBACK = 120, 200
 def render_lean(problem: Problem, budget: int) -> str:
     """The problem as text of at most about `budget` tokens."""
     left_out: list[str] = []
-    objective, known = _told((problem.objective, problem.context or ""), budget * 6 // 10, left_out)
-    goal, context = _section("Goal", objective), _section("What else is known", known)
-    blamed = _section("Likely at fault", str(Blame(problem.blame)))
-    budget -= estimate_tokens(goal + context + blamed) + 70  # titles, and the note on what was left out
+    objective, known = problem.objective, problem.context or ""
+    if objective or known:
+        objective, known = _told((objective, known), budget * 6 // 10, left_out)
+    blamed = str(Blame(problem.blame)) if problem.blame else ""
+    before = {"Goal": objective, "What else is known": known, "Likely at fault": blamed}
+    budget -= estimate_tokens("".join(f"# {title}\n{text}\n" for title, text in before.items() if text)) + 70
     parts = _parts(problem.parts, max(budget * 6 // 10, 50), left_out)
     budget -= estimate_tokens(parts)
     results, untold = _results(problem, problem.outcomes, max(budget * 6 // 10, 50))
-    past = _history(problem, (budget - estimate_tokens(results)) * 2 // 10, left_out)
+    past = _history(problem, (budget - estimate_tokens(results)) * 2 // 10, left_out) if problem.history else ""
     run = render_calls(problem, budget - estimate_tokens(results + past))
     if run.told:  # the room that their feedback would have taken is free for the others
         rest = tuple(outcome for outcome in problem.outcomes if outcome.name not in run.told)
-        results, untold = (
-            _results(problem, rest, budget - estimate_tokens(run.notes + run.lines + past)) if rest else ("", 0)
-        )
+        budget -= estimate_tokens(run.notes + run.lines + past)
+        results, untold = _results(problem, rest, budget) if rest else ("", 0)
     left_out += [run.left_out] if run.left_out else []
     left_out += [f"{untold} outputs with their feedback"] if untold else []
-    sections = [
-        goal,
-        context,
-        _section("Parts you may change", parts),
-        blamed,
-        _section("Functions", run.notes),
-        _section("What happened", run.lines),
-        _section("Result and feedback", results),
-        _section("Earlier attempts", past),
-    ]
+    sections = {
+        "Goal": objective,
+        "What else is known": known,
+        "Parts you may change": parts,
+        "Likely at fault": blamed,
+        "Functions": run.notes,
+        "What happened": run.lines,
+        "Result and feedback": results,
+        "Earlier attempts": past,
+    }
+    texts = [f"# {title}\n{text}\n" for title, text in sections.items() if text]
     if left_out:
-        sections.append(f"Left out to save space: {'; '.join(left_out)}.\n")
-    return "\n".join(section for section in sections if section)
-
-
-def _section(title: str, body: str) -> str:
-    return f"# {title}\n{body}\n" if body else ""
+        texts.append(f"Left out to save space: {'; '.join(left_out)}.\n")
+    return "\n".join(texts)
 
 
 def _told(texts: tuple[str, str], budget: int, left_out: list[str]) -> list[str]:
@@ -91,7 +87,11 @@ def part_text(part: Part, limit: int | None = None) -> str:
     if limit is not None:
         value = cut_middle(value, limit)
     if part.is_code:
-        broken = "" if _parses(str(part.value)) else f"  it is broken. {part.description or ''}".rstrip() + "\n"
+        broken = ""
+        try:
+            tree_of(str(part.value))
+        except (SyntaxError, ValueError, RecursionError, MemoryError):
+            broken = f"  it is broken. {part.description or ''}".rstrip() + "\n"
         rules = f"\n  must satisfy: {part.constraint}" if part.constraint else ""
         return f"{part.name} (code):\n{broken}{fenced(value, 'python')}{rules}"
     kind = "text" if is_text else type(part.value).__name__
@@ -101,17 +101,15 @@ def part_text(part: Part, limit: int | None = None) -> str:
     return f"{text}\n  must satisfy: {conditions}" if conditions else text
 
 
-def _parses(code: str) -> bool:
-    try:
-        tree_of(code)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return False
-    return True
-
-
 def _parts(parts: tuple[Part, ...], budget: int, left_out: list[str]) -> str:
     most = budget * 3 // 2
-    texts = _first_texts(parts, most)
+    texts: list[str] = []
+    rest = most
+    for part in parts:  # enough to fill `most` even if each were cut to the shortest length
+        texts.append(part_text(part))
+        rest -= min(estimate_tokens(texts[-1]), _CUT // 4) + 1
+        if rest < 0:
+            break
     room = budget * _CHARACTERS
     if sum(map(len, texts)) > room:
         limit = _waterline([len(text) for text in texts], room)
@@ -121,22 +119,10 @@ def _parts(parts: tuple[Part, ...], budget: int, left_out: list[str]) -> str:
         ]
         if cut:
             left_out.append(f"the middle of {_some(cut)} (a new value replaces the whole)")
-    kept, _ = _fitting(texts, most)
+    kept = _fitting(texts, most)
     if len(kept) < len(parts):
         left_out.append(f"the parts {_some(part.name for part in parts[len(kept) :])}")
     return "\n".join(kept)
-
-
-def _first_texts(parts: tuple[Part, ...], budget: int) -> list[str]:
-    """The texts of the first parts: enough to fill `budget` tokens even if each were cut to the shortest length."""
-    texts: list[str] = []
-    for part in parts:
-        text = part_text(part)
-        texts.append(text)
-        budget -= min(estimate_tokens(text), _CUT // 4) + 1
-        if budget < 0:
-            break
-    return texts
 
 
 def _waterline(lengths: list[int], room: int) -> int:
@@ -150,15 +136,15 @@ def _waterline(lengths: list[int], room: int) -> int:
     return max(lengths, default=_CUT)
 
 
-def _fitting(texts: list[str], budget: int) -> tuple[list[str], int]:
-    """The first texts that fit, and how many do not."""
+def _fitting(texts: list[str], budget: int) -> list[str]:
+    """The first texts that fit."""
     kept: list[str] = []
     for text in texts:
         budget -= estimate_tokens(text) + 1
         if budget < 0 and kept:
             break
         kept.append(text)
-    return kept, len(texts) - len(kept)
+    return kept
 
 
 def _some(names: Iterable[str]) -> str:
@@ -183,17 +169,13 @@ def _results(problem: Problem, outcomes: tuple[Outcome, ...], budget: int) -> tu
         counts[key] = counts.get(key, 0) + 1
         firsts.setdefault(key, outcome)
     several = len(problem.outcomes) > 1
-    texts = [_outcome(firsts[key].name, *key, count, several=several) for key, count in counts.items()]
-    kept, _ = _fitting(texts, budget)
+    texts: list[str] = []
+    for (value, feedback), count in counts.items():
+        name = firsts[value, feedback].name
+        head = (f"{name} -> {value}" if value else name) + (f"  ({count} times)" if count > 1 else "")
+        texts.append(f"{head} | {feedback}" if several and "\n" not in feedback else f"{head}\nFeedback: {feedback}")
+    kept = _fitting(texts, budget)
     return "\n".join(kept), sum(list(counts.values())[len(kept) :])
-
-
-def _outcome(name: str, value: str, feedback: str, count: int, *, several: bool) -> str:
-    head = f"{name} -> {value}" if value else name
-    times = f"  ({count} times)" if count > 1 else ""
-    if several and "\n" not in feedback:
-        return f"{head}{times} | {feedback}"
-    return f"{head}{times}\nFeedback: {feedback}"
 
 
 # --- history ---
@@ -202,23 +184,18 @@ def _outcome(name: str, value: str, feedback: str, count: int, *, several: bool)
 def _history(problem: Problem, budget: int, left_out: list[str]) -> str:
     """Earlier attempts, the latest kept; values that are as now are not repeated."""
     now = {part.name: part.value for part in problem.parts}
-    texts = [_attempt(attempt, now) for attempt in reversed(problem.history)]
     kept: list[str] = []
-    for text in texts:
+    for attempt in reversed(problem.history):
+        values = [
+            f"{name}={show(value, _PAST_VALUE)}"
+            for name, value in attempt.values.items()
+            if name not in now or show(now[name], 1_000) != show(value, 1_000)
+        ]
+        feedback = cut_middle(str(attempt.feedback).replace("\n", " "), _PAST_FEEDBACK)
+        text = f"- {', '.join(values) or 'the present values'}: {feedback}"
         budget -= estimate_tokens(text) + 1
         if budget < 0:
+            left_out.append(f"{len(problem.history) - len(kept)} earlier attempts")
             break
         kept.append(text)
-    if len(kept) < len(texts):
-        left_out.append(f"{len(texts) - len(kept)} earlier attempts")
     return "\n".join([prompt_text("lean_history"), *reversed(kept)]) if kept else ""
-
-
-def _attempt(attempt: Attempt, now: dict[str, Any]) -> str:
-    values = [
-        f"{name}={show(value, _PAST_VALUE)}"
-        for name, value in attempt.values.items()
-        if name not in now or show(now[name], 1_000) != show(value, 1_000)
-    ]
-    feedback = cut_middle(str(attempt.feedback).replace("\n", " "), _PAST_FEEDBACK)
-    return f"- {', '.join(values) or 'the present values'}: {feedback}"

@@ -14,19 +14,17 @@ from itertools import pairwise
 from typing import Any
 
 from opto.errors import ReplyError
-from opto.optimizers.formats.calls import function_label
-from opto.optimizers.formats.lean import Message, likely_parts
+from opto.optimizers.formats.lean import Message, Prompt, likely_parts
 from opto.optimizers.formats.texts import prompt_text
-from opto.optimizers.problem.problem import Part, Problem, kind_of
-from opto.optimizers.problem.show import estimate_tokens, fenced, show
+from opto.optimizers.problem.problem import Part, Problem
+from opto.optimizers.problem.show import cut_middle, estimate_tokens, fenced, function_label, show
 from opto.optimizers.problem.uses import Focus, PartUse, PastValue, receivers, repeated, use_text, uses_of
 from opto.optimizers.replies.json_replies import CutText
 from opto.optimizers.replies.shapes import Suggestion, cut_inside, read_fence, read_reply
 from opto.optimizers.replies.values import convert
-from opto.optimizers.utils import cut_middle
 from opto.syntax import tree_of
 
-__all__ = ["CodeFocus", "FocusPrompt", "TextFocus", "ValueFocus", "focus_prompt", "mend_code", "tidy_code"]
+__all__ = ["CodeFocus", "FocusPrompt", "Small", "TextFocus", "ValueFocus", "focus_prompt", "mend_code", "tidy_code"]
 
 _IMPORTABLE = ("collections", "datetime", "functools", "itertools", "json", "math", "random", "re", "string")
 _SHOWN_TRIED = 2
@@ -278,7 +276,7 @@ class ValueFocus(FocusPrompt):
         return _filled(
             "small_value",
             name=part.name,
-            kind=kind_of(part.name, part.value),
+            kind=part.kind,
             value=show(part.value, 300),
             constraint=f"It must satisfy: {part.conditions}" if part.conditions else "",
             uses=self._uses(problem, uses),
@@ -326,6 +324,18 @@ def _around_turn(tried: list[PastValue]) -> list[PastValue]:
     if turn is None:
         return tried if len(tried) <= 2 * half else [*tried[:half], *tried[-half:]]
     return tried[max(0, turn - half) : turn + half]
+
+
+class Small:
+    """The format for small models: one part at a time, the one in `focus` or else the likely one whose turn it is."""
+
+    def __init__(self, focus: Focus | None, *, prefill: bool) -> None:
+        self.focus = focus
+        self.prefill = prefill
+
+    def prompt(self, problem: Problem, budget: int, turn: int) -> Prompt:
+        asked = focus_prompt(problem, budget, turn, focus=self.focus, prefill=self.prefill)
+        return Prompt(asked.messages(problem), asked.options(), asked.read)
 
 
 def focus_prompt(problem: Problem, budget: int, turn: int, *, focus: Focus | None, prefill: bool) -> FocusPrompt:

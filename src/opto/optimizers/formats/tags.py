@@ -1,18 +1,24 @@
-"""The second format: sections of tagged values, and earlier attempts as rounds."""
+"""The second format: sections of tagged values, earlier attempts as rounds, and its words, which users subclass."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from opto.optimizers.formats.symbols import OptimizerPromptSymbolSet
+from opto.optimizers.formats.classic import kind_of
+from opto.optimizers.formats.texts import prompt_text
 from opto.optimizers.problem.collect import FunctionFeedback
-from opto.optimizers.problem.problem import is_code, kind_of
+from opto.optimizers.replies.json_replies import drop_blank_code, read_json_reply
+from opto.optimizers.replies.tag_replies import extract_xml_like_data
 from opto.optimizers.utils import truncate_expression
 
 __all__ = [
     "MemoryInstance",
+    "OptimizerPromptSymbolSet",
+    "OptimizerPromptSymbolSet2",
+    "OptimizerPromptSymbolSetJSON",
     "ProblemInstance",
     "Tags",
     "masked_titles",
@@ -23,6 +29,116 @@ __all__ = [
 
 _CODE_PREFIX = "The code should start with:\n"
 _ORDER = ("instruction", "code", "documentation", "variables", "inputs", "others", "outputs", "feedback")
+
+
+class OptimizerPromptSymbolSet:
+    """Titles and tags of a V2 prompt, and how its replies are written and read.
+
+    With `custom_output_format_instruction` set, `example_output` and `output_response_extractor` must
+    be overridden too.
+
+    >>> print(OptimizerPromptSymbolSet().example_output("too low", {"x0": 3}))
+    <reasoning>
+    too low
+    </reasoning>
+    <BLANKLINE>
+    <variable>
+    <name>x0</name>
+    <value>
+    3
+    </value>
+    </variable>
+    """
+
+    variables_section_title = "# Variables"
+    inputs_section_title = "# Inputs"
+    outputs_section_title = "# Outputs"
+    others_section_title = "# Others"
+    feedback_section_title = "# Feedback"
+    instruction_section_title = "# Instruction"
+    code_section_title = "# Code"
+    documentation_section_title = "# Documentation"
+
+    node_tag = "node"
+    variable_tag = "variable"
+    value_tag = "value"
+    constraint_tag = "constraint"
+
+    reasoning_tag = "reasoning"
+    improved_variable_tag = "variable"
+    name_tag = "name"
+
+    expect_json = False
+    custom_output_format_instruction: str | None = None
+
+    @property
+    def output_format(self) -> str:
+        """The instruction on how to reply."""
+        if self.custom_output_format_instruction is not None:
+            return self.custom_output_format_instruction.strip()
+        text = prompt_text("tags_output_format")
+        for attribute in ("reasoning_tag", "improved_variable_tag", "name_tag", "value_tag"):
+            text = text.replace("{" + attribute + "}", getattr(self, attribute))
+        return text
+
+    def example_output(self, reasoning: str, variables: Mapping[str, Any]) -> str:
+        """A reply that proposes `variables`."""
+        self._refuse_custom("example_output")
+        blocks = [f"<{self.reasoning_tag}>\n{reasoning}\n</{self.reasoning_tag}>"]
+        blocks += [
+            f"<{self.improved_variable_tag}>\n<{self.name_tag}>{name}</{self.name_tag}>\n"
+            f"<{self.value_tag}>\n{value}\n</{self.value_tag}>\n</{self.improved_variable_tag}>"
+            for name, value in variables.items()
+        ]
+        return "\n\n".join(blocks)
+
+    def output_response_extractor(self, response: str) -> dict[str, Any]:
+        """`{"reasoning": str, "variables": {name: value}}` of a reply."""
+        self._refuse_custom("output_response_extractor")
+        found = extract_xml_like_data(
+            response, self.reasoning_tag, self.improved_variable_tag, self.name_tag, self.value_tag
+        )
+        return {"reasoning": found["reasoning"], "variables": drop_blank_code(found["variables"])}
+
+    def _refuse_custom(self, method: str) -> None:
+        if self.custom_output_format_instruction is not None:
+            raise NotImplementedError(
+                f"{type(self).__name__} has its own custom_output_format_instruction, so it must override {method}."
+            )
+
+    @property
+    def default_prompt_symbols(self) -> dict[str, str]:
+        """The titles by the keys of `prompt_symbols`."""
+        keys = ("variables", "inputs", "outputs", "others", "feedback", "instruction", "code", "documentation")
+        return {key: getattr(self, f"{key}_section_title") for key in keys}
+
+
+class OptimizerPromptSymbolSetJSON(OptimizerPromptSymbolSet):
+    """Replies as a JSON object `{"reasoning": …, "suggestion": {name: value}}`."""
+
+    expect_json = True
+
+    @property
+    def output_format(self) -> str:
+        """The instruction on how to reply."""
+        return self.custom_output_format_instruction or prompt_text("tags_output_format_json")
+
+    def example_output(self, reasoning: str, variables: Mapping[str, Any]) -> str:
+        return json.dumps({"reasoning": reasoning, "suggestion": dict(variables)}, indent=2, default=str)
+
+    def output_response_extractor(self, response: str) -> dict[str, Any]:
+        reasoning, variables = read_json_reply(response, "suggestion", "reasoning")
+        return {"reasoning": reasoning, "variables": variables}
+
+
+class OptimizerPromptSymbolSet2(OptimizerPromptSymbolSet):
+    """Shorter tags."""
+
+    node_tag = "const"
+    variable_tag = "var"
+    value_tag = "data"
+    reasoning_tag = "reason"
+    improved_variable_tag = "var"
 
 
 def sections(problem: Any, keys: Iterable[str]) -> str:
@@ -100,26 +216,17 @@ def tagged_values(
     """
     entries: list[str] = []
     for name, (value, description) in values.items():
-        text = _text(name, value, description, limit, truncate)
+        kind = kind_of(name, value, values)
+        text = str(value)
+        if limit is not None:
+            signature = (description or "").removeprefix(_CODE_PREFIX) if kind == "code" else ""
+            start = text.find(signature) + len(signature) if signature and signature in text else 0
+            text = text[:start] + truncate(text[start:] if kind == "code" else value, limit)
         inner = f"<{tags.value}>\n{text}\n</{tags.value}>\n"
         if tags.constraint is not None and description is not None:
             inner += f"<{tags.constraint}>\n{description}\n</{tags.constraint}>\n"
-        kind = kind_of(name, value)
         entries.append(f'<{tags.node} name="{name}" type="{kind}">\n{inner}</{tags.node}>\n')
     return "\n".join(entries)
-
-
-def _text(
-    name: str, value: Any, description: str | None, limit: int | None, truncate: Callable[[Any, int], str]
-) -> str:
-    if limit is None:
-        return str(value)
-    if not is_code(name):
-        return truncate(value, limit)
-    signature = (description or "").removeprefix(_CODE_PREFIX)
-    code = str(value)
-    at = code.find(signature) + len(signature) if signature and signature in code else 0
-    return code[:at] + truncate(code[at:], limit)
 
 
 def problem_instance(
@@ -131,20 +238,17 @@ def problem_instance(
     show: Callable[[Mapping[str, tuple[Any, Any]]], str],
 ) -> ProblemInstance:
     """The problem of a summary; `show` writes the values that may not change, `mask` lists titles to leave empty."""
-    masked = masked_titles(mask, symbols.default_prompt_symbols)
-
-    def body(key: str, text: Any) -> Any:
-        return "" if key in masked else text
-
     tags = Tags(symbols.variable_tag, symbols.value_tag, symbols.constraint_tag)
-    return ProblemInstance(
-        instruction=body("instruction", objective),
-        code=body("code", "\n".join(text for _, text in sorted(summary.graph))),
-        documentation=body("documentation", "\n".join(f"[{k}] {v}" for k, v in summary.documentation.items())),
-        variables=body("variables", tagged_values(summary.variables, tags)),
-        inputs=body("inputs", show(summary.inputs)),
-        others=body("others", show(summary.others)),
-        outputs=body("outputs", show(summary.output)),
-        feedback=body("feedback", summary.user_feedback),
-        optimizer_prompt_symbol_set=symbols,
-    )
+    shown = {
+        "instruction": objective,
+        "code": "\n".join(text for _, text in sorted(summary.graph)),
+        "documentation": "\n".join(f"[{name}] {text}" for name, text in summary.documentation.items()),
+        "variables": tagged_values(summary.variables, tags),
+        "inputs": show(summary.inputs),
+        "others": show(summary.others),
+        "outputs": show(summary.output),
+        "feedback": summary.user_feedback,
+    }
+    masked = masked_titles(mask, symbols.default_prompt_symbols)
+    body: dict[str, Any] = {key: "" if key in masked else text for key, text in shown.items()}
+    return ProblemInstance(**body, optimizer_prompt_symbol_set=symbols)

@@ -7,21 +7,23 @@ the same, with the calls as text.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
 from opto.optimizers.problem.problem import Call, Given, Outcome, Part, Problem
-from opto.trace.nodes import ExceptionNode, MessageNode, Node, Operation
+from opto.trace.nodes import ExceptionNode, MessageNode, Node, Operation, ParameterNode
 from opto.trace.operators.table import TABLE
 from opto.trace.propagators.graph_propagator import TraceGraph
 from opto.trace.spaces.space import constraints_of, plain_value
 
 __all__ = [
+    "FeedbackOfProblem",
     "FunctionFeedback",
+    "ValuesByName",
     "collect",
-    "function_feedback",
     "get_fun_name",
+    "holds_code",
     "node_to_function_feedback",
     "part_of",
     "repr_function_call",
@@ -30,6 +32,14 @@ __all__ = [
 
 _NAMED_ARGUMENTS = ("call", "call_llm")  # operators whose arguments mean little without their names
 Described = tuple[Any, str | None]
+
+
+class ValuesByName(dict[str, Described]):
+    """Values and their descriptions by name; `code` holds the names of those that are the source of a function."""
+
+    def __init__(self, values: Iterable[Part | Given | Call], code: Container[str]) -> None:
+        super().__init__((v.name, (v.value, v.conditions if isinstance(v, Part) else v.description)) for v in values)
+        self.code = code
 
 
 @dataclass
@@ -50,27 +60,27 @@ class FunctionFeedback:
     problem: Problem = field(default_factory=Problem, repr=False, compare=False)
 
 
-class _LazyFeedback(FunctionFeedback):
+class FeedbackOfProblem(FunctionFeedback):
     """The same, worked out from a problem when first looked at: lean prompts need none of it."""
 
     def __init__(self, problem: Problem) -> None:
         self.problem = problem
         self.user_feedback = problem.feedback
-        self.variables = {p.name: (p.value, p.conditions) for p in problem.parts}
 
     def __getattr__(self, name: str) -> Any:
-        if name not in ("graph", "documentation", "others", "roots", "output", "inputs"):
+        if name == "problem" or name not in FunctionFeedback.__dataclass_fields__:
             raise AttributeError(name)
         problem = self.problem
         highest = max((call.level for call in problem.calls), default=0)
         several = {outcome.name for outcome in problem.outcomes} if len(problem.outcomes) > 1 else set[str]()
         outputs = {call.name for call in problem.calls if call.level == highest} | several
-        values: dict[str, Described] = {call.name: (call.value, call.description) for call in problem.calls}
+        code = problem.code_names
         self.graph = [(call.level, call.text) for call in problem.calls]
         self.documentation = {call.function: call.description for call in problem.calls}
-        self.others = {name: value for name, value in values.items() if name not in outputs}
-        self.output = {name: value for name, value in values.items() if name in outputs}
-        self.inputs = {g.name: (g.value, g.description) for g in problem.given.values()}
+        self.others = ValuesByName((call for call in problem.calls if call.name not in outputs), code)
+        self.output = ValuesByName((call for call in problem.calls if call.name in outputs), code)
+        self.variables = ValuesByName(problem.parts, code)
+        self.inputs = ValuesByName(problem.given.values(), code)
         self.roots = {**self.variables, **self.inputs}
         return self.__dict__[name]
 
@@ -89,29 +99,25 @@ def get_fun_name(node: Node[Any]) -> str:
 def repr_function_call(child: MessageNode[Any]) -> str:
     """The call that made a node, as text: `add0 = add(x=x0, y=int0)`."""
     inputs = tuple([(key, parent.py_name) for key, parent in child.inputs.items()])
-    return _Collector().call(child, child.py_name, inputs).text
+    return _call(child, child.py_name, inputs, {}).text
 
 
-class _Collector:
-    """Makes records of calls; remembers what the many nodes of one operation have in common."""
+_Facts = tuple[str, str | None, bool]
 
-    def __init__(self) -> None:
-        self.known: dict[Operation, tuple[str, str | None, bool]] = {}
 
-    def facts(self, node: Any) -> tuple[str, str | None, bool]:
-        """(function, description, whether it is an operator of the language, whose arguments need no names)."""
-        operator = TABLE.get(node._op.base)
-        plain = operator is not None and operator.description == node._op.description
-        return get_fun_name(node), node.description, plain and node._op.base not in _NAMED_ARGUMENTS
-
-    def call(self, node: Any, name: str, inputs: tuple[tuple[str, str], ...]) -> Call:
-        op = node._op
-        facts = self.known.get(op) if node._rare is None else self.facts(node)
-        if facts is None:
-            facts = self.known[op] = self.facts(node)
-        function, description, is_operator = facts
-        failed = type(node) is not MessageNode and isinstance(node, ExceptionNode)
-        return Call(name, function, inputs, node._data, description, node._level, is_operator, failed)
+def _call(node: Any, name: str, inputs: tuple[tuple[str, str], ...], known: dict[Operation, _Facts]) -> Call:
+    """The record of the call that made `node`; `known` keeps what all nodes of an operation have in common."""
+    op = node._op
+    facts = known.get(op) if node._rare is None else None
+    if facts is None:
+        operator = TABLE.get(op.base)
+        bare = operator is not None and operator.description == op.description and op.base not in _NAMED_ARGUMENTS
+        facts = get_fun_name(node), node.description, bare
+        if node._rare is None:
+            known[op] = facts
+    function, description, is_operator = facts
+    failed = type(node) is not MessageNode and isinstance(node, ExceptionNode)
+    return Call(name, function, inputs, node._data, description, node._level, is_operator, failed)
 
 
 def unique_parameters(parameters: Iterable[Any]) -> list[Any]:
@@ -119,12 +125,24 @@ def unique_parameters(parameters: Iterable[Any]) -> list[Any]:
     return list(dict.fromkeys(parameters))
 
 
+def holds_code(node: Any) -> bool:
+    """Whether a node is a parameter whose value is program text."""
+    return isinstance(node, ParameterNode) and node.is_code
+
+
 def part_of(parameter: Any, name: str) -> Part:
     """A parameter as a part, as its space shows and constrains it."""
-    more = parameter._rare
-    if more is None or not more.projections:
+    rare = parameter._rare
+    if rare is None:
         return Part(name, parameter._data, parameter.description)
-    return Part(name, plain_value(parameter), parameter.description, constraints_of(parameter))
+    constrained = bool(rare.projections)
+    return Part(
+        name,
+        plain_value(parameter) if constrained else parameter._data,
+        parameter.description,
+        constraints_of(parameter) if constrained else None,
+        parameter.is_code,
+    )
 
 
 def collect(graph: TraceGraph, parameters: Iterable[Any] = ()) -> Problem:
@@ -142,7 +160,7 @@ def collect(graph: TraceGraph, parameters: Iterable[Any] = ()) -> Problem:
     parts: list[Part] = []
     given: dict[str, Given] = {}
     calls: list[Call] = []
-    reader = _Collector()
+    known: dict[Operation, _Facts] = {}
     for node, name in names.items():
         inputs = node._inputs
         if inputs:
@@ -151,11 +169,12 @@ def collect(graph: TraceGraph, parameters: Iterable[Any] = ()) -> Problem:
             except KeyError:
                 inputs = ()  # some of its parents are outside
         if inputs:
-            calls.append(reader.call(node, name, inputs))
+            calls.append(_call(node, name, inputs, known))
         elif node in mine:
             parts.append(part_of(node, name))
         else:
-            given[name] = Given(name, node._data, node.description if node._op.description != "[Node]" else None)
+            description = node.description if node._op.description != "[Node]" else None
+            given[name] = Given(name, node._data, description, node._rare is not None and holds_code(node))
     return Problem(tuple(parts), given, tuple(calls), _outcomes(graph, names), graph.user_feedback)
 
 
@@ -187,9 +206,4 @@ def _outcomes(graph: TraceGraph, names: dict[Any, str]) -> tuple[Outcome, ...]:
 
 def node_to_function_feedback(node_feedback: TraceGraph) -> FunctionFeedback:
     """The run of a trace graph in the terms of the existing library; all roots together."""
-    return function_feedback(collect(node_feedback))
-
-
-def function_feedback(problem: Problem) -> FunctionFeedback:
-    """The existing library's view of `problem`."""
-    return _LazyFeedback(problem)
+    return FeedbackOfProblem(collect(node_feedback))

@@ -6,17 +6,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-__all__ = ["Attempt", "Call", "Given", "Outcome", "Part", "Problem", "is_code", "kind_of"]
+__all__ = ["Attempt", "Call", "Given", "Outcome", "Part", "Problem"]
 
 # Calls and values are named tuples: a graph has thousands, and a frozen dataclass costs thrice as much to make.
 
 
 class Given(NamedTuple):
-    """A value that was there before the run and may not change."""
+    """A value that was there before the run and may not change; `is_code` if it is the source of a function."""
 
     name: str
     value: Any
     description: str | None = None
+    is_code: bool = False
 
 
 class Call(NamedTuple):
@@ -46,17 +47,21 @@ class Outcome(NamedTuple):
 
 
 class Part(NamedTuple):
-    """A parameter that may change, under the name the model knows it by; `constraint` is what its space demands."""
+    """A parameter that may change, under the name the model knows it by.
+
+    `constraint` is what the parameter's space demands; `is_code` if the value is the source of a bundled function.
+    """
 
     name: str
     value: Any
     description: str | None = None
     constraint: str | None = None
+    is_code: bool = False
 
     @property
-    def is_code(self) -> bool:
-        """Whether the value is the source of a function."""
-        return is_code(self.name)
+    def kind(self) -> str:
+        """The type that prompts show: `code`, or the name of the value's type."""
+        return "code" if self.is_code else type(self.value).__name__
 
     @property
     def conditions(self) -> str | None:
@@ -94,6 +99,11 @@ class Problem:
     blame: Mapping[str, float] = field(default_factory=dict[str, float])
 
     @property
+    def code_names(self) -> frozenset[str]:
+        """The names of the values that are code, whether they may change or not."""
+        return frozenset(value.name for value in (*self.parts, *self.given.values()) if value.is_code)
+
+    @property
     def names(self) -> tuple[str, ...]:
         """The names of the parts, in order."""
         return tuple(part.name for part in self.parts)
@@ -101,13 +111,3 @@ class Problem:
     def part(self, name: str) -> Part | None:
         """The part of that name, or None."""
         return next((part for part in self.parts if part.name == name), None)
-
-
-def is_code(name: str) -> bool:
-    """Whether a parameter of this name holds code: bundles name theirs `__code` (a public convention)."""
-    return "__code" in name
-
-
-def kind_of(name: str, value: Any) -> str:
-    """The type shown for a value: `code` for code parameters, else the name of its type."""
-    return "code" if is_code(name) else type(value).__name__

@@ -6,12 +6,12 @@ import re
 import reprlib
 from typing import Any
 
-from opto.optimizers.utils import cut_middle
 from opto.trace.spaces.text import estimate_tokens
 
-__all__ = ["estimate_tokens", "fenced", "show"]
+__all__ = ["cut_middle", "estimate_tokens", "fenced", "function_label", "show"]
 
 _DIGITS = 12
+_COUNTED = 200  # a cut of so many characters is worth saying how many
 _WORD = 64  # integers of fewer bits are short
 _ADDRESS = re.compile(r"(?: object)? at 0x[0-9a-fA-F]+")
 
@@ -61,3 +61,27 @@ def fenced(text: str, language: str = "") -> str:
     longest = max((len(run) for run in re.findall(r"`+", text)), default=0)
     fence = "`" * max(3, longest + 1)
     return f"{fence}{language}\n{text}\n{fence}"
+
+
+def cut_middle(text: str, limit: int) -> str:
+    """`text` with its middle cut out if it is longer than `limit` characters; much that went is counted.
+
+    >>> cut_middle("a" * 50 + "z" * 50, 11), cut_middle("a" * 999, 31)
+    ('aaaaa…zzzzz', 'aaaaaaaaaa…[979 cut]…aaaaaaaaaa')
+    """
+    if len(text) <= limit:
+        return text
+    note = f"…[{len(text)} cut]…" if len(text) > limit + _COUNTED else "…"
+    side = max((limit - len(note)) // 2, 1)
+    note = f"…[{len(text) - 2 * side} cut]…" if len(note) > 1 else note
+    return f"{text[:side]}{note}{text[-side:]}"
+
+
+def function_label(code: object) -> str | None:
+    """The name of the function that a code value defines.
+
+    >>> function_label("def greet(name):\\n    return name")
+    'greet'
+    """
+    match = re.search(r"^\s*(?:async\s+)?def\s+(\w+)", str(code), re.MULTILINE)
+    return match.group(1) if match else None

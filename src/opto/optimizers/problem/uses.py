@@ -12,9 +12,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from opto.optimizers.formats.calls import function_label
-from opto.optimizers.problem.problem import Call, Outcome, Part, Problem, is_code
-from opto.optimizers.problem.show import show
+from opto.optimizers.problem.problem import Call, Outcome, Part, Problem
+from opto.optimizers.problem.show import function_label, show
 
 __all__ = ["Focus", "PartUse", "PastValue", "receivers", "repeated", "use_text", "uses_of"]
 
@@ -62,28 +61,16 @@ def uses_of(problem: Problem, part: str) -> tuple[PartUse, ...]:
             readers[ref].append(call)
     outcomes = {outcome.name: outcome for outcome in problem.outcomes}
     order = {name: i for i, name in enumerate(outcomes)}
-    values = _values(problem)
-    found = [
-        PartUse(call, _arguments(call, part, values), _next(call, readers), _outcome(call, readers, outcomes))
-        for call in readers[part]
-    ]
+    values = {name: given.value for name, given in problem.given.items()}
+    values.update((known.name, known.value) for known in (*problem.parts, *problem.calls))
+    hidden = problem.code_names | {part}
+    found: list[PartUse] = []
+    for call in readers[part]:
+        arguments = tuple((key, values.get(ref)) for key, ref in call.inputs if ref not in hidden)
+        then = min(readers[call.name], key=lambda reader: reader.level, default=None)
+        found.append(PartUse(call, arguments, then, _outcome(call, readers, outcomes)))
     found.sort(key=lambda use: order.get(use.outcome.name, len(order)) if use.outcome else len(order))
     return _without_constants(found)
-
-
-def _values(problem: Problem) -> Mapping[str, Any]:
-    values = {name: given.value for name, given in problem.given.items()}
-    values.update((part.name, part.value) for part in problem.parts)
-    values.update((call.name, call.value) for call in problem.calls)
-    return values
-
-
-def _arguments(call: Call, part: str, values: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
-    return tuple((key, values.get(ref)) for key, ref in call.inputs if ref != part and not is_code(ref))
-
-
-def _next(call: Call, readers: Mapping[str, list[Call]]) -> Call | None:
-    return min(readers[call.name], key=lambda reader: reader.level, default=None)
 
 
 def _outcome(call: Call, readers: Mapping[str, list[Call]], outcomes: Mapping[str, Outcome]) -> Outcome | None:
@@ -156,11 +143,9 @@ def _label(call: Call, problem: Problem) -> str:
 def _code_of(call: Call, problem: Problem) -> str | None:
     """The source of the function that a call ran, where it is known."""
     for _, ref in call.inputs:
-        if is_code(ref):
-            part = problem.part(ref)
-            found = part.value if part else problem.given[ref].value if ref in problem.given else None
-            if isinstance(found, str):
-                return found
+        source = problem.part(ref) or problem.given.get(ref)
+        if source is not None and source.is_code and isinstance(source.value, str):
+            return source.value
     return None
 
 

@@ -13,8 +13,6 @@ from typing import Any
 
 from json_repair.json_parser import JSONParser
 
-from opto.optimizers.problem.problem import is_code
-
 __all__ = [
     "NOTHING",
     "Cut",
@@ -231,7 +229,7 @@ def read_json_reply(text: str, suggestion_key: str, reasoning_key: str) -> tuple
 
 def drop_blank_code(values: Mapping[str, Any]) -> dict[str, Any]:
     """`values` without code entries that are only blanks."""
-    return {k: v for k, v in values.items() if not (is_code(k) and isinstance(v, str) and not v.strip())}
+    return {k: v for k, v in values.items() if not ("__code" in k and isinstance(v, str) and not v.strip())}
 
 
 def _rescued_pairs(text: str) -> dict[str, Any]:

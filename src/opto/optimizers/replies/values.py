@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from opto.errors import ReplyError
-from opto.optimizers.problem.problem import Part, Problem, is_code
+from opto.optimizers.problem.problem import Part, Problem
 from opto.optimizers.replies.json_replies import strict_json
 from opto.optimizers.replies.patches import apply_patch, as_patch, has_markers
 from opto.optimizers.replies.shapes import fences, read_reply, unfenced
@@ -159,7 +159,7 @@ def read_value(said: Any, parameter: Any, parts: Sequence[Part] = ()) -> Any:
     edits = as_patch(said) if isinstance(current, str) and not has_markers(current) else None
     if edits is not None:
         said = apply_patch(current, edits)
-    elif is_code(parameter.py_name):
+    elif parameter.is_code:
         said = read_code(said)
     elif isinstance(said, str) and isinstance(current, str) and (space is None or isinstance(space, Text)):
         said = salvage(said, current, parts, parameter.py_name)

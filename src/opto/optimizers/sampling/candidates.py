@@ -9,10 +9,11 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+from opto.cost import Cost
 from opto.errors import BudgetExceeded
-from opto.optimizers.asking import Tally, ask_all, send_first
+from opto.optimizers.formats.own_methods import STOP_WORD, OwnMethods, read_own
 from opto.optimizers.formats.texts import fill, prompt_text
-from opto.optimizers.llm_optimizer import STOP_WORD, LLMOptimizer, stopped
+from opto.optimizers.llm_optimizer import LLMOptimizer, send_first, stopped
 from opto.optimizers.problem.problem import Problem
 from opto.optimizers.replies.shapes import Suggestion, clean_name
 from opto.optimizers.sampling.medoid import majority
@@ -107,8 +108,7 @@ class CandidateSets(LLMOptimizer):
         options: dict[str, Any] = {"max_tokens": max_tokens, "n": num_responses, "temperature": temperature}
         options["response_format"] = {"type": "json_object"} if self.use_json_object_format else None
         try:
-            model = self.llm if llm is None else llm
-            replies = ask_all(model, messages, self.spent, send=send_first, **options)
+            replies = self._ask_all(messages, llm=llm, send=send_first, **options)
         except BudgetExceeded:
             raise
         except Exception as error:  # noqa: BLE001 - one candidate less, whatever went wrong with its call
@@ -174,7 +174,7 @@ class CandidateSets(LLMOptimizer):
     def _suggested(self, picked: Any, problem: Problem) -> Suggestion:
         """What the chosen reply, or ready values by name, suggest."""
         if isinstance(picked, str):
-            return self._read(picked, problem)
+            return read_own(self, picked, self._with_all_parts(problem))
         if not picked:
             return Suggestion(fault="there is no candidate: every call of the model failed, or the selector chose none")
         return Suggestion({clean_name(str(name)): value for name, value in picked.items()})
@@ -213,13 +213,13 @@ class CandidateSets(LLMOptimizer):
         return technique(draw) or (usual(draw) if technique is not usual else [])
 
     def _step(self, verbose: bool | str = False, mask: list[str] | None = None, *args: Any, **kwargs: Any) -> Update:
-        self.spent = Tally()
+        self.spent = Cost()
         if not self._trainable():
             return Update(reason="none of the parameters is trainable")
         chosen = {k: getattr(self, k) if kwargs.get(k) is None else kwargs[k] for k in _SETTINGS}
         selector, selection = chosen.pop("selector"), chosen.pop("selection_technique")
         summary = self.summarize()
-        system, user = self._prompts(summary, mask)
+        system, user = (m["content"] for m in OwnMethods(self, summary, mask).prompt(summary.problem, 0, 0).messages)
         self.candidates = self.generate_candidates(summary, system, user, verbose, mask, self.max_tokens, **chosen)
         picked: Any = STOP_WORD
         if not any(reply.strip() == STOP_WORD for reply in self.candidates):

@@ -10,8 +10,8 @@ from typing import Any
 from opto.errors import LoadError
 from opto.optimizers.optimizer import Optimizer
 from opto.optimizers.problem.collect import unique_parameters
+from opto.optimizers.problem.show import cut_middle
 from opto.optimizers.search.trials import START, Trial, best_of, read_score
-from opto.optimizers.utils import cut_middle
 from opto.trace.nodes import ExceptionNode, Node, ParameterNode
 from opto.trace.spaces import plain_value
 

@@ -30,7 +30,7 @@ from hypothesis import strategies as st
 
 from opto.llm.fakes import DummyLLM
 from opto.optimizers import OptoPrime, OptoPrimeV1, OptoPrimeV2
-from opto.optimizers.formats.lean import SHAPES
+from opto.optimizers.formats.lean import FORMATS
 from opto.optimizers.formats.tags import OptimizerPromptSymbolSet, OptimizerPromptSymbolSetJSON
 from opto.trace import GRAPH, bundle, node
 
@@ -40,7 +40,7 @@ OLD_CODE = "def greet(prompt, loud):\n    return prompt * loud"
 PATCHED = OLD_CODE.replace("return", "return 1 +")
 VALUES: dict[str, Any] = {"loud0": 2, "prompt0": TEXT, "__code0": CODE}
 OPTIMIZERS: dict[str, Callable[..., Any]] = {
-    **{f"OptoPrime {shape}": lambda *a, shape=shape, **k: OptoPrime(*a, reply=shape, **k) for shape in SHAPES},
+    **{f"OptoPrime {shape}": lambda *a, shape=shape, **k: OptoPrime(*a, reply=shape, **k) for shape in FORMATS},
     "OptoPrimeV1": OptoPrimeV1,
     "OptoPrimeV2": OptoPrimeV2,
     "OptoPrimeV2 JSON": lambda *a, **k: OptoPrimeV2(
@@ -174,7 +174,7 @@ def fate(kind: str, reply: str) -> tuple[str, list[str]]:
     differences = [found for value in update.values() if (found := likeness(value)) is not None]
     if optimizer.spent.calls > 1:
         return "re-asked", differences
-    own = optimizer._own_values(reply)[1]
+    own = optimizer.own_values(reply)[1]
     known = {p.py_name for p in update} <= {str(key).strip() for key in own}
     return ("parsed" if known else "repaired"), differences
 

@@ -20,7 +20,7 @@ from typing import Any
 from oracles import Line, Seen, by_rule, print_table
 
 from opto.optimizers import OptoPrime
-from opto.optimizers.formats.lean import JsonPrompt, Message
+from opto.optimizers.formats.lean import JsonReplies, Prompt
 from opto.optimizers.problem.problem import Problem
 from opto.trace import GRAPH, node
 
@@ -149,16 +149,16 @@ def _where_it_turns(tried: Sequence[tuple[float, str]]) -> float:
     return tried[0][0] + (reach if len(tried) % 2 else -reach)
 
 
-class Masked(JsonPrompt):
+class Masked(JsonReplies):
     """The same prompt without the recorded calls."""
 
-    def messages(self, problem: Problem) -> list[Message]:
-        return super().messages(replace(problem, calls=(), given={}))
+    def prompt(self, problem: Problem, budget: int, turn: int) -> Prompt:
+        return super().prompt(replace(problem, calls=(), given={}), budget, turn)
 
 
 # --- running ---
 
-ARMS: dict[str, Any] = {"graph": None, "masked graph": Masked}
+ARMS: dict[str, Any] = {"graph": None, "masked graph": Masked()}
 
 
 def errors(task: Task, arm: str, steps: int) -> Iterator[float]:

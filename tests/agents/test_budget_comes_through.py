@@ -6,14 +6,13 @@ import asyncio
 from typing import Any
 
 import pytest
-from opto.optimizers.optoprime_v1 import OptoPrimeV1
 
 from opto.agents import BasicLearner, TracedLLM
 from opto.errors import BudgetExceeded
 from opto.llm import Budget, DummyLLM
 from opto.optimizers.opro import OPRO
 from opto.optimizers.opro_v2 import OPROv2
-from opto.optimizers.optoprime import OptoPrime
+from opto.optimizers.optoprime import OptoPrime, OptoPrimeV1
 from opto.optimizers.optoprime_v2 import OptoPrimeV2
 from opto.optimizers.optoprimemulti import OptoPrimeMulti, OptoPrimeMultiV2
 from opto.optimizers.textgrad import TextGrad

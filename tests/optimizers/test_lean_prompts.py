@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from opto.llm.fakes import ScriptedLLM
 from opto.optimizers import OptoPrime, OptoPrimeV1, OptoPrimeV2
 from opto.optimizers.formats.calls import render_calls
-from opto.optimizers.formats.lean import SHAPES, ContinuePrompt
+from opto.optimizers.formats.lean import FORMATS
 from opto.optimizers.formats.sections import part_text, render_lean
 from opto.optimizers.optoprime_v2 import OptimizerPromptSymbolSet2, OptimizerPromptSymbolSetJSON
 from opto.optimizers.problem.collect import collect
@@ -86,8 +86,8 @@ def test_golden_prompts(name: str) -> None:
 @pytest.mark.parametrize("shape", ["json_object", "json_schema", "text"])
 def test_the_example_of_each_lean_shape_parses(shape: str) -> None:
     problem = Problem(parts=(Part("prompt0", "Say hello"),))
-    prompt = SHAPES[shape](problem, 4000, 0)
-    ending = prompt.messages(problem)[1]["content"].split("# Reply\n", 1)[1]
+    prompt = FORMATS[shape].prompt(problem, 4000, 0)
+    ending = prompt.messages[1]["content"].split("# Reply\n", 1)[1]
     assert dict(prompt.read(ending, problem).values) == {"prompt0": "its new value"}
 
 
@@ -236,7 +236,7 @@ def test_errors_are_kept_first() -> None:
 def test_the_functions_of_two_parts_with_one_name_are_told_apart() -> None:
     code = "def f(x):\n    return x"
     problem = Problem(
-        (Part("__code0", code), Part("__code1", code)),
+        (Part("__code0", code, is_code=True), Part("__code1", code, is_code=True)),
         {"x0": Given("x0", 1)},
         (
             Call("eval0", "eval", (("x", "x0"), ("__code", "__code0")), 1),
@@ -252,7 +252,7 @@ def test_the_functions_of_two_parts_with_one_name_are_told_apart() -> None:
 def test_part_text() -> None:
     assert part_text(Part("p0", "a\nb", "short")) == "p0 (text):\n```\na\nb\n```\n  must satisfy: short"
     assert part_text(Part("l0", [1, 2])) == "l0 (list): [1, 2]"
-    broken = part_text(Part("__code0", "def f(:", "The code should start with:\ndef f(x):"))
+    broken = part_text(Part("__code0", "def f(:", "The code should start with:\ndef f(x):", is_code=True))
     assert "it is broken" in broken and "def f(x):" in broken
 
 
@@ -262,12 +262,17 @@ def test_results_without_feedback_or_graph() -> None:
 
 
 def test_continue_prompt_without_a_header_line() -> None:
-    problem = Problem(parts=(Part("__code0", "x = 1"), Part("__code1", "def f(a,\n      b):\n    return a")))
-    assert ContinuePrompt(problem, 500, 0).begun() == "```python\n"
-    assert ContinuePrompt(problem, 500, 1).begun() == "```python\n"
-    assert not ContinuePrompt(problem, 500, 0).read("nothing", problem).values
+    problem = Problem(
+        parts=(
+            Part("__code0", "x = 1", is_code=True),
+            Part("__code1", "def f(a,\n      b):\n    return a", is_code=True),
+        )
+    )
+    assert FORMATS["prefill"].prompt(problem, 500, 0).messages[-1]["content"] == "```python\n"
+    assert FORMATS["prefill"].prompt(problem, 500, 1).messages[-1]["content"] == "```python\n"
+    assert not FORMATS["prefill"].prompt(problem, 500, 0).read("nothing", problem).values
     text = Problem(parts=(Part("p0", "a"),))
-    assert ContinuePrompt(text, 500, 0).read("  \n", text).fault == "nothing was said"
+    assert FORMATS["prefill"].prompt(text, 500, 0).read("  \n", text).fault == "nothing was said"
 
 
 @st.composite

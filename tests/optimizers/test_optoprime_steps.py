@@ -17,7 +17,7 @@ from opto.llm.base import Response, Usage
 from opto.llm.fakes import DummyLLM, ScriptedLLM
 from opto.llm.profile import ModelProfile
 from opto.optimizers import OptoPrime, OptoPrimeV1, OptoPrimeV2
-from opto.optimizers.formats.lean import JsonPrompt, likely_parts
+from opto.optimizers.formats.lean import JsonReplies, Prompt, likely_parts
 from opto.optimizers.optimizer import Optimizer
 from opto.optimizers.update import PartRefused, ReplyAsked, StepDone
 from opto.trace.bundle import bundle
@@ -383,7 +383,7 @@ def test_verbose(cls: Any, verbose: Any, prompt_shown: int, reply_shown: int, ca
 )
 def test_an_option_of_the_classic_format_turns_to_it(options: dict[str, Any]) -> None:
     optimizer, x, llm = posed(OptoPrime, JSON_REPLY, JSON_REPLY, **options)
-    assert optimizer.is_classic() and optimizer.step() == {x: 3.0}
+    assert optimizer.step() == {x: 3.0}
     assert "#Feedback\ntoo low" in user_text(llm) and "(float) x0=1.0" in user_text(llm)
     candidates = optimizer.propose_many(1)
     assert candidates[0] == {x: 3.0} and "#Feedback" in user_text(llm)
@@ -504,17 +504,18 @@ def test_a_begun_fence_and_a_second_question() -> None:
     assert "not valid Python" in llm.calls[1]["messages"][-2]["content"]
 
 
-def test_an_unknown_shape_is_refused_and_a_function_accepted() -> None:
+def test_an_unknown_shape_is_refused_and_a_format_accepted() -> None:
     x = node(1.0, name="x", trainable=True)
     with pytest.raises(ValueError, match="json_schema"):
         OptoPrime([x], llm=ScriptedLLM([]), reply="xml")
     seen: list[int] = []
 
-    def mine(problem: Any, budget: int, turn: int) -> JsonPrompt:
-        seen.append(turn)
-        return JsonPrompt(problem, budget)
+    class Mine(JsonReplies):
+        def prompt(self, problem: Any, budget: int, turn: int) -> Prompt:
+            seen.append(turn)
+            return super().prompt(problem, budget, turn)
 
-    optimizer = OptoPrime([x], llm=ScriptedLLM([JSON_REPLY, JSON_REPLY]), reply=mine)
+    optimizer = OptoPrime([x], llm=ScriptedLLM([JSON_REPLY, JSON_REPLY]), reply=Mine())
     optimizer.backward(x + 1, "fb")
     optimizer.step(bypassing=True)
     optimizer.step()

@@ -10,16 +10,15 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from opto.optimizers.asking import Tally, ask
 
 from opto.errors import LoadError
+from opto.optimizers import OptoPrime
 from opto.optimizers.buffers import FIFOBuffer
 from opto.optimizers.formats.texts import PromptText, prompt_text
-from opto.optimizers.problem.show import estimate_tokens, fenced, show
+from opto.optimizers.problem.show import cut_middle, estimate_tokens, fenced, show
 from opto.optimizers.state import decode, encode, read_state
 from opto.optimizers.update import Update
 from opto.optimizers.utils import (
-    cut_middle,
     extract_first_top_level_block,
     extract_reasoning_and_remainder,
     extract_top_level_blocks,
@@ -27,6 +26,7 @@ from opto.optimizers.utils import (
     strip_nested_blocks,
     truncate_expression,
 )
+from opto.trace import node
 
 
 def test_buffer_of_size_zero_keeps_nothing() -> None:
@@ -156,14 +156,14 @@ class Reply:
         self.usage = usage
 
 
-def test_ask_counts() -> None:
-    ticks = iter([0.0, 1.5, 2.0, 2.5])
-    tally = Tally()
-    replies = iter([Reply("a", {"prompt_tokens": 5}), Reply(None)])
+def test_the_calls_of_a_step_are_counted() -> None:
+    replies = iter([Reply("a", {"prompt_tokens": 5, "completion_tokens": 2}), Reply(None)])
 
     def llm(**options: Any) -> Any:
         return next(replies)
 
-    assert ask(llm, [], tally, clock=lambda: next(ticks)) == "a"
-    assert ask(llm, [], tally, clock=lambda: next(ticks)) == ""
-    assert tally == Tally(2, 5, None, 2.0)
+    optimizer = OptoPrime([node(1, trainable=True)], llm=llm)
+    assert optimizer._ask([]) == "a" and optimizer.spent.prompt_tokens == 5 and optimizer.spent.completion_tokens == 2
+    assert optimizer._ask([]) == "" and optimizer.spent.calls == 2
+    assert optimizer.spent.prompt_tokens is None, "one of the calls was not counted"
+    assert optimizer.spent.seconds >= 0

@@ -261,8 +261,7 @@ class Optimizer(AbstractOptimizer):
     def load(self, path: str | Path) -> None:
         """Read what `save` wrote; parameters, model and propagator stay. LoadError if it is no such file."""
         for key, value in read_state(Path(path), self._SAVED).items():
-            if getattr(self, key) != value:
-                setattr(self, key, value)
+            setattr(self, key, value)
 
 
 def _warn_of_equal_names(parameters: Iterable[ParameterNode[Any]]) -> None:

@@ -17,7 +17,7 @@ from opto.cost import Cost
 from opto.errors import LLMError, LLMRequestError, LLMResponseError
 from opto.events import emit
 from opto.llm.profile import ModelProfile, profile_of
-from opto.optimizers.formats.classic import ClassicMethods, ProblemInstance
+from opto.optimizers.formats.classic import ClassicMethods, ProblemInstance, classic_text
 from opto.optimizers.formats.lean import FORMATS, Format, Message, Prompt, re_ask
 from opto.optimizers.formats.own_methods import REPLACEABLE, STOP_WORD, OwnMethods
 from opto.optimizers.formats.small import Small
@@ -89,7 +89,7 @@ class OptoPrime(ClassicMethods, LLMOptimizer):
         *LLMOptimizer._SAVED,
         "prompt_symbols",
         "json_keys",
-        "output_format_prompt",
+        "_own_texts",
         "highlight_variables",
         "use_json_object_format",
         "max_prompt_tokens",
@@ -140,6 +140,15 @@ class OptoPrime(ClassicMethods, LLMOptimizer):
     @_shape.setter
     def _shape(self, shape: str | None) -> None:
         self.reply = shape or self.reply
+
+    @property
+    def _own_texts(self) -> dict[str, str]:
+        """The texts of the classic format that were replaced on this optimizer."""
+        return {name: text for name, text in vars(self).items() if name in REPLACEABLE and isinstance(text, str)}
+
+    @_own_texts.setter
+    def _own_texts(self, texts: dict[str, str]) -> None:
+        vars(self).update(texts)
 
     # --- the step ---
 
@@ -317,6 +326,5 @@ def _entry(prompt: Prompt, messages: list[Message], reply: str, suggestion: Sugg
     except (ValueError, RecursionError):
         is_object = False
     if not is_object and suggestion.values:
-        body = {"reasoning": suggestion.reasoning, "suggestion": dict(suggestion.values)}
-        entry["response"] = json.dumps(body, default=str)
+        entry["response"] = classic_text(suggestion)
     return {**entry, "reply": reply}

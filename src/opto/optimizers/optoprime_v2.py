@@ -70,11 +70,7 @@ class OptoPrimeV2(OptoPrime):
     """
 
     _SAVED: tuple[str, ...] = (
-        *(
-            name
-            for name in OptoPrime._SAVED
-            if name not in ("json_keys", "output_format_prompt", "highlight_variables")
-        ),
+        *(name for name in OptoPrime._SAVED if name not in ("json_keys", "_own_texts", "highlight_variables")),
         "initial_var_char_limit",
     )
 
@@ -201,7 +197,7 @@ class OptoPrimeV2(OptoPrime):
         form = {"type": "json_object"} if self.use_json_object_format else None
         return self._ask(messages, verbose, max_tokens=max_tokens, response_format=form)
 
-    def extract_llm_suggestion(self, response: str) -> dict[str, Any]:
+    def extract_llm_suggestion(self, response: str) -> dict[str, Any]:  # type: ignore[override]
         """`{"reasoning": str, "variables": {name: value}}`, read by the symbol set."""
         found = self.optimizer_prompt_symbol_set.output_response_extractor(response)
         return {**found, "variables": drop_blank_code(found.get("variables") or {})}

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from opto.optimizers.optoprime import OptoPrime
-from opto.optimizers.optoprime_v1 import OptoPrimeV1
+from opto.optimizers.optoprime import OptoPrime, OptoPrimeV1
 from opto.optimizers.optoprime_v2 import OptoPrimeV2
 from opto.optimizers.sampling.candidates import CandidateSets
 

@@ -238,15 +238,9 @@ class _Improver:
         for r in telling_runs(mixed, part, failing=plan.failing, passing=plan.passing, perfect=plan.perfect):
             self.optimizer.backward(r.output, r.feedback, retain_graph=True)
 
-<<<<<<< HEAD
-    def _search(self, part: str, spent: Tally) -> None:
-        """Draw candidates. If none passes, try pairs; if one passes, try all refused values again."""
-        drawn = self._draw(part, spent)
-=======
     def _search(self, part: str) -> None:
-        """Draw candidates; where none passes try pairs, and where one does give what was refused another chance."""
+        """Draw candidates. If none passes, try pairs; if one passes, try all refused values again."""
         drawn = self._draw(part)
->>>>>>> 1f90452 (wip)
         self.attempts.visits[part] += 1
         accepted = self._accept() or self._pair(drawn)
         while accepted and not self._solved(self.present):
@@ -371,19 +365,3 @@ def _trial(values: Mapping[ParameterNode[Any], Any]) -> Generator[None, None, No
         for parameter, value in values.items():
             stack.enter_context(parameter.trial(value))
         yield
-<<<<<<< HEAD
-
-
-def _add(total: Tally, spent: Tally) -> None:
-    """Count what one proposal cost."""
-    for name in ("prompt_tokens", "completion_tokens"):
-        count = getattr(spent, name)
-        if count is not None:
-            setattr(total, name, (getattr(total, name) or 0) + count)
-    total.calls += spent.calls
-    total.seconds += spent.seconds
-=======
-    finally:
-        for parameter, value in old.items():
-            parameter.change(value)
->>>>>>> 1f90452 (wip)

@@ -70,7 +70,7 @@ def test_a_round_of_memory_without_number() -> None:
 
 
 def test_problems_find_their_parts() -> None:
-    problem = Problem(parts=(Part("x0", 1), Part("__code0", "")))
+    problem = Problem(parts=(Part("x0", 1), Part("__code0", "", is_code=True)))
     found = problem.part("__code0")
     assert problem.names == ("x0", "__code0") and found is not None and found.is_code and problem.part("z") is None
 
@@ -89,7 +89,7 @@ def test_the_llm_can_be_replaced_and_settings_stay_apart() -> None:
     first = OptoPrime([x], llm=ScriptedLLM([]), json_keys={"suggestion": "changes"})
     second = OptoPrime([x], llm=ScriptedLLM([]))
     assert first.json_keys["suggestion"] == "changes" and second.json_keys["suggestion"] == "suggestion"
-    assert first.is_classic() and not second.is_classic()
+    assert first.by_own_methods and not second.by_own_methods
     second.llm = llm = ScriptedLLM(['{"suggestion": {"x0": 2}}'])
     second.step()
     assert len(llm.calls) == 1

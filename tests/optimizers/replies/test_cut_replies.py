@@ -7,14 +7,15 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
-from opto.optimizers.asking import Tally, ask
 
 from opto.llm.base import Choice, Message, Response
 from opto.llm.fakes import ScriptedLLM
 from opto.optimizers import OptoPrime
-from opto.optimizers.formats.lean import ContinuePrompt, classic_text
+from opto.optimizers.formats.classic import classic_text
+from opto.optimizers.formats.lean import FORMATS
 from opto.optimizers.formats.small import focus_prompt
 from opto.optimizers.formats.tags import OptimizerPromptSymbolSet
+from opto.optimizers.llm_optimizer import reply_texts
 from opto.optimizers.problem.problem import Part, Problem
 from opto.optimizers.problem.uses import Focus
 from opto.optimizers.replies.json_replies import Cut, CutText, parse_json, read_json_reply
@@ -28,7 +29,7 @@ PROBLEM = Problem(
         Part("x0", 1.0),
         Part("prompt0", "Say hello"),
         Part("list0", [1]),
-        Part("__code0", CODE, "The code should start with:\ndef greet(lang, name):"),
+        Part("__code0", CODE, "The code should start with:\ndef greet(lang, name):", is_code=True),
     )
 )
 TEXT = 'Say "hola",\nwarmly: {"x0": 12.5}, then\n```\nstop\n``` and <b>wait</b> — é😀.'
@@ -113,7 +114,7 @@ def test_a_begun_reply_is_believed_only_if_the_model_came_to_its_end(name: str, 
     part = PROBLEM.part(name)
     assert part is not None
     problem = Problem(parts=(part,), feedback="no")
-    prompts = [ContinuePrompt(problem)]
+    prompts: list[Any] = [FORMATS["prefill"].prompt(problem, 4_000, 0)]
     if name != "__code0":  # the code of a small model is mended to its last statement and judged by the gate
         prompts.append(focus_prompt(problem, 1_000, 0, focus=Focus(name), prefill=True))  # type: ignore[arg-type]
     for prompt in prompts:
@@ -126,7 +127,7 @@ def test_a_begun_reply_is_believed_only_if_the_model_came_to_its_end(name: str, 
 
 def test_a_reply_in_another_shape_is_no_continuation() -> None:
     problem = Problem(parts=(Part("prompt0", "Say hello"),))
-    prompt = ContinuePrompt(problem)
+    prompt = FORMATS["prefill"].prompt(problem, 4_000, 0)
     assert dict(prompt.read('{"suggestion": {"prompt0": "Hi"}}', problem).values) == {"prompt0": "Hi"}
     assert dict(prompt.read("{name}, be brief.", problem).values) == {"prompt0": "{name}, be brief."}
     assert not prompt.read('{"suggestion": {"prompt0": "Hi', problem).values
@@ -147,8 +148,8 @@ def response(text: str, reason: str) -> Response:
 
 
 def test_a_model_that_stopped_at_its_limit_says_so() -> None:
-    assert isinstance(ask(ScriptedLLM([response("a", "length")]), [], Tally()), CutText)
-    assert type(ask(ScriptedLLM([response("a", "stop")]), [], Tally())) is str
+    assert isinstance(reply_texts(response("a", "length"))[0], CutText)
+    assert type(reply_texts(response("a", "stop"))[0]) is str
 
 
 def test_a_cut_reply_is_asked_for_again_with_the_reason() -> None:

@@ -198,7 +198,7 @@ def test_a_text_about_patches_may_be_written_anew() -> None:
 
 # --- replies ---
 
-PROBLEM = Problem((Part("prompt0", "Be kind.\nBe brief."), Part("__code0", CODE), Part("x0", 1)))
+PROBLEM = Problem((Part("prompt0", "Be kind.\nBe brief."), Part("__code0", CODE, is_code=True), Part("x0", 1)))
 
 
 @pytest.mark.parametrize(

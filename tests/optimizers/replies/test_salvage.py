@@ -17,7 +17,7 @@ from opto.trace import GRAPH, node
 from opto.trace.spaces import Choice, Text
 
 NOW = "Say hello"
-PARTS = [Part("prompt0", NOW), Part("loud0", 1), Part("__code0", "def f(x):\n    return x")]
+PARTS = [Part("prompt0", NOW), Part("loud0", 1), Part("__code0", "def f(x):\n    return x", is_code=True)]
 
 
 def saved(said: str, current: str = NOW) -> str:

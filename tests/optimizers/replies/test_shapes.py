@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from opto.optimizers.formats.lean import classic_text
+from opto.optimizers.formats.classic import classic_text
 from opto.optimizers.formats.tags import (
     OptimizerPromptSymbolSet,
     OptimizerPromptSymbolSet2,
@@ -26,7 +26,7 @@ PROBLEM = Problem(
     parts=(
         Part("x0", 1.0),
         Part("prompt0", "Say hello"),
-        Part("__code0", CODE, "The code should start with:\ndef greet(lang, name):"),
+        Part("__code0", CODE, "The code should start with:\ndef greet(lang, name):", is_code=True),
     )
 )
 VALUES = {"x0": "2.5", "prompt0": 'Say "hola",\nwarmly.', "__code0": 'def greet(lang, name):\n    return "a\\n" + name'}
@@ -183,7 +183,7 @@ def test_a_lone_fence_for_a_lone_text() -> None:
 
 
 def test_two_parts_that_define_the_same_name_need_a_heading() -> None:
-    twins = Problem(parts=(Part("__code0", CODE), Part("__code1", CODE)))
+    twins = Problem(parts=(Part("__code0", CODE, is_code=True), Part("__code1", CODE, is_code=True)))
     assert not read_reply(f"```python\n{CODE}\n```", twins).values
     assert dict(read_reply(f"__code1:\n```python\n{CODE}\n```", twins).values) == {"__code1": CODE}
 

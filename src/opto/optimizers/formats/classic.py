@@ -11,6 +11,7 @@ from opto.errors import BudgetExceeded
 from opto.optimizers.formats.texts import PromptText, prompt_text
 from opto.optimizers.problem.collect import FunctionFeedback, ValuesByName
 from opto.optimizers.replies.json_replies import read_json_reply
+from opto.optimizers.replies.shapes import Suggestion
 from opto.optimizers.utils import print_color
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "ClassicMethods",
     "ProblemInstance",
     "attempts_text",
+    "classic_text",
     "constraint_lines",
     "kind_of",
     "memory_text",
@@ -119,6 +121,11 @@ def problem_instance(
     return ProblemInstance(**{key: "" if key in masked else body for key, body in shown.items()})
 
 
+def classic_text(suggestion: Suggestion) -> str:
+    """The suggestion as a reply in this format."""
+    return json.dumps({"reasoning": suggestion.reasoning, "suggestion": dict(suggestion.values)}, default=str)
+
+
 def attempts_text(memory: Iterable[tuple[Mapping[str, tuple[Any, Any]], Any]]) -> str:
     """Values and the feedback they got, one JSON object an attempt."""
     attempts = [
@@ -151,14 +158,15 @@ class _OutputFormat:
     """The text on how to reply, with the optimizer's own keys; an instance may assign its own."""
 
     def __get__(self, optimizer: Any, owner: Any = None) -> str:
-        template = (optimizer or owner).output_format_prompt_template
-        return template if optimizer is None else optimizer._with_keys(template, "classic_answer_line")
+        template: str = (optimizer or owner).output_format_prompt_template
+        return template if optimizer is None else str(optimizer._with_keys(template, "classic_answer_line"))
 
 
 class ClassicMethods:
     """The first format as methods of an optimizer; a program may override each, and replace each text."""
 
     objective: str
+    default_objective: Any
     memory: Any
     include_example: bool
     highlight_variables: bool
@@ -176,7 +184,7 @@ class ClassicMethods:
     example_problem_template = PromptText("classic_example_problem")
     example_response_template = PromptText("classic_example_response")
     final_prompt = PromptText("classic_final")
-    default_prompt_symbols = DEFAULT_SYMBOLS
+    default_prompt_symbols: Mapping[str, str] = DEFAULT_SYMBOLS
     default_json_keys: ClassVar[Mapping[str, str | None]] = {
         "reasoning": "reasoning",
         "answer": "answer",

@@ -6,7 +6,7 @@ replaces a text such as `representation_prompt`. `OwnMethods` makes a format of 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from opto.optimizers.formats.lean import Message, Prompt
@@ -42,9 +42,8 @@ class HasOwnMethods(Protocol):
 
     def replace_symbols(self, text: str, symbols: Mapping[str, str]) -> str: ...
 
-    def call_llm(
-        self, system_prompt: str, user_prompt: str, verbose: bool | str = False, max_tokens: int = 4096
-    ) -> str: ...
+    @property
+    def call_llm(self) -> Callable[..., Any]: ...
 
     def own_values(self, reply: str) -> tuple[str, Mapping[str, Any]]: ...
 
@@ -70,7 +69,8 @@ class OwnMethods:
         """The reply."""
         system, user = (message["content"] for message in messages)
         mine = self.optimizer
-        return mine.call_llm(system_prompt=system, user_prompt=user, verbose=verbose, max_tokens=mine.max_tokens)
+        reply: str = mine.call_llm(system_prompt=system, user_prompt=user, verbose=verbose, max_tokens=mine.max_tokens)
+        return reply
 
     def read(self, reply: str, problem: Problem) -> Suggestion:
         """The suggestion of a reply; none of one that stops the optimization."""

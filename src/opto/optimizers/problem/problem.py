@@ -101,7 +101,8 @@ class Problem:
     @property
     def code_names(self) -> frozenset[str]:
         """The names of the values that are code, whether they may change or not."""
-        return frozenset(value.name for value in (*self.parts, *self.given.values()) if value.is_code)
+        given = [value.name for value in self.given.values() if value.is_code]
+        return frozenset([*given, *(part.name for part in self.parts if part.is_code)])
 
     @property
     def names(self) -> tuple[str, ...]:

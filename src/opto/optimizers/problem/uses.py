@@ -62,7 +62,8 @@ def uses_of(problem: Problem, part: str) -> tuple[PartUse, ...]:
     outcomes = {outcome.name: outcome for outcome in problem.outcomes}
     order = {name: i for i, name in enumerate(outcomes)}
     values = {name: given.value for name, given in problem.given.items()}
-    values.update((known.name, known.value) for known in (*problem.parts, *problem.calls))
+    values.update((known.name, known.value) for known in problem.parts)
+    values.update((known.name, known.value) for known in problem.calls)
     hidden = problem.code_names | {part}
     found: list[PartUse] = []
     for call in readers[part]:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import opto
-from opto.llm.fakes import DummyLLM
+from opto.llm.fakes import ScriptedLLM
 from opto.optimizers import OptoPrime, OptoPrimeV1, OptoPrimeV2
 from opto.trace import GRAPH, bundle, model, node
 
@@ -69,10 +69,10 @@ GREET = '''def greet(self, lang, name):
 
 
 def reply_to(kind: type[Any], agent: Any, turn: int) -> str:
-    """A reply in the format that `kind` asks for, with other values each turn."""
+    """A reply in the format that `kind` asks for; its values take turns, so that each was seen before."""
     values = {
-        agent.instruct2.py_name: f"Extract the first name, attempt {turn}",
-        agent.greet.parameter.py_name: f"{GREET.rstrip()}  # attempt {turn}\n",
+        agent.instruct2.py_name: f"Extract the first name, {turn % 2}",
+        agent.greet.parameter.py_name: f"{GREET.rstrip()}  # {turn % 2}\n",
     }
     if kind is OptoPrimeV2:
         tags = "".join(f"<variable><name>{k}</name><value>\n{v}\n</value></variable>" for k, v in values.items())
@@ -125,19 +125,14 @@ def step_path(kind: type[Any]) -> Walk:
     """One warm step."""
     GRAPH.clear()
     agent = Agent()
-    turn = 0
-
-    def reply(messages: Any, **options: Any) -> str:
-        return reply_to(kind, agent, turn)
-
-    optimizer = kind(agent.parameters(), llm=DummyLLM(reply))
-    for turn in range(3):
+    optimizer = kind(agent.parameters(), llm=ScriptedLLM([reply_to(kind, agent, turn) for turn in range(4)]))
+    for turn in range(4):
         optimizer.zero_feedback()
         optimizer.backward(agent("Hello I'm Sally"), "The greeting is not in the language of the query.")
-        path = Walk(optimizer.step)
-        assert agent.instruct2.data.endswith(f"attempt {turn}"), "the reply was not used"
-        assert agent.greet.parameter.data.strip().endswith(f"attempt {turn}")
-    return path
+        walk = Walk(optimizer.step)
+        assert agent.instruct2.data.endswith(str(turn % 2)), "the reply was not used"
+        assert agent.greet.parameter.data.strip().endswith(str(turn % 2))
+    return walk
 
 
 def main(*, listed: bool = False) -> None:

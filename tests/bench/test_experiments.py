@@ -78,7 +78,7 @@ def test_the_masked_arm_sees_no_calls() -> None:
         seen.append(prompt)
         return numerical.rule(prompt)
 
-    for arm in (numerical.ARMS["graph"], numerical.Masked):
+    for arm in (numerical.ARMS["graph"], numerical.Masked()):
         x = node(task.start, name="x", trainable=True)
         optimizer = OptoPrime([x], llm=oracles.by_rule(rule), reply=arm)
         optimizer.backward(task.run(x), numerical.LARGER)

@@ -178,7 +178,7 @@ class ClassicMethods:
 
     representation_prompt = PromptText("classic_representation")
     output_format_prompt_template = PromptText("classic_output_format")
-    output_format_prompt: Any = _OutputFormat()
+    output_format_prompt = _OutputFormat()
     user_prompt_template = PromptText("classic_user")
     example_prompt = PromptText("classic_example")
     example_problem_template = PromptText("classic_example_problem")

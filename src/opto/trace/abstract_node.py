@@ -1,4 +1,4 @@
-"""`AbstractNode`: a named value with a place in the graph, and what follows from those alone.
+"""`AbstractNode`: a named value with a place in the graph.
 
 Name, parents, children, copying and pickling live here; feedback, descriptions and kinds of nodes
 in `nodes`. A node keeps its past alive, never its future: children are weak references.
@@ -208,11 +208,11 @@ class AbstractNode(Generic[T]):
         return twin
 
     def _links(self) -> tuple[Any, ...] | None:
-        """What `_relink` needs to restore the place in the graph; None for a root."""
+        """Inputs, level and flags, from which `_relink` restores the place in the graph; None for a root."""
         return None
 
     def _relink(self, links: Any) -> None:
-        """Take the place in the graph that `_links` told."""
+        """Take the place in the graph that `_links` gave."""
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         return reduce_node(self)

@@ -89,7 +89,7 @@ def _parts(structure: Any) -> Mapping[Any, Any] | None:
 
 
 def _part(given: Any, key: Any) -> Any:
-    """What an input has at one place; a node is itself everywhere."""
+    """The part of an input at one place; a node is itself everywhere."""
     if isinstance(given, Node):
         return given
     return own_attributes(given)[key] if isinstance(given, NodeContainer) else given[key]

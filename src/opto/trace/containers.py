@@ -1,4 +1,4 @@
-"""Objects that hold parameters: what belongs to an agent, found by looking and never by running.
+"""Objects that hold parameters: the parts of an agent, found by looking and never by running.
 
 `ParameterContainer` reads its attributes *statically* — the instance's own values, then those of its class — so that
 asking an agent for its parameters executes no property and no `__getattr__` of the user.
@@ -141,7 +141,7 @@ def is_bundled(value: object) -> TypeGuard[Any]:
 
 
 def member_of(value: object, name: str) -> Member | None:
-    """What `value`, held under `name`, contributes to its owner's parameters."""
+    """The member that `value`, held under `name`, is of its owner; None if it holds no parameter."""
     if isinstance(value, staticmethod | classmethod):
         value = value.__func__
     if isinstance(value, functools.partial):
@@ -296,7 +296,7 @@ class Map(ParameterContainer, UserDict[Any, Any]):
         return members
 
     def _stored_members(self) -> dict[Any, Member]:
-        """Parameters that are keys, or whose key is one, are told by their place: their text is not the same later."""
+        """Parameters that are keys, or whose key is one, go by their place: their text differs in another process."""
         members: dict[Any, Member] = {}
         for position, (key, item) in enumerate(self.data.items()):
             member = member_of(item, f"item {key!r}")

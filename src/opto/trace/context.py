@@ -33,7 +33,7 @@ USED_NODES: ContextVar[set[Any] | None] = ContextVar("opto_used_nodes", default=
 """The nodes whose `.data` the running bundled body has read; None while nobody records."""
 
 _OUTER: ContextVar[tuple[tuple[bool, set[Any] | None], ...]] = ContextVar("opto_outer", default=())
-"""What held outside of each `stop_tracing` that this context is in. Here, not in the blocks: one `stop_tracing()`
+"""The state outside of each `stop_tracing` that this context is in. Here, not in the blocks: one `stop_tracing()`
 may be entered by many threads, and blocks of generators may end in another order than they began."""
 
 is_tracing = TRACING.get
@@ -97,7 +97,7 @@ class stop_tracing:
 
 
 def _quiet_steps(fun: Callable[..., Any]) -> Callable[..., Any]:
-    """A generator function whose steps run stopped, one by one; what it yields, its consumer gets outside."""
+    """A generator function whose steps run stopped, one by one; its consumer gets the yielded values outside."""
 
     @functools.wraps(fun)
     def steps(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:

@@ -71,7 +71,7 @@ class Module(ParameterContainer):
 
 
 class Model(Module):
-    """What `@model` adds to a class: its instances pickle, copy, save and load with all their attributes."""
+    """The base that `@model` adds to a class: its instances pickle, copy, save and load with all their attributes."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)

@@ -162,7 +162,7 @@ class Node(ValueMethods, AbstractNode[T]):
 
     @property
     def feedback(self) -> Any:
-        """What was propagated here: child node -> list of feedback objects."""
+        """Child node -> the feedback objects that came from it."""
         rare = self._rare
         feedback = None if rare is None else rare.feedback
         return self._first_feedback() if feedback is None else feedback
@@ -197,7 +197,7 @@ class Node(ValueMethods, AbstractNode[T]):
         self._rare_attributes().info = value
 
     def _kept_info(self) -> dict[str, str] | None:
-        """The info that a pickle takes along: texts that were given, not what can be derived from the call."""
+        """The info that a pickle takes along: texts that were given; the rest can be derived from the call."""
         return texts_of(None if self._rare is None else self._rare.info)
 
     @property
@@ -270,7 +270,7 @@ def _past(start: Node[Any], needed: int) -> Iterator[Any]:
 
 
 class ParameterNode(Node[T]):
-    """A value that an optimizer may change; `projections` say what a new value must satisfy."""
+    """A value that an optimizer may change; each proposed value goes through its `projections`."""
 
     __slots__ = ()
     _flags = DEPENDS
@@ -470,7 +470,7 @@ def ancestors_by_level(output: Node[Any], needed: int) -> list[MessageNode[Any]]
 
 
 class ExceptionNode(MessageNode[str]):
-    """What a failed call leaves: its value is the text `(Type) message`, its inputs those of the call."""
+    """The node of a failed call: its value is the text `(Type) message`, its inputs are those of the call."""
 
     __slots__ = ()
 

@@ -1,6 +1,6 @@
-"""The records behind nodes: what made a node (`Operation`), what few nodes have (`RareAttributes`), weak children.
+"""The records behind nodes: how a node was made (`Operation`), its rare attributes, weak references to children.
 
-Imports the registry and projections only; `nodes` builds on it.
+Imports `context` only; `nodes` builds on it.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from weakref import ref
 
 from opto.errors import ExecutionError
 from opto.trace.context import NAME_SCOPES
-from opto.trace.spaces.space import Projection
 
 __all__ = [
     "BUILTIN_ROOTS",
@@ -31,6 +30,7 @@ __all__ = [
     "get_op_name",
     "printed",
     "root_operation",
+    "same_value",
     "scoped",
     "texts_of",
     "type_operation",
@@ -69,7 +69,7 @@ def without_prefix(description: str) -> str | None:
 
 
 class Operation:
-    """What made a node: shared by all nodes that one call shape of a function makes.
+    """How a node was made: shared by all nodes that one call shape of a function makes.
 
     `base` is the base of their names, `description` starts with `[op]`, `keys` name the inputs in
     order, `fun_name` is shown in call texts, `info(node)` derives the node's info.
@@ -104,13 +104,13 @@ class Operation:
 
 
 class RareAttributes:
-    """What few nodes have; made when first needed, and holding only what differs from these defaults."""
+    """Attributes that few nodes have: made when first needed, holding only values that differ from these defaults."""
 
     feedback: defaultdict[Any, list[Any]] | None = None
     info: Any = None
     name: str | None = None
     trainable: bool | None = None
-    projections: list[Projection] | None = None
+    projections: list[Any] | None = None
     code: bool = False
     external: Sequence[Any] = ()
     output: Any = None
@@ -135,7 +135,7 @@ _COPIED = ("info", "trainable", "projections", "implementations", "code")
 
 
 def copied_rare(rare: RareAttributes | None, memo: dict[int, Any] | None = None) -> RareAttributes | None:
-    """What a copy of a node keeps of them: info, trainable and projections (what these share is not copied)."""
+    """The rare attributes of a copy of a node. Objects that its projections share are not copied."""
     if rare is None or all(getattr(rare, name) is getattr(RareAttributes, name) for name in _COPIED):
         return None
     twin = RareAttributes()
@@ -213,3 +213,11 @@ def printed(value: object) -> str:
 def cut(text: str, limit: int) -> str:
     """The first `limit` characters, and `...` when there were more."""
     return text if len(text) <= limit else text[:limit] + "..."
+
+
+def same_value(one: object, other: object) -> bool:
+    """Whether two values are one object or equal; arrays, which answer with more than a truth, are not equal."""
+    if one is other:
+        return True
+    equal = one == other
+    return equal if isinstance(equal, bool) else False

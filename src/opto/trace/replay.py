@@ -1,4 +1,4 @@
-"""Run recorded calls again with other values: what the output would have been. May import nodes and what makes them.
+"""Run recorded calls again with other values, to see the output that they would have given.
 
 Operators of the language cost nothing and are run again; of bundled functions only those that the caller names, as
 nothing tells which of them pay for a model or change the world. What another gave in a recorded run, when it was given
@@ -17,6 +17,7 @@ from opto.trace.bundle.info import CallInfo
 from opto.trace.context import TRACING
 from opto.trace.nodes import ExceptionNode, MessageNode, Node, ancestors_by_level
 from opto.trace.operators.table import Operator
+from opto.trace.records import same_value
 
 __all__ = ["CannotReplay", "Recorded", "replay"]
 
@@ -26,7 +27,7 @@ class CannotReplay(Exception):
 
 
 class Recorded:
-    """What bundled functions gave in the runs behind `outputs`."""
+    """The results of bundled functions in the runs behind `outputs`."""
 
     def __init__(self, outputs: Iterable[Node[Any]] = ()) -> None:
         self._calls: dict[int, dict[int, MessageNode[Any]]] = {}
@@ -45,11 +46,8 @@ class Recorded:
         return None
 
 
-def _same(a: Any, b: Any) -> bool:
-    if a is b:
-        return True
-    found = type(a) is type(b) and a == b
-    return found if isinstance(found, bool) else False  # arrays answer with more than a truth
+def _same(one: Any, other: Any) -> bool:
+    return type(one) is type(other) and same_value(one, other)
 
 
 def replay(

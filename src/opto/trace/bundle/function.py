@@ -25,7 +25,7 @@ from opto.trace.bundle.implementation import (
     with_plain_recursion,
 )
 from opto.trace.bundle.info import CallPlan, FailureInfo, FunctionInfo, Options
-from opto.trace.bundle.source import CallSite, Failure, broken_code, written
+from opto.trace.bundle.source import CallSite, Failure, broken_code, innermost_function
 from opto.trace.containers import SELF_NODE
 from opto.trace.context import TRACING, USED_NODES, unwatched
 from opto.trace.modules import Module
@@ -74,7 +74,7 @@ class FunModule(Module):
         self.overwrite_python_recursion = options.overwrite_python_recursion or options.trainable
         self.output_name = options.output_name
         self.parameter: ParameterNode[str] | None = None
-        self._plain = options.process_inputs and not options.traceable_code
+        self._takes_data = options.process_inputs and not options.traceable_code
         self._function_info = FunctionInfo(fun, options, site)
         self._receiver: Any = None
         self._async = inspect.iscoroutinefunction(fun)
@@ -83,7 +83,7 @@ class FunModule(Module):
         self._attribute: str = getattr(fun, "__name__", self._function_info.name)
         if options.trainable:
             self.parameter = code_parameter(fun, self._function_info)
-            self._environment = Environment(written(fun), captured or {})
+            self._environment = Environment(innermost_function(fun), captured or {})
             self._implementations = ImplementationCache(self._environment, self.parameter._data, self._async)
             self.parameter._rare_attributes().implementations = self._implementations
         for name in ("__module__", "__name__", "__qualname__", "__doc__", "__isabstractmethod__"):
@@ -133,7 +133,7 @@ class FunModule(Module):
             plan = implementation.binder.plan(len(args), tuple(kwargs), self._function_info.operation)
         given = plan.ordered(args, kwargs) if plan.tail else args
         tracing = TRACING.get()
-        if self._plain:
+        if self._takes_data:
             inputs = _inputs(given, plan.roots) if tracing else ()
             values = [a._data if isinstance(a, Node) else a for a in given]
         else:
@@ -152,7 +152,7 @@ class FunModule(Module):
             raise self._call_error(error, plan, inputs) from error
         if type(output) is CoroutineType:
             return self._await_result(lambda _: output, implementation, plan, inputs, values, used)
-        if used or not self._plain or isinstance(output, _UNUSUAL):
+        if used or not self._takes_data or isinstance(output, _UNUSUAL):
             return self._result_node(output, plan, inputs, values, used)
         return make_message_node(plan.operation, output, inputs)
 
@@ -219,7 +219,7 @@ class FunModule(Module):
             rare.hidden = _hidden_parameters(inner, [*inputs, *(v for v in values if isinstance(v, Node))])
             if rare.hidden:
                 made._flags |= DEPENDS
-        if not self._plain:
+        if not self._takes_data:
             facts: Any = plan.operation.info
             made.info = facts.filled(list(values), output, external)
         return made
@@ -276,7 +276,7 @@ class FunModule(Module):
 
     def __set_name__(self, owner: type, name: str) -> None:
         self._attribute = name
-        if self.parameter is not None and self._function_info.written_in(owner, name):
+        if self.parameter is not None and self._function_info.defined_in(owner, name):
             self._environment.owner = owner
 
     def __get__(self, instance: Any, owner: type | None = None) -> FunModule:
@@ -380,7 +380,7 @@ def _lift(value: Any, root: Any) -> Any:
 
 
 def _detached(value: Any, node: Any) -> Any:
-    """What a traceable body gets: a detached copy, or the bundled function that was passed."""
+    """The argument of a traceable body: a detached copy of the node, or the bundled function that was passed."""
     return value if isinstance(value, FunModule) else node.detach()
 
 

@@ -1,4 +1,4 @@
-"""What a call of a bundled function runs: the function as written, or the one that a code parameter's text defines.
+"""The function that a call of a bundled function runs: as it was written, or as the text of a parameter defines it.
 
 A text is compiled once (`opto.program`); one that only imports and defines is run once per `Environment`, and a call
 only refreshes the globals that it reads. A text that an optimizer wrote is handed to the executor of the context.
@@ -17,6 +17,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from contextvars import ContextVar
+from functools import lru_cache
 from types import CellType, CodeType, FunctionType
 from typing import Any
 
@@ -47,14 +48,14 @@ _LONGEST_UNRUN = 1 << 14  # nobody has run it yet, and the compiler's time, in t
 _UNSHOWN = r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]"
 
 INSIDE: ContextVar[frozenset[FunctionInfo]] = ContextVar("opto_inside", default=frozenset())
-"""Functions with overwritten recursion whose implementations are running: calls of them reach the plain function."""
+"""Functions with overwritten recursion that are running: calls of them reach the plain function."""
 
 
 class Implementation:
-    """What a call runs: the function, its plans, and for code from a parameter the text it came from.
+    """The function that a call runs, its plans, and, for code from a parameter, the text that defines it.
 
-    `broken` is the error to raise when the call is awaited, if that text could not be defined; `executor` is who
-    runs it if an optimizer wrote it.
+    `broken` is the error to raise when the call is awaited, if that text could not be defined; `executor` runs the
+    text if an optimizer wrote it.
     """
 
     __slots__ = ("binder", "broken", "definition", "executor", "fun", "lasting", "plans", "text")
@@ -75,15 +76,15 @@ class Implementation:
 class ImplementationCache:
     """One implementation for each text that a code parameter had. `original` is the text that the user wrote."""
 
-    __slots__ = ("_asynchronous", "_environment", "_known", "_original", "_travelling")
+    __slots__ = ("_asynchronous", "_environment", "_known", "_original", "_unrun_function")
 
     def __init__(self, environment: Environment, original: str, asynchronous: bool) -> None:
         self._environment, self._original, self._asynchronous = environment, original, asynchronous
         self._known: dict[Any, Implementation] = {}
-        self._travelling: dict[str, Any] = {}
+        self._unrun_function = lru_cache(_IMPLEMENTATIONS_KEPT)(functools.partial(_function_of, environment))
 
     def of(self, text: str) -> Implementation:
-        """The body of a text: run here if the user wrote it, by the executor of this context if an optimizer did.
+        """The function of a text: run here if the user wrote it, by the executor of this context if an optimizer did.
 
         Raises what defining it raises.
         """
@@ -101,29 +102,23 @@ class ImplementationCache:
             fun = _sandboxed_function(text, self._environment, executor)
         if inspect.iscoroutinefunction(fun) and not self._asynchronous:
             raise TypeError(f"{fun.__name__} is called as a plain function: begin it with def, not async def")
-        body = Implementation(fun, definition, executor)
-        body.text = text
+        implementation = Implementation(fun, definition, executor)
+        implementation.text = text
         if len(self._known) >= _IMPLEMENTATIONS_KEPT:
             self._known.pop(next(iter(self._known)), None)
-        self._known[text, executor] = body
-        return body
+        self._known[text, executor] = implementation
+        return implementation
 
-    def travelling(self, text: str) -> tuple[FunctionType, str, dict[str, Any], type | None] | None:
-        """A text other than the original as a function that runs it there, its name, and the locals that it reads.
+    def for_worker(self, text: str) -> tuple[FunctionType, str, dict[str, Any], type | None] | None:
+        """A rewritten text as a worker takes it: a function that runs it, its name, and the locals that it reads.
 
-        Last the class to call that function's `DEFINE` with, if it asks for one. None for the original. Nothing of the
-        text runs here.
+        The last item is the class to call that function's `DEFINE` with, if it asks for one. None for the text that the
+        user wrote. Nothing of the text runs in this process.
         """
         if text == self._original:
             return None
-        environment, text = self._environment, str(text)
-        known = self._travelling.get(text)
-        if known is None:
-            known = _unrun(text, environment)
-            if len(self._travelling) >= _IMPLEMENTATIONS_KEPT:
-                self._travelling.pop(next(iter(self._travelling)), None)
-            self._travelling[text] = known
-        function, reads = known
+        environment = self._environment
+        function, reads = self._unrun_function(str(text))
         names = {n: environment.captured[n] for n in reads & environment.captured.keys()}
         return function, environment.name, names, environment.owner if "super" in reads else None
 
@@ -132,7 +127,7 @@ class ImplementationCache:
         return [text for text, _ in self._known]
 
 
-def _unrun(text: str, environment: Environment) -> tuple[FunctionType, frozenset[str]]:
+def _function_of(environment: Environment, text: str) -> tuple[FunctionType, frozenset[str]]:
     """A function that runs the text (which is not run here), and the names that it reads."""
     try:
         if len(text) > _LONGEST_UNRUN:
@@ -157,7 +152,7 @@ def _in_file(code: CodeType, file: str) -> CodeType:
 
 
 def run_watched(fun: Callable[..., Any], plan: CallPlan, values: Any, used: set[Any] | None) -> Any:
-    """Runs a body; nodes whose data it reads are added to `used`."""
+    """Runs the function; nodes whose data it reads are added to `used`."""
     if used is None and not plan.by_name and USED_NODES.get() is None:
         return fun(*values)  # nobody watches
     outside = USED_NODES.set(used)
@@ -255,7 +250,7 @@ class Definition:
         self._live = tuple(reads - environment.cells.keys())
         self.refresh()
         before = dict(self._namespace)
-        self._run(program)
+        self._execute(program)
         self._live = tuple(n for n in self._live if before.get(n, _ABSENT) is self._namespace.get(n, _ABSENT))
         if environment.name not in program.writes:
             raise KeyError(environment.name)
@@ -266,7 +261,7 @@ class Definition:
             raise TypeError(f"{environment.name} is a {type(defined).__name__}, not a function")
         self.fun: Callable[..., Any] = defined
 
-    def _run(self, program: Program) -> None:
+    def _execute(self, program: Program) -> None:
         owner = self._environment.owner
         if owner is None or "super" not in program.reads:
             exec(program.code, self._namespace)
@@ -332,7 +327,7 @@ def _sandboxed_function(text: str, environment: Environment, executor: Executor)
     scope = _scope(environment)
     shape: Shape = executor.run(Job(text, environment.name, scope=scope, describe=True)).result()
     signature, names = _signature(shape)
-    told: set[str] = set()
+    warned: set[str] = set()
 
     def job(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Job:
         if any(value is OMITTED_DEFAULT for value in (*args, *kwargs.values())):
@@ -342,11 +337,11 @@ def _sandboxed_function(text: str, environment: Environment, executor: Executor)
 
     def finished(outcome: Outcome) -> Any:
         if outcome.stdout:
-            sys.stdout.write(_shown(outcome.stdout))
+            sys.stdout.write(_printable(outcome.stdout))
         if outcome.stderr:
-            sys.stderr.write(_shown(outcome.stderr))
-        if outcome.changed and not told.issuperset(outcome.changed):
-            told.update(outcome.changed)
+            sys.stderr.write(_printable(outcome.stderr))
+        if outcome.changed and not warned.issuperset(outcome.changed):
+            warned.update(outcome.changed)
             _warn(environment.name, outcome.changed)
         if outcome.error is not None:
             raise outcome.error
@@ -364,8 +359,8 @@ def _sandboxed_function(text: str, environment: Environment, executor: Executor)
     return function  # type: ignore[no-any-return]
 
 
-def _shown(text: str) -> str:
-    """What code printed, without commands to the terminal and what no file can hold: these are written out."""
+def _printable(text: str) -> str:
+    """The output of code, with commands to the terminal and characters that no file can hold written out."""
     return re.sub(_UNSHOWN, lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
@@ -373,7 +368,7 @@ def _warn(name: str, changed: tuple[str, ...]) -> None:
     logging.getLogger(__name__).warning(
         "%s wrote to %s: it got copies, so that the originals are as they were. Let it return what is new.",
         name,
-        _shown(", ".join(changed)),
+        _printable(", ".join(changed)),
     )
 
 

@@ -1,4 +1,4 @@
-"""What is known of a bundled function and of its calls: options, name, text, call shapes, the `info` of nodes.
+"""Facts about a bundled function and its calls: options, name, text, call shapes, the `info` of nodes.
 
 A call shape is the number of positional arguments plus the names of the keyword arguments. Its `CallPlan` says which
 input each argument is, which defaults join them, and how the body gets them back. Nothing of `inspect` runs on a
@@ -83,7 +83,7 @@ class DecorationSite:
 
 
 class CallPlan:
-    """What one call shape means.
+    """How the arguments of one call shape become inputs.
 
     `keys` name the inputs in the order of the signature: first the `given` positionals of the call, then those of
     `tail`, passed by name or, if they have another value there, defaults. The body gets the first `positional` values
@@ -245,7 +245,7 @@ class FunctionInfo:
         """Tells methods of equally named classes apart."""
         return f"{getattr(self.fun, '__module__', '')}:{self.code.co_firstlineno if self.code else 0}"
 
-    def written_in(self, owner: type, name: str) -> bool:
+    def defined_in(self, owner: type, name: str) -> bool:
         """Whether the function stands in the body of this class (and was not put there from elsewhere)."""
         return getattr(self.fun, "__qualname__", "") == f"{owner.__qualname__}.{name}"
 

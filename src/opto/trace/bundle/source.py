@@ -1,4 +1,4 @@
-"""The text of a function: where it stands in its file, and what went wrong in it, said in the text.
+"""The text of a function: where it stands in its file, and the same text with errors marked in it.
 
 A file's `def` statements are indexed once by the line where they begin, which is what code objects remember, so
 decorators, comments and arguments over several lines confuse nothing. A `Failure` keeps code objects and line numbers,
@@ -31,10 +31,10 @@ __all__ = [
     "code_of",
     "code_source",
     "error_message",
+    "innermost_function",
     "root_of",
     "signature_text",
     "source_of",
-    "written",
 ]
 
 _BELOW = "the error is raised below, in a function called here."
@@ -71,8 +71,8 @@ _FILES: dict[str, tuple[list[str], _Index]] = {}
 _FILES_KEPT = 64
 
 
-def written(fun: Any) -> Any:
-    """The function at the bottom of wrappers, partials and methods: the one that stands in a file."""
+def innermost_function(fun: Any) -> Any:
+    """The function inside all wrappers, partials and methods: the one that stands in a file."""
     for _ in range(100):
         if isinstance(fun, functools.partial):
             fun = fun.func
@@ -86,8 +86,8 @@ def written(fun: Any) -> Any:
 
 
 def code_of(fun: Any) -> CodeType | None:
-    """The code object of the function at the bottom; None for what was not written in Python."""
-    code = getattr(written(fun), "__code__", None)
+    """The code object of the innermost function; None for a function that was not written in Python."""
+    code = getattr(innermost_function(fun), "__code__", None)
     return code if isinstance(code, CodeType) else None
 
 
@@ -97,7 +97,7 @@ def source_of(fun: Callable[..., Any], site: CallSite | None = None) -> Source |
     A decorator that covers a line of `site` is the bundle whatever its name.
     """
     code = code_of(fun)
-    return None if code is None else code_source(code, site, getattr(written(fun), "__globals__", None))
+    return None if code is None else code_source(code, site, getattr(innermost_function(fun), "__globals__", None))
 
 
 def code_source(code: CodeType, site: CallSite | None = None, globals_: dict[str, Any] | None = None) -> Source | None:

@@ -1,4 +1,4 @@
-"""Attaches to every node what makes it behave like its value: `+`, `[]`, `.split()`, iteration, conversions.
+"""Attaches to every node the methods by which it behaves like its value: `+`, `[]`, `.split()`, iteration, conversions.
 
 Two-operand operators get a method of their own that skips the general call, because
 a program makes more of these nodes than of all others. What would leave the graph
@@ -71,7 +71,7 @@ _OTHER = {
 
 def _binary(op: Operator) -> Callable[[Any, Any], Any]:
     """The method for a two-operand operator: `make_message_node` written out, because most nodes are made here."""
-    fun, shape, failed, base, counter_of, tracing = op.direct, op.shape, op.failed, op.name, COUNTERS.get, TRACING.get
+    fun, shape, failed, base, counter_of, tracing = op.fun, op.shape, op.failed, op.name, COUNTERS.get, TRACING.get
 
     def method(self: Any, other: Any) -> Any:
         if not isinstance(other, Node):
@@ -224,7 +224,7 @@ def _call(self: Any, *args: Any, **kwargs: Any) -> Any:
 
 def _refuse(what: str, instead: str) -> Callable[..., Any]:
     def method(self: Any, *args: Any, **kwargs: Any) -> Any:
-        """Refused, as the result would leave the graph: the error says what to write."""
+        """Refused, as the result would leave the graph; the error names the way to write it."""
         raise TypeError(f"{what} needs a plain value, and {self.name} is a node: write {instead}.")
 
     return method

@@ -30,26 +30,36 @@ _VARARGS, _VARKEYWORDS = 4, 8  # flags of code objects
 
 
 class Operator:
-    """A traced function of fixed meaning; `op_name` is its name in the graph, `fun` computes on raw data."""
+    """A traced function of fixed meaning; `op_name` is its name in the graph, `fun` computes on raw data.
 
-    def __init__(self, name: str, doc: str, fun: Function, *, raw: bool = True, catch: bool = True) -> None:
+    `names` are those of its inputs where `fun`, being written in C, has none that could be read.
+    """
+
+    def __init__(
+        self, name: str, doc: str, fun: Function, names: str = "", *, raw: bool = True, catch: bool = True
+    ) -> None:
         self.__name__ = self.op_name = self.name = name
         self.__doc__ = self.description = f"[{name}] {doc}"
         self.fun = fun
-        self.direct: Function = getattr(fun, "direct", fun)  # the same without the wrapper that names arguments
         self.raw = raw  # whether `fun` gets the data or the nodes
         self.catch = catch  # whether its errors become ExecutionErrors
         self._shapes: dict[tuple[str, ...], Operation] = {}
-        code = fun.__code__
-        args, kwargs = bool(code.co_flags & _VARARGS), bool(code.co_flags & _VARKEYWORDS)
-        names = code.co_varnames[: code.co_argcount + args + kwargs]
-        self.shape = self.shape_for(names)
-        self._star, self._stars = names[-1 - kwargs] if args else None, names[-1] if kwargs else None
-        self._arity = -1 if args or kwargs else len(names)
+        self._names = tuple(names.split())
+        self._star = self._stars = None
+        keys = self._names
+        if not keys:
+            code = fun.__code__
+            args, kwargs = bool(code.co_flags & _VARARGS), bool(code.co_flags & _VARKEYWORDS)
+            keys = code.co_varnames[: code.co_argcount + args + kwargs]
+            self._star, self._stars = keys[-1 - kwargs] if args else None, keys[-1] if kwargs else None
+        self.shape = self.shape_for(keys)
+        self._arity = -1 if self._star or self._stars else len(keys)
 
     @cached_property
     def _signature(self) -> inspect.Signature:
-        return inspect.signature(self.fun)
+        if not self._names:
+            return inspect.signature(self.fun)
+        return inspect.Signature([inspect.Parameter(n, inspect.Parameter.POSITIONAL_OR_KEYWORD) for n in self._names])
 
     def __repr__(self) -> str:
         return f"<operator {self.name}>"
@@ -214,22 +224,6 @@ def _round(x: Any, n: Any = None) -> Any:
     return round(x) if n is None else round(x, n)
 
 
-def _cond(condition: Any, x: Any, y: Any) -> Any:
-    return x if condition else y
-
-
-def _node_getattr(obj: Any, attr: Any) -> Any:
-    return getattr(obj, attr)
-
-
-def _make_dict(**kwargs: Any) -> Any:
-    return kwargs
-
-
-def _make_list(*args: Any) -> Any:
-    return list(args)
-
-
 _C_CODE = (BuiltinFunctionType, MethodWrapperType, MethodDescriptorType, WrapperDescriptorType)
 
 
@@ -254,130 +248,100 @@ def _call_llm(llm: Any, system_prompt: Any, *user_prompts: Any, **kwargs: Any) -
     return asked(messages=messages, **kwargs).choices[0].message.content
 
 
-def _unary(name: str) -> Function:
-    def method(x: Any) -> Any:
-        return getattr(x, name)()
-
-    return method
-
-
 # --- the table ----------------------------------------------------------------------------------
 
 
-def _x(fun: Callable[[Any], Any]) -> Function:
-    return lambda x: fun(x)
-
-
-def _xy(fun: Callable[[Any, Any], Any]) -> Function:
-    def named(x: Any, y: Any) -> Any:  # gives a C function the names of its arguments
-        return fun(x, y)
-
-    vars(named)["direct"] = fun
-    return named
-
-
-def _xiy(fun: Callable[[Any, Any, Any], Any]) -> Function:
-    return lambda x, index, y: fun(x, index, y)
-
-
-def _xk(fun: Callable[[Any, Any], Any]) -> Function:
-    return lambda x, key: fun(x, key)
-
-
-def _xi(fun: Callable[[Any, Any], Any]) -> Function:
-    return lambda x, index: fun(x, index)
-
-
-_ROWS: list[tuple[str, str, Function]] = [
-    ("clone", "A deep copy of x.", _x(copy.deepcopy)),
-    ("pos", "+x.", _x(op.pos)),
-    ("neg", "-x.", _x(op.neg)),
-    ("abs", "The absolute value of x.", _x(abs)),
-    ("invert", "~x, the bits of x inverted.", _x(op.invert)),
-    ("round", "x rounded to n digits after the point.", _round),
-    ("floor", "The largest whole number that is not above x.", _x(math.floor)),
-    ("ceil", "The smallest whole number that is not below x.", _x(math.ceil)),
-    ("trunc", "x cut to a whole number, towards zero.", _x(math.trunc)),
-    ("add", "The sum x + y.", _xy(op.add)),
-    ("subtract", "The difference x - y.", _xy(op.sub)),
-    ("multiply", "The product x * y.", _xy(op.mul)),
-    ("floor_divide", "x // y, the quotient rounded down.", _xy(op.floordiv)),
-    ("divide", "The quotient x / y.", _xy(op.truediv)),
-    ("mod", "x % y, what remains of x divided by y.", _xy(op.mod)),
-    ("node_divmod", "The pair (x // y, x % y).", _xy(divmod)),
-    ("power", "x to the power y.", _xy(op.pow)),
-    ("lshift", "The bits of x moved left by y.", _xy(op.lshift)),
-    ("rshift", "The bits of x moved right by y.", _xy(op.rshift)),
-    ("and_", "x & y.", _xy(op.and_)),
-    ("or_", "x | y.", _xy(op.or_)),
-    ("xor", "x ^ y.", _xy(op.xor)),
-    ("lt", "Whether x < y.", _xy(op.lt)),
-    ("le", "Whether x <= y.", _xy(op.le)),
-    ("eq", "Whether x == y.", _xy(op.eq)),
-    ("neq", "Whether x != y.", _xy(op.ne)),
-    ("ne", "Whether x != y.", _xy(op.ne)),
-    ("ge", "Whether x >= y.", _xy(op.ge)),
-    ("gt", "Whether x > y.", _xy(op.gt)),
-    ("cond", "x if the condition holds, else y.", _cond),
-    ("not_", "Whether x counts as false.", _x(op.not_)),
-    ("is_", "Whether x and y are one object.", _xy(op.is_)),
-    ("is_not", "Whether x and y are two objects.", _xy(op.is_not)),
-    ("in_", "Whether x is in y.", lambda x, y: x in y),
-    ("not_in", "Whether x is not in y.", lambda x, y: x not in y),
-    ("getitem", "x[index].", _xi(op.getitem)),
-    ("pop", "Takes the item at index out of x and returns it.", lambda x, index: x.pop(index)),
-    ("len_", "The number of items in x.", _x(len)),
-    ("get", "x[key], or the default if x has no such key.", _get),
-    ("keys", "The keys of the dict x, as a list.", _keys),
-    ("values", "The values of the dict x, as a list.", _values),
-    ("ord_", "The code point of the character x.", _x(ord)),
-    ("chr_", "The character with the code point x.", _x(chr)),
-    ("concat", "x followed by y.", _xy(op.add)),
-    ("lower", "x in lower case.", _unary("lower")),
-    ("upper", "x in upper case.", _unary("upper")),
-    ("title", "x with each word capitalised.", _unary("title")),
-    ("swapcase", "x with upper and lower case swapped.", _unary("swapcase")),
-    ("capitalize", "x with its first letter in upper case and the rest in lower.", _unary("capitalize")),
-    ("split", "The parts of the text x between occurrences of y.", _split),
-    ("strip", "x without the given characters (white space) at both ends.", _strip),
-    ("replace", "x with occurrences of old replaced by new.", _replace),
-    ("format", "The template x with its fields filled in.", _format),
-    ("join", "The texts y with x between them.", _join),
-    ("node_getattr", "The attribute of obj that is called attr.", _node_getattr),
-    ("make_list", "The list of the arguments.", _make_list),
-    ("make_tuple", "The tuple of the arguments.", lambda *args: args),
-    ("make_set", "The set of the arguments.", lambda *args: set(args)),
-    ("make_dict", "The dict of the named arguments.", _make_dict),
-    ("to_list", "The items of x as a list.", _x(list)),
-    ("to_dict", "The pairs of x as a dict.", _x(dict)),
-    ("to_set", "The items of x as a set.", _x(set)),
-    ("to_tuple", "The items of x as a tuple.", _x(tuple)),
-    ("dict_update", "A copy of the dict x updated with y.", _xy(_copied(dict.update))),
-    ("dict_pop", "A copy of the dict x without the key.", _xk(_copied(dict.pop))),
-    ("dict_popitem", "A copy of the dict x without its last item.", _x(_copied(dict.popitem))),
-    ("list_append", "A copy of the list x with y at its end.", _xy(_copied(list.append))),
-    ("list_clear", "An empty copy of the list x.", _x(_copied(list.clear))),
-    ("list_extend", "A copy of the list x with the items of y at its end.", _xy(_copied(list.extend))),
-    ("list_insert", "A copy of the list x with y put in at index.", _xiy(_copied(list.insert))),
-    ("list_pop", "A copy of the list x without the item at index.", _xi(_copied(list.pop))),
-    ("list_remove", "A copy of the list x without the first y.", _xy(_copied(list.remove))),
-    ("list_reverse", "A copy of the list x, backwards.", _x(_copied(list.reverse))),
-    ("list_sort", "A copy of the list x, sorted.", _list_sort),
-    ("set_add", "A copy of the set x with y in it.", _xy(_copied(set.add))),
-    ("set_clear", "An empty copy of the set x.", _x(_copied(set.clear))),
-    ("set_discard", "A copy of the set x without y, if it was there.", _xy(_copied(set.discard))),
-    ("set_intersection_update", "The items in both sets.", _xy(_copied(set.intersection_update))),
-    ("set_pop", "A copy of the set x without one of its items.", _x(_copied(set.pop))),
-    ("set_remove", "A copy of the set x without y.", _xy(_copied(set.remove))),
+_ROWS: list[tuple[str, str, str, Function]] = [
+    ("clone", "A deep copy of x.", "x", copy.deepcopy),
+    ("pos", "+x.", "x", op.pos),
+    ("neg", "-x.", "x", op.neg),
+    ("abs", "The absolute value of x.", "x", abs),
+    ("invert", "~x, the bits of x inverted.", "x", op.invert),
+    ("round", "x rounded to n digits after the point.", "", _round),
+    ("floor", "The largest whole number that is not above x.", "x", math.floor),
+    ("ceil", "The smallest whole number that is not below x.", "x", math.ceil),
+    ("trunc", "x cut to a whole number, towards zero.", "x", math.trunc),
+    ("add", "The sum x + y.", "x y", op.add),
+    ("subtract", "The difference x - y.", "x y", op.sub),
+    ("multiply", "The product x * y.", "x y", op.mul),
+    ("floor_divide", "x // y, the quotient rounded down.", "x y", op.floordiv),
+    ("divide", "The quotient x / y.", "x y", op.truediv),
+    ("mod", "x % y, what remains of x divided by y.", "x y", op.mod),
+    ("node_divmod", "The pair (x // y, x % y).", "x y", divmod),
+    ("power", "x to the power y.", "x y", op.pow),
+    ("lshift", "The bits of x moved left by y.", "x y", op.lshift),
+    ("rshift", "The bits of x moved right by y.", "x y", op.rshift),
+    ("and_", "x & y.", "x y", op.and_),
+    ("or_", "x | y.", "x y", op.or_),
+    ("xor", "x ^ y.", "x y", op.xor),
+    ("lt", "Whether x < y.", "x y", op.lt),
+    ("le", "Whether x <= y.", "x y", op.le),
+    ("eq", "Whether x == y.", "x y", op.eq),
+    ("neq", "Whether x != y.", "x y", op.ne),
+    ("ne", "Whether x != y.", "x y", op.ne),
+    ("ge", "Whether x >= y.", "x y", op.ge),
+    ("gt", "Whether x > y.", "x y", op.gt),
+    ("cond", "x if the condition holds, else y.", "", lambda condition, x, y: x if condition else y),
+    ("not_", "Whether x counts as false.", "x", op.not_),
+    ("is_", "Whether x and y are one object.", "x y", op.is_),
+    ("is_not", "Whether x and y are two objects.", "x y", op.is_not),
+    ("in_", "Whether x is in y.", "", lambda x, y: x in y),
+    ("not_in", "Whether x is not in y.", "", lambda x, y: x not in y),
+    ("getitem", "x[index].", "x index", op.getitem),
+    ("pop", "Takes the item at index out of x and returns it.", "", lambda x, index: x.pop(index)),
+    ("len_", "The number of items in x.", "x", len),
+    ("get", "x[key], or the default if x has no such key.", "", _get),
+    ("keys", "The keys of the dict x, as a list.", "", _keys),
+    ("values", "The values of the dict x, as a list.", "", _values),
+    ("ord_", "The code point of the character x.", "x", ord),
+    ("chr_", "The character with the code point x.", "x", chr),
+    ("concat", "x followed by y.", "x y", op.add),
+    ("lower", "x in lower case.", "x", op.methodcaller("lower")),
+    ("upper", "x in upper case.", "x", op.methodcaller("upper")),
+    ("title", "x with each word capitalised.", "x", op.methodcaller("title")),
+    ("swapcase", "x with upper and lower case swapped.", "x", op.methodcaller("swapcase")),
+    ("capitalize", "x with its first letter in upper case and the rest in lower.", "x", op.methodcaller("capitalize")),
+    ("split", "The parts of the text x between occurrences of y.", "", _split),
+    ("strip", "x without the given characters (white space) at both ends.", "", _strip),
+    ("replace", "x with occurrences of old replaced by new.", "", _replace),
+    ("format", "The template x with its fields filled in.", "", _format),
+    ("join", "The texts y with x between them.", "", _join),
+    ("node_getattr", "The attribute of obj that is called attr.", "obj attr", getattr),
+    ("make_list", "The list of the arguments.", "", lambda *args: list(args)),
+    ("make_tuple", "The tuple of the arguments.", "", lambda *args: args),
+    ("make_set", "The set of the arguments.", "", lambda *args: set(args)),
+    ("make_dict", "The dict of the named arguments.", "", lambda **kwargs: kwargs),
+    ("to_list", "The items of x as a list.", "x", list),
+    ("to_dict", "The pairs of x as a dict.", "x", dict),
+    ("to_set", "The items of x as a set.", "x", set),
+    ("to_tuple", "The items of x as a tuple.", "x", tuple),
+    ("dict_update", "A copy of the dict x updated with y.", "x y", _copied(dict.update)),
+    ("dict_pop", "A copy of the dict x without the key.", "x key", _copied(dict.pop)),
+    ("dict_popitem", "A copy of the dict x without its last item.", "x", _copied(dict.popitem)),
+    ("list_append", "A copy of the list x with y at its end.", "x y", _copied(list.append)),
+    ("list_clear", "An empty copy of the list x.", "x", _copied(list.clear)),
+    ("list_extend", "A copy of the list x with the items of y at its end.", "x y", _copied(list.extend)),
+    ("list_insert", "A copy of the list x with y put in at index.", "x index y", _copied(list.insert)),
+    ("list_pop", "A copy of the list x without the item at index.", "x index", _copied(list.pop)),
+    ("list_remove", "A copy of the list x without the first y.", "x y", _copied(list.remove)),
+    ("list_reverse", "A copy of the list x, backwards.", "x", _copied(list.reverse)),
+    ("list_sort", "A copy of the list x, sorted.", "", _list_sort),
+    ("set_add", "A copy of the set x with y in it.", "x y", _copied(set.add)),
+    ("set_clear", "An empty copy of the set x.", "x", _copied(set.clear)),
+    ("set_discard", "A copy of the set x without y, if it was there.", "x y", _copied(set.discard)),
+    ("set_intersection_update", "The items in both sets.", "x y", _copied(set.intersection_update)),
+    ("set_pop", "A copy of the set x without one of its items.", "x", _copied(set.pop)),
+    ("set_remove", "A copy of the set x without y.", "x y", _copied(set.remove)),
     (
         "set_symmetric_difference_update",
         "The items in just one of the two sets.",
-        _xy(_copied(set.symmetric_difference_update)),
+        "x y",
+        _copied(set.symmetric_difference_update),
     ),
-    ("set_update", "The items in either set.", _xy(_copied(set.update))),
+    ("set_update", "The items in either set.", "x y", _copied(set.update)),
 ]
 
-TABLE: dict[str, Operator] = {name: Operator(name, doc, fun) for name, doc, fun in _ROWS}
+TABLE: dict[str, Operator] = {name: Operator(name, doc, fun, names) for name, doc, names, fun in _ROWS}
 TABLE["call"] = Operator("call", "Calls the function fun with the other inputs.", _call, raw=False)
 TABLE["call_llm"] = Operator("call_llm", "Asks the language model llm and returns its answer.", _call_llm, catch=False)
 TABLE["identity"] = TABLE["clone"]

@@ -77,7 +77,7 @@ def _past_of(node: AbstractNode[Any]) -> list[AbstractNode[Any]]:
 
 
 def _bypassed(node: Any, present: dict[int, Any]) -> bool:
-    """A clone is left out when what it repeats is drawn."""
+    """A clone is left out when the node that it repeats is drawn."""
     return node.op_name in IDENTITY_OPERATORS and len(node.parents) == 1 and id(node.parents[0]) in present
 
 

@@ -42,7 +42,7 @@ class Picture:
 
     @property
     def source(self) -> str:
-        """The graph in graphviz' language, not folded: what `graphviz.Digraph.source` would be."""
+        """The graph in graphviz' language, not folded, as `graphviz.Digraph.source` has it."""
         return dot_source(self.drawing, reverse=self.reverse)
 
     def svg(self) -> str:
@@ -88,7 +88,7 @@ class Picture:
         return self.html()
 
     def __getattr__(self, name: str) -> Any:
-        """Programs written for a Digraph call `render`, `view` …: they are told what to do instead."""
+        """Programs written for a Digraph call `render`, `view` …: the error names the way of a Picture."""
         if name.startswith("_"):
             raise AttributeError(name)
         raise AttributeError(
@@ -151,7 +151,7 @@ def draw_walk(
     reverse: bool = False,
     limit: int = 100,
 ) -> Digraph | Picture:
-    """What a backward pass went through: the visited nodes and the parents to which it passed feedback on.
+    """A picture of a backward pass: the visited nodes and the parents to which it passed feedback.
 
     Without nested graphs that leaves out whatever depends on no parameter.
     """
@@ -162,7 +162,7 @@ def draw_walk(
 
 
 class _Bundle:
-    """What a notebook is given for a Digraph that cannot be laid out by graphviz."""
+    """The content for a notebook of a Digraph that graphviz cannot lay out."""
 
     def __init__(self, picture: Picture) -> None:
         self.picture = picture

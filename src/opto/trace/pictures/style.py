@@ -1,4 +1,4 @@
-"""What a node looks like: its label, shape and colours."""
+"""The look of a node: its label, shape and colours."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["NodeKind", "NodeVizStyleGuide", "NodeVizStyleGuideColorful", "kind_o
 
 
 class NodeKind(Enum):
-    """What readers of a picture want to tell apart."""
+    """Kinds of nodes that a picture tells apart."""
 
     PARAMETER = "parameter"
     EXCEPTION = "exception"

@@ -1,4 +1,4 @@
-"""What a new value must satisfy before it is written into a parameter: the public path of projections.
+"""Projections, which a new value goes through before it is written into a parameter: their public path.
 
 A projection is a space without words; both live in `opto.trace.spaces`.
 """

@@ -15,6 +15,7 @@ from typing import Any
 from opto.registry import implementation
 from opto.trace.nodes import GRAPH, MessageNode, Node, ancestors_by_level
 from opto.trace.propagators.propagators import AbstractFeedback, Propagator
+from opto.trace.records import same_value
 
 __all__ = ["GraphPropagator", "SubgraphFromWalk", "TraceGraph", "accumulate", "sum_feedback"]
 
@@ -124,7 +125,7 @@ class TraceGraph(AbstractFeedback):
             "Neither of two graphs to be added has feedback."
         )
         if self.user_feedback is not None and other.user_feedback is not None:
-            assert _same(self.user_feedback, other.user_feedback), (
+            assert same_value(self.user_feedback, other.user_feedback), (
                 f"Two graphs with different feedback are not added: {self.user_feedback!r}, {other.user_feedback!r}. "
                 "Call zero_feedback() between backward passes, or use accumulate()."
             )
@@ -153,9 +154,9 @@ class TraceGraph(AbstractFeedback):
 
 
 class SubgraphFromWalk(TraceGraph):
-    """What one backward walk found for a root: the nodes on the ways from `start` to the output, and their inputs.
+    """The part of a backward walk that a root reaches: the nodes from `start` to the output, and their inputs.
 
-    `order` is the walk: the visited MessageNodes, highest level first (shared by all reaches of the walk).
+    `order` is the walk: the visited MessageNodes, highest level first (shared by the subgraphs of all roots).
     """
 
     __slots__ = ("order", "start")
@@ -221,18 +222,11 @@ def sum_feedback(nodes: Iterable[Node[Any]]) -> Any:
         return sum(items)
     first = next((g.user_feedback for g in items if g.user_feedback is not None), None)
     for graph in items:
-        assert graph.user_feedback is None or _same(graph.user_feedback, first), (
+        assert graph.user_feedback is None or same_value(graph.user_feedback, first), (
             f"The nodes hold different feedback: {first!r} and {graph.user_feedback!r}. "
             "Call zero_feedback() between backward passes, or use accumulate()."
         )
     return items[0] if len(items) == 1 else TraceGraph([], first, outputs=_united(items), parts=tuple(items))
-
-
-def _same(one: Any, other: Any) -> bool:
-    if one is other:
-        return True
-    equal = one == other
-    return equal if isinstance(equal, bool) else False
 
 
 def accumulate(nodes: Iterable[Node[Any]]) -> TraceGraph:
@@ -248,7 +242,7 @@ def accumulate(nodes: Iterable[Node[Any]]) -> TraceGraph:
     for outputs in {id(graph.outputs): graph.outputs for graph in items}.values():
         for output, feedback in outputs:
             known = seen.setdefault(id(output), [])
-            if not any(_same(feedback, other) for other in known):
+            if not any(same_value(feedback, other) for other in known):
                 known.append(feedback)
                 pairs.append((output, feedback))
     if not pairs:
@@ -256,7 +250,7 @@ def accumulate(nodes: Iterable[Node[Any]]) -> TraceGraph:
     first = pairs[0][1]
     text = (
         first
-        if all(_same(feedback, first) for _, feedback in pairs)
+        if all(same_value(feedback, first) for _, feedback in pairs)
         else "\n".join(f"{output.py_name}: {feedback}" for output, feedback in pairs)
     )
     return TraceGraph([], text, outputs=pairs, parts=tuple(items))

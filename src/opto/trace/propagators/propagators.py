@@ -88,7 +88,7 @@ class Propagator(AbstractPropagator):
 
 
 class SumPropagator(Propagator):
-    """Every parent gets the sum of what the children said: numbers added, texts joined."""
+    """Every parent gets the sum of the feedback from the children: numbers added, texts joined."""
 
     def init_feedback(self, node: Node[Any], feedback: Any) -> Any:
         return feedback

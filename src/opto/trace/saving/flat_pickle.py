@@ -51,10 +51,10 @@ class _Cell:
 
     def __reduce__(self) -> tuple[Any, ...]:
         _ANNOUNCED.id = id(self.node)
-        return _same, (self.node,)
+        return _itself, (self.node,)
 
 
-def _same(node: Any) -> Any:
+def _itself(node: Any) -> Any:
     return node
 
 

@@ -46,7 +46,7 @@ def _rewritten_methods(container: ParameterContainer) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, value in own_attributes(container).items():
         parameter = value.parameter if name.startswith(BOUND_METHOD) and isinstance(value, FunModule) else None
-        if parameter is not None and value._implementations.travelling(parameter._data) is not None:
+        if parameter is not None and value._implementations.for_worker(parameter._data) is not None:
             found[value._attribute] = value
     return found
 
@@ -63,13 +63,13 @@ def _fill(made: Any, attributes: dict[str, Any]) -> None:
 def _bundled(bundled: FunModule) -> tuple[Any, ...]:
     receiver = bundled._receiver
     parameter = bundled.parameter
-    present = None if parameter is None else bundled._implementations.travelling(parameter._data)
+    present = None if parameter is None else bundled._implementations.for_worker(parameter._data)
     if receiver is not None and not isinstance(receiver, type):
         instance = receiver._data if isinstance(receiver, Node) else receiver
         if present is not None:
             return _rewritten_method, (*present, instance)
         return getattr, (instance, bundled._attribute)
-    return (_same, (bundled.fun,)) if present is None else (_rewritten, present)
+    return (_itself, (bundled.fun,)) if present is None else (_rewritten, present)
 
 
 def _rewritten(code: FunctionType, name: str, names: dict[str, Any], owner: type | None) -> Callable[..., Any]:
@@ -92,5 +92,5 @@ def _rewritten_method(code: FunctionType, name: str, names: dict[str, Any], owne
     return MethodType(_rewritten(code, name, names, owner), instance)
 
 
-def _same(value: Any) -> Any:
+def _itself(value: Any) -> Any:
     return value

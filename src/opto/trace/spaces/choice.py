@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from opto.errors import SpaceError
+from opto.trace.records import same_value
 from opto.trace.spaces.space import Space
 
 __all__ = ["Choice"]
@@ -14,7 +15,7 @@ _SHOWN = 20
 
 
 class Choice(Space):
-    """One of `options`: a list, or a dict of labels by which a model and a file know what cannot be written down.
+    """One of `options`: a list, or a dict label -> option for options that a reply or a file cannot hold.
 
     Without labels, texts and numbers stand for themselves, functions and classes for their names, models for their
     `model_name`. Copies of a parameter share the options.
@@ -64,17 +65,12 @@ class Choice(Space):
 
     def _label(self, value: Any) -> str:
         for label, option in self.options.items():
-            if option is value or (type(option) is type(value) and _equal(option, value)):
+            if option is value or (type(option) is type(value) and same_value(option, value)):
                 return label
         raise SpaceError(f"{str(value)[:60]!r} is not {self.constraint}")
 
     def _shared(self) -> Iterable[Any]:
         return self.options.values()
-
-
-def _equal(a: Any, b: Any) -> bool:
-    found = a == b
-    return found if isinstance(found, bool) else False  # arrays and nodes answer with more than a truth
 
 
 def _labelled(options: list[Any]) -> dict[str, Any]:

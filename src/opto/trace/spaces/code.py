@@ -110,12 +110,12 @@ class Code(Space):
         try:
             run(function.name, describe=True)
         except Exception as error:
-            raise SpaceError(f"the code cannot be run: {_said(error)}") from error
+            raise SpaceError(f"the code cannot be run: {_error_text(error)}") from error
         for test in self.tests:
             try:
                 passed = test(fun) if callable(test) else run(_TEST, more=_as_function(test))
             except Exception as error:
-                raise SpaceError(f"the code fails the test {_named(test)}: {_said(error)}") from error
+                raise SpaceError(f"the code fails the test {_named(test)}: {_error_text(error)}") from error
             if passed is not None and not passed:
                 raise SpaceError(f"the code fails the test {_named(test)}")
 
@@ -124,7 +124,7 @@ def _named(test: Test) -> str:
     return repr(test) if isinstance(test, str) else getattr(test, "__name__", type(test).__name__)
 
 
-def _said(error: Exception) -> str:
+def _error_text(error: Exception) -> str:
     return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
 
 

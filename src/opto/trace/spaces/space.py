@@ -41,7 +41,7 @@ class Projection(ABC):
 class Space(Projection):
     """The values that a parameter may take. A subclass writes `project` and sets `constraint`.
 
-    `constraint` is what a model is told. `project` is idempotent, and raises SpaceError where no allowed value is near.
+    `constraint` is shown to a model. `project` is idempotent, and raises SpaceError where no allowed value is near.
 
     >>> class Even(Space):
     ...     constraint = "an even number"
@@ -62,7 +62,7 @@ class Space(Projection):
         """The allowed value nearest to `x`; SpaceError if there is none."""
 
     def read(self, said: Any, convert: Callable[[Any], Any]) -> Any:
-        """The allowed value that is meant by what a reply says; `convert` makes it the type that the parameter has."""
+        """The allowed value that a reply means by `said`; `convert` gives it the type of the parameter's value."""
         return self.project(convert(said))
 
     def plain(self, value: Any) -> Any:
@@ -86,7 +86,7 @@ def space_of(parameter: Any) -> Space | None:
 
 
 def constraints_of(parameter: Any) -> str | None:
-    """What the spaces of a parameter tell a model; None if it has none."""
+    """The constraints of a parameter's spaces, for a model; None if it has none."""
     rare = parameter._rare
     if rare is None or not rare.projections:
         return None

@@ -5,7 +5,6 @@ from __future__ import annotations
 from opto.optimizers.blame.from_runs import blame_from_runs, telling_runs
 from opto.optimizers.blame.recorded_uses import RecordedUse
 from opto.trace import node
-from opto.trainer.gate import alignment, closeness, faults
 from opto.trainer.rollouts import Rollout
 
 
@@ -44,24 +43,6 @@ def test_parts_that_no_failing_run_used_are_not_blamed() -> None:
     assert blame_from_runs([], {}, 1) == {}
 
 
-def test_faults_count_errors_nothing_and_constants() -> None:
-    assert faults([run(0, "p", a="!"), run(0, "q", a="2")]) == 1
-    assert faults([run(0, f"{i}", a="same") for i in range(3)]) == 3
-    assert faults([run(0, f"{i}", a=i) for i in range(3)]) == 0
-
-
-def test_alignment_is_high_where_equal_values_hear_equal_feedback() -> None:
-    def runs(*values: str) -> list[Rollout]:
-        said = ["expected Hello Ann", "expected Hello Bob", "expected Hola Eva", "expected Hola Leo"]
-        return [run(0, feedback, a=value) for feedback, value in zip(said, values, strict=True)]
-
-    right = alignment(runs("en", "en", "es", "es"), "a", 1)
-    wrong = alignment(runs("en", "es", "en", "es"), "a", 1)
-    assert right > 0.1 > wrong
-    assert alignment(runs("x", "x", "x", "x"), "a", 1) == 0
-    assert alignment(runs("1", "2", "3", "4"), "a", 1) == 0
-
-
 def test_telling_runs_show_differing_failures_first_then_a_success() -> None:
     rollouts = [run(0, a="1"), run(0, a="1"), run(0, a="2"), run(1, a="3"), run(0, b="4")]
     shown = telling_runs(rollouts, "a", failing=2, passing=1, perfect=1)
@@ -83,20 +64,3 @@ def test_telling_runs_show_each_kind_of_input_rather_than_one_kind_thrice() -> N
     rollouts.append(near("en", "Bob", 1))
     shown = telling_runs(rollouts, "a", failing=3, passing=1, perfect=1)
     assert [r.example for r in shown] == ["Eva", "Ann", "Leo", "Bob"]
-
-
-def test_parts_that_only_give_back_their_input_do_no_work() -> None:
-    echo = [Rollout(i, node(0), 0, "", {"a": (RecordedUse((f"'{i}'",), f"'{i}'", False, 1, True),)}) for i in "xy"]
-    assert faults(echo) == 2
-    assert blame_from_runs(echo, {}, 1)["a"] > 1.4
-
-
-def test_closeness_counts_the_words_that_outputs_share_with_feedback() -> None:
-    near, far = (Rollout(0, node(text), 0, "expected Hello Sam", {}) for text in ("Hello, Sam Hill", "Hola"))
-    assert closeness([near], 1) > closeness([near, far], 1) > closeness([far], 1) == 0
-    assert closeness([], 1) == 1
-
-
-def test_closeness_tells_the_right_order_from_a_wrong_one() -> None:
-    near, far = (Rollout(0, node(value), 0, "expected [1, 9, 2, 8]", {}) for value in ([1, 9, 8, 2], [8, 1, 2, 9]))
-    assert closeness([near], 1) > closeness([far], 1) > 0

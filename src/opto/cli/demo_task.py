@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from opto.cli.demo_agent import Agent, judge_greeting, named_parts
 from opto.cli.demo_customers import Customer, draw_customers
@@ -108,10 +108,7 @@ def accuracy(agent: Any, customers: Sequence[Customer], when: str) -> float:
     wrong: list[tuple[Customer, Any]] = []
     with stop_tracing():
         for customer in customers:
-            try:
-                greeting = agent(customer.query).data
-            except ExecutionError as error:
-                greeting = error.exception_node.data
+            greeting = _one_run(agent, customer).data
             if judge_greeting(customer, greeting).score < 1:
                 wrong.append((customer, greeting))
     share = 1 - len(wrong) / max(1, len(customers))
@@ -120,8 +117,8 @@ def accuracy(agent: Any, customers: Sequence[Customer], when: str) -> float:
 
 
 def _one_run(agent: Any, customer: Customer) -> Node[Any]:
+    """The output of the agent, or the error that it raised."""
     try:
-        output: Node[Any] = agent(customer.query)
+        return cast("Node[Any]", agent(customer.query))
     except ExecutionError as error:
-        output = error.exception_node
-    return output
+        return error.exception_node

@@ -1,6 +1,6 @@
 """Where code that an optimizer wrote runs: the seam `Executor`, its records, and which executor is in force. A leaf.
 
-A text that an optimizer suggested is a `SuggestedText`; whoever is to run it makes a `Job` of it and hands it to
+A text that an optimizer suggested is a `SuggestedText`. The caller makes a `Job` of it and hands the job to
 `current_executor()`. The executors themselves are in `opto.sandbox`, loaded when the first one is needed.
 """
 
@@ -42,7 +42,7 @@ class _OmittedDefault:
 
 
 OMITTED_DEFAULT = _OmittedDefault()
-"""Stands for the default of an argument that cannot be told outside of the sandbox; a call leaves that argument out."""
+"""Stands for a default that only the worker knows, as it is no plain data; a call leaves that argument out."""
 
 
 class SuggestedText(str):
@@ -67,10 +67,10 @@ _NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
 class Limits(NamedTuple):
-    """What one call may use. `value_bytes` bounds its result and each value it exchanges, as they are written.
+    """What one call may use. `value_bytes` bounds the written form of its result and of each value that it exchanges.
 
-    `output_bytes` is how much of stdout and of stderr is kept, `processes` how many threads it may have beside its
-    own (new processes are never allowed where the system can refuse them). `float("inf")` seconds are as long as the
+    `output_bytes` is how much of stdout and of stderr is kept, `processes` how many threads the call may start (new
+    processes are never allowed where the system can refuse them). `float("inf")` seconds mean the longest time that
     clocks can count, three weeks.
     """
 
@@ -83,7 +83,7 @@ class Limits(NamedTuple):
     open_files: int = 64
 
     def checked(self) -> Limits:
-        """These limits as executors can keep them; ValueError names the first that none could."""
+        """These limits, rounded to values that executors can keep; ValueError names the first that is out of range."""
         return Limits(*(_bounded(name, given) for name, given in self._asdict().items()))
 
 
@@ -109,7 +109,7 @@ def _bounded(name: str, given: Any) -> Any:
 
 
 class ResourceUsage(NamedTuple):
-    """What a call used; `memory_bytes` is the most that its process ever held, 0 where the system does not tell."""
+    """Resources that a call used; `memory_bytes` is the peak of its process, 0 where the system does not report it."""
 
     wall_seconds: float = 0.0
     cpu_seconds: float = 0.0
@@ -155,9 +155,10 @@ class Shape(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What became of a job: `value`, or `error` as the exception to raise (its traceback shows lines of the text).
+    """The result of a job: `value`, or `error` as the exception to raise (its traceback shows lines of the text).
 
-    `changed` names what the function wrote to in its copies of the host's objects (`self.count`), which stays there.
+    `changed` lists what the function wrote to in its copies of the program's objects (`self.count`); the originals are
+    unchanged.
     """
 
     value: Any = None
@@ -176,7 +177,7 @@ class Outcome(NamedTuple):
 
 @runtime_checkable
 class Executor(Protocol):
-    """Runs code that an optimizer wrote. Whatever that code does comes back as an `Outcome`; neither method raises it.
+    """Runs code that an optimizer wrote. Errors of that code come back in an `Outcome`; neither method raises them.
 
     Both may be called from many threads and tasks at once.
     """
@@ -244,7 +245,7 @@ def current_executor() -> Executor:
 
 
 def set_default_executor(executor: str | Executor) -> None:
-    """Chooses, for the whole program, who runs code that an optimizer wrote where no `using` block says otherwise.
+    """Chooses the executor for the whole program; `using` blocks take precedence.
 
     KeyError lists the names there are.
     """
@@ -255,7 +256,7 @@ def set_default_executor(executor: str | Executor) -> None:
 
 @contextmanager
 def using(executor: str | Executor) -> Generator[Executor]:
-    """Code that an optimizer wrote runs in `executor`, inside the block and in this context.
+    """Within the block, and in this context, code that an optimizer wrote runs in `executor`.
 
     A name stands for the executor that the program shares: "process", "monty" or "unsafe".
 

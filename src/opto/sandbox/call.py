@@ -32,7 +32,7 @@ _KINDS = ("plain", "coroutine", "generator", "async generator")
 
 
 class Call:
-    """A job, and the worker that runs it. `in_thread` runs work that waits for a worker beside an event loop."""
+    """A job, and the worker that runs it. `in_thread` runs blocking work in a thread, for asynchronous generators."""
 
     __slots__ = ("began", "in_thread", "job", "limits", "pool", "worker")
 
@@ -51,11 +51,16 @@ class Call:
             raise SandboxValueError(f"The code has {len(job.text)} characters: at most {_LONGEST_TEXT} may it have.")
         scope = job.scope
         seen = id(scope) if scope.names or scope.owner else (scope.module, scope.flags)
-        kept = limits.memory_bytes, limits.processes, limits.open_files, limits.cpu_seconds  # a worker's for life
+        kept = (
+            limits.memory_bytes,
+            limits.processes,
+            limits.open_files,
+            limits.cpu_seconds,
+        )  # a worker keeps these for life
         self.worker = self.pool.lease((job.text, job.name, seen, kept), scope, limits)
 
     def outcome(self) -> Outcome:
-        """Lets the leased worker run the job, and lets go of the worker."""
+        """Runs the job in the leased worker, then returns the worker to the pool or ends it."""
         worker = self.worker
         if worker.surroundings is None:
             error = self._learn_text()
@@ -74,7 +79,7 @@ class Call:
     # --- messages ---
 
     def _learn_text(self) -> Exception | None:
-        """Lets a new worker read its text and tell which names that uses; if it cannot, it is ended: the error."""
+        """Asks a new worker which names its text uses. If that fails, ends the worker and returns the error."""
         job, worker = self.job, self.worker
         report = self._report(self._message("read", pickle.dumps((job.text, job.scope.flags))))
         if isinstance(report, Exception):
@@ -114,7 +119,7 @@ class Call:
         return self._message("describe" if job.describe else "call", payload, definition)
 
     def _message(self, action: str, payload: bytes, definition: Any = None) -> bytes:
-        """An order to the worker, with all that it must know before: classes, modules, changed globals, bounds."""
+        """An order to the worker, preceded by the classes, modules and globals that it does not have yet."""
         around, serializer, limits = self.worker.surroundings, self.worker.serializer, self.limits
         sources, updates = ({}, []) if around is None or action == "next" else around.updates()
         classes, serializer.classes = serializer.classes, []
@@ -124,7 +129,7 @@ class Call:
     # --- reports ---
 
     def _exchanged(self, message: bytes) -> Outcome:
-        """The outcome of a call or of a generator's next step."""
+        """Sends the message; the outcome of the call or of the generator's next step."""
         report, worker, limits = self._report(message), self.worker, self.limits
         if isinstance(report, Exception):
             return self._failed(report)
@@ -145,7 +150,7 @@ class Call:
         return Outcome(value, error, report.out, report.err, usage, report.changed if error is None else ())
 
     def _report(self, message: bytes) -> Report | Exception:
-        """The worker's report; if the worker is lost, it is ended, and the error says why."""
+        """The worker's report. If there is none, ends the worker and returns the error that says why."""
         worker, limits = self.worker, self.limits
         try:
             return exchange(worker, message, limits, self.pool.allow)
@@ -170,16 +175,16 @@ class Call:
         return Outcome(error=error, usage=ResourceUsage(wall_seconds=time.monotonic() - self.began))
 
     def _shown(self) -> set[tuple[str, int, str]]:
-        """The functions of the program whose lines an error may show."""
+        """The functions of the program whose lines a traceback may show."""
         return set() if self.worker.surroundings is None else self.worker.surroundings.shown
 
     def _where_it_was(self, error: SandboxError, stack: bytes) -> Exception:
-        """The worker sent no report, but C code in it may have written its stack."""
+        """Adds a traceback from the stack that C code in the worker wrote, as the worker itself sent no report."""
         shown = self._shown()
         return with_traceback(error, crash_stack.places(stack, shown), self.job.text, shown)
 
     def _error(self, report: Report) -> Exception | None:
-        """The error that the code raised, if it did: one of the program's own objects' errors, or one made of data."""
+        """The error that the code raised, if any. An error of an object of the program is that very object again."""
         data = report.error
         if data is None:
             return None

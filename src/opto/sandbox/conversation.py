@@ -1,7 +1,7 @@
 """One exchange with a worker: a message goes in, calls of allowed objects are answered, a report comes out.
 
-The other side may be hostile: every message is bounded, waited for with a limit, and read as data. Imports `wire`,
-`codec`, `faults`, `pool`.
+The worker may be hostile: each of its messages is bounded, waited for with a limit, and read as data. Imports `pool`,
+`wire`, `value_codec`, `errors_as_data`.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _STRING = re.compile(r'(?s)"(?:[^"\\]+|\\.|\\\Z)*(?:"|\Z)')
 
 
 class Report(NamedTuple):
-    """What a worker reported, each field of its type; `value` and `error` are trees that nobody has checked yet."""
+    """A worker's report, checked except for `value` and `error`, which are trees still to be decoded."""
 
     value: Any
     kind: Any
@@ -74,7 +74,7 @@ def exchange(worker: Worker, message: bytes, limits: Limits, allow: Sequence[Any
 
 
 def _parsed(message: bytes) -> dict[str, Any]:
-    """A message's data. ValueError or RecursionError for nonsense, MessageTooLongError if it is far larger here."""
+    """A message as data. ValueError or RecursionError for nonsense, MessageTooLongError for too many parts."""
     parts, text = message.count(b"[") + message.count(b"{"), message.decode("ascii")
     if parts > _MOST_PARTS:
         raise wire.MessageTooLongError(f"more than {_MOST_PARTS} lists and dicts")
@@ -105,7 +105,7 @@ def _checked(data: dict[str, Any], errors: dict[int, Exception], most: int) -> R
 
 
 def _depth(text: str) -> int:
-    """How deeply lists and dicts stand in each other."""
+    """How deeply lists and dicts are nested."""
     deepest = level = 0
     for sign in re.sub(r"[^][{}]+", "", _STRING.sub("", text)):
         level += 1 if sign in "[{" else -1
@@ -123,7 +123,7 @@ _READ = json.JSONDecoder(parse_int=_integer).decode
 
 
 def _answered(worker: Worker, asked: Any, allow: Sequence[Any], errors: dict[int, Exception]) -> bytes:
-    """Calls the object as asked; what it raises is raised in the worker."""
+    """Calls the object that the worker asks for; an error that it raises is raised again in the worker."""
     token = ANSWERING.set((*ANSWERING.get(), worker))
     try:
         value = _called(worker, asked, allow)
@@ -150,7 +150,7 @@ def _called(worker: Worker, asked: Any, allow: Sequence[Any]) -> Any:
 
 
 def _method(thing: Any, name: str) -> Any:
-    """A method of an allowed object. What it merely holds, such as the model that it wraps, was not allowed."""
+    """A method of an allowed object. Its attributes, such as a model that it wraps, are not allowed."""
     kinds: tuple[type, ...] = type(thing).__mro__
     found = next((vars(kind)[name] for kind in kinds if name in vars(kind)), None)
     if found is None:

@@ -48,7 +48,7 @@ _warned_of: set[str] = set()
 class End(NamedTuple):
     """How a worker ended: its exit code, or the signal that killed it, and what it used.
 
-    With -1 and no signal nobody knows.
+    -1 and no signal: unknown.
     """
 
     code: int = -1
@@ -96,7 +96,7 @@ class FirstProcess:
         _warn_of_missing_layers(report)
 
     def is_alive(self) -> bool:
-        """Whether it still serves."""
+        """Whether the process runs."""
         return self._process.poll() is None
 
     def spawn(self, number: int, limits: WorkerLimits, handles: Sequence[int]) -> None:
@@ -120,13 +120,13 @@ class FirstProcess:
         return End(code, os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0, user + system, memory)
 
     def close(self) -> None:
-        """Ends it, and so its workers."""
+        """Ends the process, and so its workers."""
         self._orders.close()
         self._process.wait()
         remove_folder(self._folder)
 
     def abandon(self) -> None:
-        """In a fork of the program: leaves it to the parent."""
+        """In a fork of the program: leaves the process to the parent."""
         self._orders.close()
         self._process.returncode = 0  # no child of this process: nothing to wait for
 
@@ -157,5 +157,5 @@ def _launched(control: int, temporary: str) -> subprocess.Popen[bytes]:
 
 
 def _time_zone() -> dict[str, str]:
-    """All of the program's environment that its workers have: what the clock shows is the same there."""
+    """The one environment variable that workers get, so that their clocks show the same time."""
     return {name: os.environ[name] for name in ("TZ",) if name in os.environ}

@@ -1,4 +1,4 @@
-"""What holds a worker, layer by layer: each is put on where the system has it, and what is missing is reported.
+"""Confines a worker, layer by layer: each is put on where the system has it, and missing ones are reported.
 
 Imports the modules of the single layers.
 """
@@ -41,7 +41,7 @@ _UNCOUNTED = "they hold, but for the number of threads, which is not counted her
 
 
 class WorkerLimits(NamedTuple):
-    """What one worker may use all its life; `processes` are threads beside its own."""
+    """The limits that a worker keeps all its life; `processes` are threads beside its own."""
 
     memory_bytes: int
     processes: int
@@ -76,7 +76,7 @@ class Confinement:
     # --- once, before any worker ---
 
     def enter(self) -> None:
-        """Leaves the namespaces of the system."""
+        """Moves this process into namespaces of its own."""
         with suppress(OSError):  # without the right to, or where there are no such numbers; `_find_out` looks
             namespaces.be_counted()
         self._try("users", namespaces.new_users)
@@ -84,7 +84,7 @@ class Confinement:
         self._try("ipc", lambda: unshare(namespaces.OTHERS))
 
     def first_of_namespace(self) -> int:
-        """Forks into a process namespace: 0 in the process that is to go on, there or where there is none."""
+        """Forks into a process namespace, if there are any. Returns 0 in the process that is to go on."""
         if not self._try("processes", lambda: unshare(namespaces.PROCESSES)):
             return 0
         child = os.fork()
@@ -93,7 +93,7 @@ class Confinement:
         return child
 
     def build(self) -> None:
-        """Makes the file system."""
+        """Builds the file system that workers see, and tries their layers."""
         if self.report.get("processes", "") is None:
             self._own_namespace = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
         readable, root, temporary = (self.settings[name] for name in ("readable", "root", "temporary"))
@@ -103,7 +103,7 @@ class Confinement:
         self._find_out()
 
     def _find_out(self) -> None:
-        """Which of the workers' layers there are: a first child tries them and tells."""
+        """Reports which of the workers' layers are missing: a first child tries them."""
         reading, writing = os.pipe()
         child = self.fork()
         if child == 0:
@@ -121,7 +121,7 @@ class Confinement:
         os.waitpid(child, 0)
 
     def _uncounted(self) -> dict[str, str]:
-        """In the first child: what to report if it may start threads without end."""
+        """In the first child: the report if nothing limits the number of threads."""
         if self.report["limits"] is not None or not hasattr(resource, "RLIMIT_NPROC"):
             return {}
         resource.setrlimit(resource.RLIMIT_NPROC, (1, 1))
@@ -137,14 +137,14 @@ class Confinement:
         """Forks; the child is the first of a process namespace if there are any."""
         if self._own_namespace is None:
             return os.fork()
-        unshare(namespaces.PROCESSES)
+        unshare(namespaces.PROCESSES)  # the next child is the first process of a namespace of its own
         child = os.fork()
         if child:
             namespaces.usual_processes(self._own_namespace)
         return child
 
     def hold_worker(self, number: int, limits: WorkerLimits, keep: Sequence[int]) -> dict[str, str]:
-        """Puts the inner layers on this process; says which are missing. Only the descriptors `keep` stay open."""
+        """Puts the inner layers on this process; returns the missing ones. Only the descriptors `keep` stay open."""
         if IS_LINUX:
             prctl(_DEATH_SIGNAL, signal.SIGKILL)
         _close_all_but(keep)
@@ -160,29 +160,29 @@ class Confinement:
         return {layer: reason for layer, reason in inner.report.items() if reason is not None}
 
     def _place(self, number: int) -> str:
-        """Where a worker without a mount of its own has its temporary directory: below that of its executor."""
+        """The temporary directory of a worker that has no mount of its own."""
         return os.path.join(self.settings["root"], f"worker-{number}")
 
     def clear(self, number: int) -> None:
-        """Removes what a worker that has ended left."""
+        """Removes the files of a worker that has ended."""
         if self.report["temporary"] is not None:
             remove_folder(self._place(number))
 
     def _countable(self, processes: int) -> int | None:
-        """How many threads there may be where this worker's are counted; None where those of the user count too."""
+        """The limit of threads for this worker's user; None if the user has threads outside of the sandbox."""
         each = processes + 1
         together = each * int(self.settings["workers"]) + 2  # the first process, and one that is to take over
         if self.report.get("users", "") is not None:
             return together if os.getuid() != os.geteuid() else None
         try:
-            unshare(namespaces.USERS)
+            unshare(namespaces.USERS)  # in one of its own, a worker's threads are counted alone
         except OSError:  # there are no more: all workers have one
             return together
         return each
 
 
 def remove_folder(folder: str) -> None:
-    """Removes a folder, as far as it can be."""
+    """Removes a folder, as far as possible."""
     from shutil import rmtree  # here: most of what it loads is for archives, and few need it
 
     with suppress(RecursionError):  # folders in folders, thousands deep

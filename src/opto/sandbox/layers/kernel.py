@@ -1,4 +1,4 @@
-"""System calls of Linux that Python has no name for. Each raises OSError with the reason. A leaf of the package."""
+"""System calls of Linux that Python has no name for. Each raises OSError with the reason. Imports nothing of ours."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ def version() -> int:
 
 
 def restrict(readable: Iterable[str], writable: Iterable[str]) -> None:
-    """Restricts this process for ever: `readable` may be read, in `writable` all may be done but running programs."""
+    """Restricts this process for ever: `readable` may be read, `writable` may be changed but not executed."""
     spoken = version()
     known = (1 << _RIGHTS[min(spoken, 5)]) - 1
     rules = _Rules(known, 3 if spoken >= 4 else 0, 3 if spoken >= 6 else 0)

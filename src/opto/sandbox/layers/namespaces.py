@@ -82,7 +82,7 @@ def own_files(root: str, readable: Iterable[str], temporary: str) -> None:
 
 
 def _outermost(paths: Iterable[str]) -> list[str]:
-    """Without those inside of others, and without the root itself."""
+    """The paths that are not inside others, without the root itself."""
     kept: list[str] = []
     for path in sorted({os.path.normpath(path) for path in paths}):
         if path != "/" and os.path.exists(path) and not any(path.startswith(f"{above}/") for above in kept):

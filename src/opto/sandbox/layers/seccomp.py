@@ -24,7 +24,7 @@ _CLONE_THREAD = 0x00010000
 _AF_UNIX = 1
 _MSG_OOB = 1
 _NAMING = (15, 16, 0x53564D41)  # PR_SET_NAME, PR_GET_NAME, PR_SET_VMA
-_OF_DESCRIPTORS = (*range(8), *range(36, 39), *range(1030, 1033))  # F_DUPFD to F_SETLKW, F_OFD_*, sizes of pipes
+_OF_DESCRIPTORS = (*range(8), *range(36, 39), *range(1030, 1033))  # no owners, leases, watches
 _OF_TERMINALS = (0x5401, 0x5413, 0x541B, 0x5421, 0x5450, 0x5451)  # TCGETS, TIOCGWINSZ, FIONREAD, FIONBIO, FIO(N)CLEX
 _PR_SET_SECCOMP, _MODE_FILTER = 22, 2
 
@@ -43,13 +43,13 @@ def _argument(index: int, high: bool = False) -> _Instruction:
 
 
 def _one_of(index: int, values: Sequence[int]) -> list[_Instruction]:
-    """Allows the call if this argument is one of a few, and nothing that reaches further: owners, leases, watches."""
+    """Allows the call if this argument is one of `values`."""
     tests: list[_Instruction] = [(_EQUAL, len(values) - i, 0, value) for i, value in enumerate(values)]
     return [_argument(index), *tests, _DENY, _OK]
 
 
 def _checks(pid: int) -> dict[str, list[_Instruction]]:
-    """What to ask of the arguments of these calls; every list ends in a verdict."""
+    """Calls that are allowed with some arguments only, and their checks; every check ends in a verdict."""
     to_itself = [_argument(0), (_EQUAL, 0, 1, pid), _OK, _DENY]
     of_itself = [_argument(0), (_EQUAL, 1, 0, 0), (_EQUAL, 0, 1, pid), _OK, _DENY]
     to_nobody = [_argument(4), (_EQUAL, 0, 3, 0), _argument(4, True), (_EQUAL, 0, 1, 0), _OK, _DENY]
@@ -101,7 +101,7 @@ class _Program(ctypes.Structure):
 def install(own_files: bool) -> None:
     """Puts the filter on this process, for ever; OSError if the kernel will not.
 
-    Unless the process sees `own_files` only, it may not do either what Landlock does not look at.
+    Unless the process sees `own_files` only, calls that Landlock does not check are refused, too.
     """
     if MACHINE not in _AUDIT_ARCH:
         raise OSError(f"seccomp: the system calls of {MACHINE} are not known here")

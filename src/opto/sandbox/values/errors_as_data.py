@@ -1,6 +1,6 @@
 """Errors ↔ data: an exception in a worker becomes one in the program, with a traceback that shows the same lines.
 
-Imports leaves and `codec`.
+Imports leaves and `value_codec`.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _OWN = "opto"
 
 
 def error_data(error: BaseException, memory: int, *, held: bool = True) -> dict[str, Any]:
-    """The error as data; with what it holds, unless that is not for the other side."""
+    """The error as data, with its attributes if `held`."""
     places = list(_places(error))
     error = _in_our_words(error, memory)
     kind = type(error)
@@ -36,7 +36,7 @@ def error_data(error: BaseException, memory: int, *, held: bool = True) -> dict[
 
 
 def _held(error: BaseException) -> Any:
-    """What the error has for attributes, if that is little data."""
+    """The attributes of the error, if they are little data."""
     try:
         tree = encode(vars(error))
     except Exception:  # noqa: BLE001 - objects of the code
@@ -45,7 +45,7 @@ def _held(error: BaseException) -> Any:
 
 
 def _arguments(error: BaseException) -> tuple[Any, ...]:
-    """What such an error is made of: OSError keeps names of files apart from its `args`."""
+    """The arguments that make such an error: OSError keeps names of files apart from its `args`."""
     if isinstance(error, UnicodeError) and any(
         len(a) > _MOST_TEXT // 4 for a in error.args if isinstance(a, str | bytes)
     ):
@@ -92,7 +92,7 @@ def _places(error: BaseException) -> Iterable[Place]:
 
 
 def error_of(data: Any, known: Mapping[tuple[str, str], type]) -> Exception:
-    """The exception that the data tells of, an instance of the nearest class that the program has."""
+    """The exception that the data describes, an instance of the nearest class that the program has."""
     try:
         kinds = [(str(module)[:_MOST_NAME], str(name)[:_MOST_NAME]) for module, name in data["kinds"][:_MOST_PLACES]]
         arguments = [decode(_cut(tree), known) for tree in data["args"][:_MOST_ARGUMENTS]]
@@ -119,7 +119,7 @@ def _held_of(tree: Any, known: Mapping[tuple[str, str], type]) -> dict[str, Any]
 
 
 def _has_words(error: Exception) -> bool:
-    """Whether it can be printed, though some of what it held may be missing."""
+    """Whether the error can be printed although some of its attributes may be missing."""
     try:
         str(error)
     except Exception:  # noqa: BLE001 - of a class of the program's
@@ -177,7 +177,7 @@ def _class(kind: tuple[str, str], known: Mapping[tuple[str, str], type]) -> type
 
 
 def _named(kind: tuple[str, str], base: type[Exception]) -> type[Exception]:
-    """A class of the code's own making, under its name."""
+    """A class that stands for one that the code made itself, under its name."""
     module, name = kind[0], kind[1].rpartition(".")[2]
     module = module if module.replace(".", "_").isidentifier() else "sandbox"
     return type(name if name.isidentifier() else "Error", (base,), {"__module__": module})
@@ -198,7 +198,7 @@ def with_traceback(error: Exception, places: Any, text: str, shown: Collection[t
     except Exception as caught:  # noqa: BLE001 - it is the one we raise
         step = caught.__traceback__
         caught.__traceback__ = None if step is None else step.tb_next
-    error.__context__ = None  # what this program was doing meanwhile
+    error.__context__ = None  # an error that the program happens to handle
     return error
 
 

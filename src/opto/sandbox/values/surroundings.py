@@ -1,4 +1,4 @@
-"""What a text reads around it, kept up to date in its worker: globals, those of helper functions, modules.
+"""The globals and modules that a text reads, and those of its helper functions, kept up to date in its worker.
 
 Imports leaves and `to_worker`.
 """
@@ -37,9 +37,9 @@ Update = tuple[str, str, "bytes | None"]
 
 
 class _WatchedGlobal:
-    """A global that the code may read: where it stands, its value, and how that was written last.
+    """A global that the code may read: the names among which it stands, its last value, and how that was written.
 
-    `asked` are names of attributes that the code reads, of whatever.
+    `asked` are all names of attributes that the code reads.
     """
 
     __slots__ = ("asked", "last", "names", "written")
@@ -52,9 +52,9 @@ class _WatchedGlobal:
 
 
 class Surroundings:
-    """The globals that one job's text can reach, as one worker knows them; `read` is what the worker found in it.
+    """The globals that one job's text can reach, as one worker knows them; `read` are the names in the text.
 
-    `shown` are the functions of the program whose lines may appear in an error.
+    `shown` are the functions of the program whose lines a traceback may show.
     """
 
     def __init__(self, job: Job, read: ProgramNames, serializer: Serializer) -> None:
@@ -71,7 +71,7 @@ class Surroundings:
             self._add_module(module)
 
     def updates(self) -> tuple[dict[str, tuple[str, bool]], list[Update]]:
-        """What is not as the worker knows it: texts of modules, and globals.
+        """The texts of modules that the worker does not have, and globals that changed since the last message.
 
         A global is (module, "" for the text's own; name; value as bytes, None if it is gone).
         """
@@ -162,14 +162,14 @@ class Surroundings:
 
 
 def _contents(item: Any) -> list[Any]:
-    """What a container holds, unless that is very much."""
+    """The items of a container, unless there are very many."""
     if not isinstance(item, list | tuple | set | frozenset | dict) or len(item) >= _MOST:
         return []
     return list(item.values()) if isinstance(item, dict) else list(item)
 
 
 def _about(item: Any) -> list[Any]:
-    """The class of an object, the functions in it, and what it has for attributes if it is of the program's."""
+    """The class of an object, its functions, and the attributes of an object of a class of the program."""
     kind = type(item)
     write = reducer_of(kind)
     if write is not None:
@@ -220,7 +220,7 @@ def _names(code: CodeType) -> frozenset[str]:
 
 
 def _inside(module: ModuleType, asked: frozenset[str]) -> list[str]:
-    """The loaded modules inside of a package that code with these names of attributes can be after."""
+    """The loaded modules inside of a package that code can reach by these names of attributes."""
     above = f"{module.__name__}."
     inner = [name for name in list(sys.modules) if name.startswith(above)]
     return sorted(name for name in inner if asked.issuperset(name[len(above) :].split(".")))
@@ -232,7 +232,7 @@ def _imports_of_module(name: str) -> frozenset[str]:
 
 
 def _package(name: str) -> str:
-    """From which package the dots of its imports count."""
+    """The package from which relative imports of a module count."""
     return name if hasattr(sys.modules[name], "__path__") else name.rpartition(".")[0]
 
 

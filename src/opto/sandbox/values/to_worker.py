@@ -1,8 +1,8 @@
 """How values get into the sandbox: a pickle in which the program's own functions and classes travel by value.
 
 What the Python installation holds is imported there; functions of the program are written as code, without their
-modules, classes by `cloudpickle`. An object that cannot travel, or must not, is replaced by an `Absent`, which says so
-when it is used. Imports leaves, `installation` and `from_host`.
+modules, classes by `cloudpickle`. An object that cannot travel, or must not, is replaced by an `Absent`, which raises
+an error when it is used. Imports leaves, `installation` and `from_host`.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def by_reference(thing: Any) -> bool:
 
 
 class ImportedModule:
-    """A module, with those inside of it that are to be there, too."""
+    """A module that the worker imports, with some of the modules inside."""
 
     def __init__(self, module: ModuleType, inside: Sequence[str]) -> None:
         self._names = module.__name__, tuple(inside)
@@ -81,7 +81,7 @@ class ImportedModule:
 
 
 class Serializer:
-    """Writes values for one worker: it remembers which classes that worker has, and which classes it was told of.
+    """Writes values for one worker, and remembers which classes that worker has.
 
     `allowed` are the objects that code may call back; they are never written, only named by their place.
     """
@@ -208,11 +208,11 @@ _WRAPPERS: dict[type, Callable[[Any], Any]] = {
     type(lru_cache(is_installed)): lambda obj: (from_host.cached, (obj.__wrapped__, obj.cache_parameters())),
     cached_property: _cached_property,
 }
-"""What is around functions and would else be written as a name, or not at all because of a lock."""
+"""Wrappers of functions, which pickle would write as a name, or not at all because of a lock."""
 
 
 def attributes_of(obj: Any) -> dict[str, Any]:
-    """What an object holds, in its dictionary and in slots."""
+    """The attributes of an object, in its dictionary and in slots."""
     slots = [getattr(cls, "__slots__", ()) for cls in type(obj).__mro__]
     names = [name for group in slots for name in ([group] if isinstance(group, str) else group)]
     held = {name: getattr(obj, name) for name in names if not name.startswith("__") and hasattr(obj, name)}

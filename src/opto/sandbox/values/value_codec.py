@@ -1,7 +1,7 @@
-"""Values ↔ JSON: how results leave the sandbox. ProgramNames makes plain values and known classes, and runs no code.
+"""Values ↔ JSON: how results leave the sandbox. Decoding makes plain values and known classes, and runs no code.
 
-Trees only: one object in two places comes back as two equal ones, and what refers to itself is refused, so that no
-short message can unfold into a huge value. Imports leaves only, and numpy only for numpy's own values.
+Trees only: one object in two places comes back as two equal ones, and an object that contains itself is refused, so
+that no short message can unfold into a huge value. Imports leaves only, and numpy only for numpy's own values.
 """
 
 from __future__ import annotations
@@ -149,7 +149,7 @@ _WRITERS: dict[type, tuple[str, Callable[[Any], Any]]] = {
 }
 
 
-# --- reading: whoever wrote the tree may be hostile -----------------------------------------------
+# --- decoding: the tree may be forged -----------------------------------------------
 
 Known = Mapping[tuple[str, str], type]
 """The classes that may be made, by module and qualified name: those that the program sent in."""
@@ -250,7 +250,7 @@ def _items(content: Any) -> list[Any]:
 
 
 def _numbers(content: Any) -> list[Any]:
-    """A list of numbers with which can be reckoned soon: a text or a decimal may stand for one that never ends."""
+    """A list of short numbers: to compute with a very long one, or with a huge decimal, would take hours."""
     if not all(isinstance(n, int | float) for n in _items(content)):
         raise TypeError("something else in place of a number")
     if any(isinstance(n, int) and n.bit_length() > _LONGEST_NUMBER for n in content):
@@ -261,7 +261,7 @@ def _numbers(content: Any) -> list[Any]:
 
 
 def _keys(content: Any) -> list[Any]:
-    """A list of keys that a table can hold: with one place for all of them it would take hours to build."""
+    """A list of keys for a set or a dict: one of many keys with the same hash would take hours to build."""
     keys = _items(content)
     if len(keys) > _MOST_ALIKE and max(Counter(map(hash, keys)).values()) > _MOST_ALIKE:
         raise SandboxValueError("The result holds a set or a dict with many keys of one hash: return a list of them.")

@@ -1,4 +1,4 @@
-"""Messages on a socket: eight bytes that say how long it is, then the message. The standard library only."""
+"""Messages on a socket: eight bytes with the length, then the message. Imports the standard library only."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Where a worker was when it cannot answer: its stack, which C code writes into a pipe as the signal arrives. A leaf.
+"""The stack of a worker that cannot answer: C code writes it into a pipe when a signal arrives. Imports leaves only.
 
-So an endless match of a pattern, or a crash of a library, has a line too, though no Python code runs any more.
+So the line is known even of an endless match of a pattern or of a crash in a library, when no Python code runs.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _STACK = re.compile(f"(?:{_FRAME})+")
 
 def write_on_signals(pipe: int, numbers: Iterable[int]) -> None:
     """In a worker: from now on crashes and the signals of these `numbers` write the stack; their handlers run too."""
-    os.set_blocking(pipe, False)  # a full pipe must not hold anybody up
+    os.set_blocking(pipe, False)  # a full pipe must not block the worker
     faulthandler.enable(pipe, all_threads=False)
     for number in numbers:
         faulthandler.register(number, pipe, all_threads=False, chain=True)
@@ -42,7 +42,7 @@ def places(written: bytes, shown: Iterable[tuple[str, int, str]]) -> list[list[s
 
 
 def _first_line(file: str, line: int, name: str, shown: Iterable[tuple[str, int, str]]) -> int:
-    """Where the function that this line is of begins; the line itself where nobody asks."""
+    """The line where the function around this line begins; for lines of the text, the line itself."""
     if file == RUNNING:
         return line
     return max((first for f, first, n in shown if f == file and n == name and first <= line), default=line)

@@ -1,4 +1,4 @@
-"""What code wrote to in the arguments, copies, that it was given. Imports nothing of ours."""
+"""Finds out to which of its arguments, which are copies, a function wrote. Imports nothing of ours."""
 
 from __future__ import annotations
 

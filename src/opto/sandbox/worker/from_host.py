@@ -1,4 +1,4 @@
-"""What a worker makes of what travels to it: functions and classes of the program, objects that stayed behind.
+"""Rebuilds values of the program in a worker: functions, classes, stand-ins for objects that stayed behind.
 
 Runs in workers; pickles written by `to_worker` name these functions. Imports leaves only.
 """
@@ -62,7 +62,7 @@ def make_function(code: bytes, module: str, name: str, cells: int) -> FunctionTy
 
 
 def fill_function(function: FunctionType, state: dict[str, Any]) -> None:
-    """Adds what may refer to the function itself."""
+    """Adds cells, attributes and defaults, which may refer to the function itself."""
     for cell, content in zip(function.__closure__ or (), state.pop("cells"), strict=True):
         if content:
             cell.cell_contents = content[0]
@@ -72,7 +72,7 @@ def fill_function(function: FunctionType, state: dict[str, Any]) -> None:
 
 
 def class_of(number: int) -> Any:
-    """A class that came before."""
+    """A class that was sent before."""
     return CLASSES[number]
 
 
@@ -86,12 +86,12 @@ def module_of(name: str, inside: Sequence[str] = ()) -> ModuleType:
 
 
 def cached(function: Callable[..., Any], parameters: dict[str, Any]) -> Any:
-    """A function that remembers its results, as yet none."""
+    """A function with an empty cache of its results."""
     return lru_cache(**parameters)(function)
 
 
 class Absent:
-    """Stands for an object that stayed in the program; using it says so."""
+    """Stands for an object that stayed in the program; using it raises an error that says so."""
 
     __slots__ = ("_why",)
 
@@ -117,7 +117,7 @@ class Absent:
 
 
 def absent(why: str) -> Absent:
-    """An object that did not come. A function, as results may be of the classes that a pickle names."""
+    """Makes an `Absent`. Pickles name this function and not the class, as results may be of the classes they name."""
     return Absent(why)
 
 
@@ -125,7 +125,7 @@ _CHANNEL: list[Callable[[int, str, tuple[Any, ...], dict[str, Any]], Any]] = []
 
 
 def use_channel(ask: Callable[[int, str, tuple[Any, ...], dict[str, Any]], Any]) -> None:
-    """Says how calls reach the program."""
+    """Sets how calls reach the program."""
     _CHANNEL[:] = [ask]
 
 
@@ -151,7 +151,7 @@ class HostObject:
 
 
 def host_object(number: int) -> HostObject:
-    """An allowed object, by its place in the list; a function for the same reason as `absent`."""
+    """Makes a `HostObject`; a function for the same reason as `absent`."""
     return HostObject(number)
 
 

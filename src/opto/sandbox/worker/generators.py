@@ -30,7 +30,7 @@ class Generators:
         return self._next
 
     def finish(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
-        """Runs a coroutine to its end, and no longer what it started."""
+        """Runs a coroutine to its end, and cancels the tasks that it started."""
         import asyncio  # here: most code needs none, and a worker is to be ready soon
 
         loop = self._loop

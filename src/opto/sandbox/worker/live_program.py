@@ -1,6 +1,6 @@
-"""Brings a text to life and calls its function: what a worker does, and what the executors in this process do.
+"""Defines the function of a text, in a worker or, for `unsafe`, in the program.
 
-Imports leaves only.
+Imports leaves and `value_codec`.
 """
 
 from __future__ import annotations
@@ -18,10 +18,7 @@ __all__ = ["LiveProgram", "ProgramNames", "shape_of", "wanted_names"]
 
 
 class LiveProgram:
-    """A text in its surroundings. `around` are its globals; a text that only defines runs once, others for each call.
-
-    `watched` is what the code sees as its name for itself: the globals of the module that it came from.
-    """
+    """A text and its globals, `around`. A text that only defines runs once, others run for each call."""
 
     def __init__(self, text: str, name: str, *, module: str, flags: int = 0, owner: type | None = None) -> None:
         self.text, self.name, self.module, self.flags, self.owner = text, name, module, flags, owner
@@ -37,7 +34,7 @@ class LiveProgram:
             self._namespace[name] = value
 
     def take(self, name: str) -> None:
-        """The global `name` is no more."""
+        """Removes the global `name`."""
         self.around.pop(name, None)
         if name not in self.program.writes:
             self._namespace.pop(name, None)
@@ -72,7 +69,7 @@ class LiveProgram:
 
 
 class ProgramNames(NamedTuple):
-    """What there is to know of a text before it runs, as plain data: the parts of `Program` of these names."""
+    """The names in a text, as a worker reports them: the fields of `Program` that are plain data."""
 
     reads: frozenset[str]
     writes: frozenset[str]

@@ -50,7 +50,7 @@ class _Printed(io.StringIO):
 
 
 class _Worker:
-    """One text's worker; `memory` is what it may hold, for the words of an error."""
+    """The worker of one text; `memory` is its limit, which errors mention."""
 
     def __init__(self, connection: socket.socket, pipe: int, memory: int) -> None:
         self.connection = connection
@@ -78,7 +78,7 @@ class _Worker:
         raise SandboxTimeoutError("The code used more CPU time than it may.")
 
     def answer(self, message: bytes) -> bytes:
-        """Carries out one message, and reports."""
+        """Carries out one message; returns the report."""
         classes, sources, updates, definition, action, payload, bounds = pickle.loads(message)
         self.wall, cpu, output, self.most = bounds
         self.out.begin(output)
@@ -115,7 +115,7 @@ class _Worker:
         return json.dumps({"error": errors_as_data.error_data(fault, self.memory)}).encode()
 
     def _receive(self, classes: Any, sources: Any, updates: Any, definition: Any) -> None:
-        """Takes in what the program sent ahead of the call (see `Call._message`)."""
+        """Takes in the classes, modules and globals that come with an order (see `Call._message`)."""
         from_host.SOURCES.update(sources)
         for number, written in classes:
             from_host.CLASSES[number] = pickle.loads(written)
@@ -161,7 +161,7 @@ class _Worker:
         return {"value": [shape.kind, encode(list(shape.parameters)), shape.doc]}
 
     def _read(self, payload: bytes) -> dict[str, Any]:
-        """The names that a text uses: the program does not compile a text that a model wrote."""
+        """Reports the names that a text uses, as the program does not compile a text that a model wrote."""
         text, flags = pickle.loads(payload)
         try:
             found = program.compiled(text, flags)
@@ -182,7 +182,7 @@ class _Worker:
     # --- calls of objects of the program ---
 
     def ask(self, number: int, method: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """Calls an allowed object of the program; the time that takes does not count."""
+        """Calls an allowed object of the program; the clock stands still meanwhile."""
         tree = [number, method, [encode(a) for a in args], {k: encode(v) for k, v in kwargs.items()}]
         with self.turn:  # one thread at a time: the answers have no names
             left, _ = signal.setitimer(signal.ITIMER_REAL, 0)

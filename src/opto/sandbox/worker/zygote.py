@@ -1,8 +1,8 @@
-"""The first process of the sandbox: it starts clean, builds what holds its children, and makes a worker when asked.
+"""The first process of the sandbox: it starts clean, confines its children, and forks a worker when asked.
 
 Workers are forks of it, so that one is ready within milliseconds and no secret of the program is in its memory. It runs
 no code but its own. Orders come over a socket: one byte, a number, and for a new worker the socket it is to talk on and
-the pipe for its last words.
+the pipe for its stack.
 Imports `worker`, `layers`, `wire`.
 """
 

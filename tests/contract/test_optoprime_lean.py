@@ -9,7 +9,7 @@ import pytest
 
 from opto.events import listen
 from opto.optimizers import OptoPrime, OptoPrimeV1, OptoPrimeV2
-from opto.optimizers.update import StepDone
+from opto.optimizers.optimizer import StepDone
 from opto.trace import bundle, node
 
 

@@ -15,9 +15,9 @@ from opto.errors import LoadError
 from opto.optimizers import OptoPrime
 from opto.optimizers.buffers import FIFOBuffer
 from opto.optimizers.formats.texts import PromptText, prompt_text
+from opto.optimizers.optimizer import Update
 from opto.optimizers.problem.show import cut_middle, estimate_tokens, fenced, show
 from opto.optimizers.state import decode, encode, read_state
-from opto.optimizers.update import Update
 from opto.optimizers.utils import (
     extract_first_top_level_block,
     extract_reasoning_and_remainder,

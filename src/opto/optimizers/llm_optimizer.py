@@ -16,19 +16,17 @@ from opto.errors import LLMResponseError, ReplyError
 from opto.optimizers.buffers import FIFOBuffer
 from opto.optimizers.formats.own_methods import STOP_WORD
 from opto.optimizers.formats.texts import fill
-from opto.optimizers.optimizer import Optimizer
+from opto.optimizers.optimizer import Optimizer, Update, refuse, why_refused
 from opto.optimizers.problem.collect import (
     FeedbackOfProblem,
     FunctionFeedback,
     collect,
     part_of,
-    unique_parameters,
 )
 from opto.optimizers.problem.problem import Problem
 from opto.optimizers.replies.json_replies import CutText
 from opto.optimizers.replies.shapes import Suggestion, clean_name
 from opto.optimizers.replies.values import check_code, format_code, read_value
-from opto.optimizers.update import Update, refuse, why_refused
 from opto.optimizers.utils import print_color
 from opto.registry import implementation
 from opto.trace.nodes import ParameterNode
@@ -36,7 +34,7 @@ from opto.trace.propagators.graph_propagator import TraceGraph, accumulate
 from opto.trace.propagators.propagators import Propagator
 from opto.trace.spaces.space import space_of
 
-__all__ = ["LLM", "LLMOptimizer", "StepSummary", "reply_texts", "send_by_name", "send_first", "stopped"]
+__all__ = ["LLM", "LLMOptimizer", "StepSummary", "reply_texts", "send_first", "stopped"]
 
 _log = logging.getLogger(__name__)
 _LOGGED_STEPS = 100
@@ -52,7 +50,7 @@ class StepSummary(Mapping[str, Any]):
     """An entry of `summary_log`: the `summary` of a step, and its `problem_instance`, rendered when it is read."""
 
     def __init__(self, optimizer: LLMOptimizer, summary: FunctionFeedback, mask: list[str] | None) -> None:
-        self._optimizer = copy.copy(optimizer)  # with the objective and the format of that step
+        self._kind, self._settings = type(optimizer), {**vars(optimizer)}  # the objective and the format of that step
         self._summary = summary
         self._mask = mask
 
@@ -60,7 +58,9 @@ class StepSummary(Mapping[str, Any]):
         if key == "summary":
             return self._summary
         if key == "problem_instance":
-            return self._optimizer.problem_instance(self._summary, mask=self._mask)
+            optimizer = self._kind.__new__(self._kind)
+            vars(optimizer).update(self._settings)
+            return optimizer.problem_instance(self._summary, mask=self._mask)
         raise KeyError(key)
 
     def __iter__(self) -> Iterator[str]:
@@ -158,10 +158,11 @@ class LLMOptimizer(Optimizer):
         send: Callable[..., Any] | None = None,
         **options: Any,
     ) -> list[str]:
-        """The replies of one call, whose cost is added to `spent`; `send` says how messages reach the model."""
+        """The replies of one call, whose cost goes to `spent`; `send(model, messages, **options)` calls the model."""
         start = time.perf_counter()
         model = self.llm if llm is None else llm
-        response = (send or send_by_name)(model, messages, **options, **self._sampling)
+        options |= self._sampling
+        response = model(messages=messages, **options) if send is None else send(model, messages, **options)
         cost = Cost.of_call(getattr(response, "usage", None), seconds=time.perf_counter() - start)
         with _COUNTING:
             self.spent += cost
@@ -175,7 +176,7 @@ class LLMOptimizer(Optimizer):
         return self.memory.size
 
     def _trainable(self) -> list[ParameterNode[Any]]:
-        return [p for p in unique_parameters(self.parameters) if p.trainable]
+        return [p for p in dict.fromkeys(self.parameters) if p.trainable]
 
     def summarize(self) -> FunctionFeedback:
         """The run behind the feedback on the trainable parameters; several outputs keep their own feedback."""
@@ -297,11 +298,6 @@ class LLMOptimizer(Optimizer):
         if key in ("log", "summary_log") and value is not None:
             return list(value)  # entries are records: shared, never changed
         return copy.deepcopy(value, memo)
-
-
-def send_by_name(llm: Any, messages: list[dict[str, str]], **options: Any) -> Any:
-    """Call the model with everything by name."""
-    return llm(messages=messages, **options)
 
 
 def send_first(llm: Any, messages: list[dict[str, str]], **options: Any) -> Any:

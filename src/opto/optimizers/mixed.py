@@ -9,6 +9,7 @@ from typing import Any
 from opto.cost import Cost
 from opto.errors import BudgetExceeded, ReplyError
 from opto.optimizers.buffers import FIFOBuffer
+from opto.optimizers.optimizer import Update
 from opto.optimizers.optoprime import OptoPrime
 from opto.optimizers.problem.collect import unique_parameters
 from opto.optimizers.replies.values import same_value
@@ -16,7 +17,6 @@ from opto.optimizers.search.axes import Axis, axis_of
 from opto.optimizers.search.proposals import ScoredPoint, suggest
 from opto.optimizers.search.scored import ScoredOptimizer
 from opto.optimizers.search.trials import MODEL, SEARCH, START, Trial, best_of, levelled, rest_is_over, texts_of
-from opto.optimizers.update import Update
 from opto.trace.nodes import ParameterNode
 from opto.trace.spaces import Space, plain_value, space_of
 

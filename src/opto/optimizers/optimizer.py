@@ -1,4 +1,4 @@
-"""The base of all optimizers: feedback in, new values of parameters out.
+"""The base of all optimizers, and what a step returns: feedback in, new values of parameters out.
 
 `step` = `propose` (ask for new values) → `project` (make them admissible) → `update` (write them).
 A subclass writes `_step`, which returns a dict parameter -> value.
@@ -11,26 +11,97 @@ import logging
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from opto.cost import Cost
 from opto.errors import ReplyError
-from opto.events import emit
+from opto.events import Event, emit
 from opto.optimizers.blame import Blame, estimate_blame
 from opto.optimizers.problem.collect import unique_parameters
 from opto.optimizers.problem.uses import Focus
 from opto.optimizers.replies.values import same_value
 from opto.optimizers.state import read_state, write_state
-from opto.optimizers.update import StepDone, Update, refuse, why_refused
 from opto.trace.bundle.function import FunModule
 from opto.trace.nodes import Node, ParameterNode
 from opto.trace.propagators.graph_propagator import GraphPropagator, sum_feedback
 from opto.trace.propagators.propagators import Propagator
 
-__all__ = ["AbstractOptimizer", "Optimizer"]
+__all__ = ["AbstractOptimizer", "Optimizer", "PartRefused", "ReplyAsked", "StepDone", "Update", "refuse", "why_refused"]
 
 _log = logging.getLogger(__name__)
+
+
+class Update(dict[ParameterNode[Any], Any]):
+    """New values by parameter; it also says what was refused and why it is empty.
+
+    `refused` maps names of parts to the fault of the value suggested for them; `reason` is None when
+    something changes, else one sentence; `reasoning` is the model's own, `blame` the estimate that its prompt showed.
+
+    >>> Update(reason="the reply is empty").reason
+    'the reply is empty'
+    """
+
+    def __init__(
+        self,
+        values: Mapping[ParameterNode[Any], Any] | None = None,
+        *,
+        refused: Mapping[str, str] | None = None,
+        reason: str | None = None,
+        reasoning: str = "",
+    ) -> None:
+        super().__init__(values or {})
+        self.refused = dict(refused or {})
+        self.reason = reason
+        self.reasoning = reasoning
+        self.blame = Blame()
+
+
+def refuse(update: dict[ParameterNode[Any], Any], name: str, fault: str) -> None:
+    """Say, wherever somebody listens, that the value for a part is not believed."""
+    if isinstance(update, Update):
+        update.refused[name] = fault
+    _log.warning("The value suggested for %s is refused: %s", name, fault)
+    emit(PartRefused(name, fault))
+
+
+def why_refused(update: Update) -> str | None:
+    """What was refused and why, as one sentence; None if nothing was."""
+    return "; ".join(f"the value for {name} was refused: {fault}" for name, fault in update.refused.items()) or None
+
+
+@dataclass(frozen=True)
+class StepDone(Event):
+    """A step ended. `changed` names the parameters with new values; `reason` says why there are none.
+
+    Tokens are None when the server did not count them; `calls` and `seconds` are those of the model.
+    """
+
+    optimizer: str
+    changed: tuple[str, ...] = ()
+    refused: tuple[tuple[str, str], ...] = ()
+    reason: str | None = None
+    applied: bool = True
+    calls: int = 0
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class PartRefused(Event):
+    """A suggested value was not believed; the part keeps its value."""
+
+    part: str
+    fault: str
+
+
+@dataclass(frozen=True)
+class ReplyAsked(Event):
+    """A reply could not be used and the model was asked once more; `fault` is what it was told."""
+
+    fault: str
 
 
 class AbstractOptimizer(ABC):

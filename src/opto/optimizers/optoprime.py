@@ -23,6 +23,7 @@ from opto.optimizers.formats.own_methods import REPLACEABLE, STOP_WORD, OwnMetho
 from opto.optimizers.formats.small import Small
 from opto.optimizers.formats.texts import PromptText, prompt_text
 from opto.optimizers.llm_optimizer import LLM, LLMOptimizer, stopped
+from opto.optimizers.optimizer import ReplyAsked, Update
 from opto.optimizers.problem.collect import (
     FunctionFeedback,
     get_fun_name,
@@ -32,7 +33,6 @@ from opto.optimizers.problem.collect import (
 from opto.optimizers.problem.problem import Attempt, Problem
 from opto.optimizers.replies.shapes import Suggestion
 from opto.optimizers.replies.values import same_value
-from opto.optimizers.update import ReplyAsked, Update
 from opto.trace.nodes import ParameterNode
 
 __all__ = [

@@ -21,9 +21,9 @@ from opto.cost import Cost
 from opto.errors import BudgetExceeded
 from opto.events import emit
 from opto.optimizers.blame.from_runs import blame_from_runs, telling_runs
+from opto.optimizers.optimizer import Update
 from opto.optimizers.problem.uses import Focus
 from opto.optimizers.replies.values import same_value
-from opto.optimizers.update import Update
 from opto.trace.nodes import ParameterNode
 from opto.trainer.attempts import Attempts, is_ordered
 from opto.trainer.gate import Candidate, Verdict, best_of, judge_candidate

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from opto.cost import Cost
+from opto.optimizers.optimizer import Update
 from opto.optimizers.problem.uses import Focus
-from opto.optimizers.update import Update
 from opto.trace.nodes import Node, ParameterNode
 
 __all__ = ["Plan", "Proposer", "TrainingPlan"]

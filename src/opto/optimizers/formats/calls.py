@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from opto.optimizers.problem.folding import Line, Story, fold, identity
@@ -154,14 +155,14 @@ def _inline_feedback(problem: Problem) -> dict[str, str]:
     return found
 
 
+@dataclass(slots=True)
 class _Header:
     """How the program's own function is called: its arguments, and which of them never change."""
 
-    def __init__(self, first: Call) -> None:
-        self.keys = tuple(key for key, _ in first.inputs)
-        self.constants = {key: ref for key, ref in first.inputs if key != "__code"}
-        self.description = first.description
-        self.calls = 0
+    keys: tuple[str, ...]
+    constants: dict[str, str]
+    description: str | None
+    calls: int = 0
 
 
 def _headers(story: Story, given: Mapping[str, Given]) -> dict[str, _Header]:
@@ -171,8 +172,12 @@ def _headers(story: Story, given: Mapping[str, Given]) -> dict[str, _Header]:
     for call in [call for line in story.lines for call in line.chain or (line.call,)]:
         if call.is_operator or call.function == "eval" or call.is_error:
             continue
-        header = found.get(call.function) or found.setdefault(call.function, _Header(call))
-        if header.keys != tuple(key for key, _ in call.inputs):
+        keys = tuple(key for key, _ in call.inputs)
+        header = found.get(call.function)
+        if header is None:
+            constants = {key: ref for key, ref in call.inputs if key != "__code"}
+            header = found[call.function] = _Header(keys, constants, call.description)
+        if header.keys != keys:
             uneven.add(call.function)
         header.calls += 1
         for key, ref in call.inputs:

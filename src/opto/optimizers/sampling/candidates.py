@@ -14,11 +14,11 @@ from opto.errors import BudgetExceeded
 from opto.optimizers.formats.own_methods import STOP_WORD, OwnMethods, read_own
 from opto.optimizers.formats.texts import fill, prompt_text
 from opto.optimizers.llm_optimizer import LLMOptimizer, send_first, stopped
+from opto.optimizers.optimizer import Update
 from opto.optimizers.problem.problem import Problem
 from opto.optimizers.replies.shapes import Suggestion, clean_name
 from opto.optimizers.sampling.medoid import majority
 from opto.optimizers.sampling.techniques import TECHNIQUES, Draw, answers_text
-from opto.optimizers.update import Update
 from opto.optimizers.utils import print_color
 from opto.registry import implementation
 from opto.trace.nodes import ParameterNode

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 from opto.cli.demo_agent import Agent, judge_greeting, named_parts
 from opto.cli.demo_customers import Customer, draw_customers
@@ -119,6 +119,7 @@ def accuracy(agent: Any, customers: Sequence[Customer], when: str) -> float:
 def _one_run(agent: Any, customer: Customer) -> Node[Any]:
     """The output of the agent, or the error that it raised."""
     try:
-        return cast("Node[Any]", agent(customer.query))
+        output: Node[Any] = agent(customer.query)
     except ExecutionError as error:
-        return error.exception_node
+        output = error.exception_node
+    return output

@@ -3,29 +3,43 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from typing import Any
 
 from opto.cost import Cost
-from opto.errors import BudgetExceeded, ReplyError
+from opto.errors import BudgetExceeded, LoadError, ReplyError
 from opto.optimizers.buffers import FIFOBuffer
-from opto.optimizers.optimizer import Update
+from opto.optimizers.optimizer import Optimizer, Update
 from opto.optimizers.optoprime import OptoPrime
 from opto.optimizers.problem.collect import unique_parameters
+from opto.optimizers.problem.show import cut_middle
 from opto.optimizers.replies.values import same_value
 from opto.optimizers.search.axes import Axis, axis_of
-from opto.optimizers.search.proposals import ScoredPoint, suggest
-from opto.optimizers.search.scored import ScoredOptimizer
-from opto.optimizers.search.trials import MODEL, SEARCH, START, Trial, best_of, levelled, rest_is_over, texts_of
-from opto.trace.nodes import ParameterNode
+from opto.optimizers.search.proposals import SamplerFactory, ScoredPoint, suggest
+from opto.optimizers.search.trials import (
+    MODEL,
+    SEARCH,
+    START,
+    Trial,
+    best_of,
+    levelled,
+    read_score,
+    rest_is_over,
+    texts_of,
+)
+from opto.trace.nodes import ExceptionNode, Node, ParameterNode
+from opto.trace.propagators.propagators import Propagator
 from opto.trace.spaces import Space, plain_value, space_of
 
 __all__ = ["Mixed"]
 
 _log = logging.getLogger(__name__)
+_SHOWN = 400  # characters of a feedback that the history keeps
 
 
-class Mixed(ScoredOptimizer):
+class Mixed(Optimizer):
     """Tunes numbers and choices (`space=Float(…)`, `Int`, `Choice`) by search, everything else by `OptoPrime`.
 
     Each step takes the score of the last candidate: the feedback is one or holds one (a number; a share such as
@@ -52,26 +66,89 @@ class Mixed(ScoredOptimizer):
         (['y', 'x'], True)
     """
 
-    _SAVED: tuple[str, ...] = (*ScoredOptimizer._SAVED, "seed", "budget", "writer_state")
+    _SAVED: tuple[str, ...] = (
+        *Optimizer._SAVED,
+        "maximize",
+        "by",
+        "asked",
+        "history",
+        "seed",
+        "budget",
+        "writer_state",
+    )
 
-    def __init__(
+    def __init__(  # noqa: PLR0913
         self,
         parameters: list[ParameterNode[Any]],
         llm: Any = None,
         *,
         seed: int = 0,
         budget: int | None = None,
+        maximize: bool = True,
+        score: Callable[[Any], float | None] | None = None,
+        sampler: SamplerFactory | None = None,
+        propagator: Propagator | None = None,
         **options: Any,
     ) -> None:
-        kept = {name: options.pop(name) for name in ("propagator", "maximize", "score") if name in options}
-        super().__init__(parameters, **kept)
-        self.seed, self.budget = seed, budget
-        self.sampler = options.pop("sampler", None)
+        super().__init__(parameters, propagator=propagator)
+        self.seed, self.budget, self.maximize = seed, budget, maximize
+        self.score, self.sampler = score, sampler
+        self.trials: list[Trial] = []
+        self.by, self.asked = START, False  # of the present values
+        self._heard: list[tuple[float | None, str]] = []  # score and text of each feedback since the last step
         self.writer: OptoPrime | None = None
         """The optimizer that asks the model for texts; None where a search is enough."""
         if llm is not None or self._texts():
             options = {"memory_size": 4, "propagator": self.propagator, **options}
             self.writer = OptoPrime(self._texts() or parameters, llm, **options)
+
+    # --- scores ---
+
+    def zero_feedback(self) -> None:
+        """Forget the feedback on all parameters, and its score."""
+        super().zero_feedback()
+        self._heard = []
+
+    def backward(self, node: Node[Any], *args: Any, score: float | None = None, **kwargs: Any) -> Any:
+        """`node.backward(feedback, …)`, and its `score` where the feedback holds none; a failed call needs none."""
+        feedback = args[0] if args else kwargs.pop("feedback", "" if score is None else score)
+        heard = self._read(node, feedback) if score is None else float(score)
+        self._heard.append((heard, cut_middle(str(feedback), _SHOWN)))
+        return super().backward(node, feedback, *args[1:], **kwargs)
+
+    def _read(self, node: Node[Any], feedback: Any) -> float | None:
+        if isinstance(node, ExceptionNode):
+            return -math.inf if self.maximize else math.inf
+        said = feedback.data if isinstance(feedback, Node) else feedback
+        if self.score is None:
+            return read_score(said)
+        value = self.score(said)
+        return None if value is None else float(value)
+
+    def _observe(self) -> None:
+        """The candidate that ran becomes a trial."""
+        heard, self._heard = self._heard, []
+        if not heard:
+            return
+        scores = [score for score, _ in heard if score is not None]
+        score = None
+        if scores:
+            mean = sum(scores) / len(scores)
+            score = -math.inf if not math.isfinite(mean) else mean if self.maximize else -mean
+        values = {p.py_name: plain_value(p) for p in unique_parameters(self.parameters)}
+        feedback = "\n".join(dict.fromkeys(text for _, text in heard))
+        self.trials.append(Trial(values, score, feedback, self.by, self.asked))
+
+    @property
+    def best(self) -> Trial | None:
+        """The best trial so far; its `score` is higher for better also if scores are minimized."""
+        return best_of(self.trials)
+
+    @property
+    def best_score(self) -> float | None:
+        """The best score so far, as it was given."""
+        best = self.best
+        return None if best is None or best.score is None else best.score if self.maximize else -best.score
 
     # --- the parts of the model and of the search ---
 
@@ -177,6 +254,18 @@ class Mixed(ScoredOptimizer):
         return Update(values, reason=None if values else why, reasoning=why)
 
     # --- files ---
+
+    @property
+    def history(self) -> list[dict[str, Any]]:
+        """All trials as plain data."""
+        return [asdict(trial) for trial in self.trials]
+
+    @history.setter
+    def history(self, trials: list[dict[str, Any]]) -> None:
+        try:
+            self.trials = [Trial(**trial) for trial in trials]
+        except TypeError as error:
+            raise LoadError(f"The saved history is damaged: {error}.") from error
 
     @property
     def writer_state(self) -> dict[str, Any]:

@@ -1,5 +1,4 @@
-"""Several replies to one problem: ways to draw them, and ways to choose one.
+"""Several replies to one problem: ways to draw them, and the reply that most others resemble.
 
-May import what `opto.optimizers` may. Read in this order: `techniques.py` (ways to draw), `medoid.py` (the reply that
-most others resemble), `candidates.py` (the step of an optimizer that draws several replies).
+May import what `opto.optimizers` may. Read in this order: `techniques.py`, `medoid.py`; `optoprimemulti.py` uses them.
 """

@@ -136,6 +136,7 @@ def test_limits_may_be_endless_and_no_whole_numbers(make: Callable[..., Any]) ->
     executor = make(Limits(float("inf"), 1e30, memory_bytes=1e9))
     assert executor.run(JOB).result() == 1
     assert executor.limits.memory_bytes == 10**9
+    assert executor.run(JOB, Limits(memory_bytes=10**30)).result() == 1
     executor.close() if hasattr(executor, "close") else None
 
 

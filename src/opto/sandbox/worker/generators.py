@@ -5,7 +5,7 @@ Imports the standard library only.
 
 from __future__ import annotations
 
-from collections.abc import Coroutine
+from collections.abc import AsyncIterator, Coroutine
 from typing import Any
 
 __all__ = ["Generators"]
@@ -48,7 +48,7 @@ class Generators:
         if stream is None:
             return True, None
         try:
-            if hasattr(stream, "__anext__"):
+            if isinstance(stream, AsyncIterator):
                 return False, self.finish(_awaited(stream, value))
             return False, next(stream) if value is None else stream.send(value)
         except StopIteration as end:

@@ -15,8 +15,8 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable
-from types import CoroutineType, GeneratorType
+from collections.abc import AsyncIterator, Callable, Iterator
+from types import CoroutineType
 from typing import Any
 
 from opto import program
@@ -145,13 +145,12 @@ class _Worker:
         return report
 
     def _result(self, function: Any, result: Any) -> dict[str, Any]:
-        kind = type(result)
-        if kind is CoroutineType:
+        if type(result) is CoroutineType:
             value = encode(self.generators.finish(result))
             return {"value": value} if inspect.iscoroutinefunction(function) else {"value": value, "kind": "coroutine"}
-        if hasattr(kind, "__anext__"):
+        if isinstance(result, AsyncIterator):
             return {"value": self.generators.add(result), "kind": "async generator"}
-        if kind is GeneratorType or hasattr(kind, "__next__"):
+        if isinstance(result, Iterator):
             return {"value": self.generators.add(result), "kind": "generator"}
         return {"value": encode(result)}
 

@@ -18,14 +18,16 @@ from fractions import Fraction
 from importlib import import_module
 from pathlib import Path, PurePath
 from types import MemberDescriptorType, SimpleNamespace
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from opto.errors import SandboxValueError
 from opto.execution import OMITTED_DEFAULT
 
-__all__ = ["blank_instance", "decode", "encode", "state_of"]
+__all__ = ["decode", "encode"]
+
+T = TypeVar("T")
 
 _BIG = 10**4000  # Python refuses to write or read longer numbers in decimal
 _DEEPEST = 200
@@ -79,10 +81,10 @@ def _rarer(value: Any, kind: type, depth: int) -> Any:
             return encode(plain(value), depth)
     if isinstance(value, BaseException):
         raise SandboxValueError(f"The result holds an exception, {kind.__name__}, which is not data: raise it.")
-    return {"$object": [kind.__module__, kind.__qualname__, encode(state_of(value), depth + 1)]}
+    return {"$object": [kind.__module__, kind.__qualname__, encode(_state(value), depth + 1)]}
 
 
-def state_of(value: Any) -> dict[str, Any]:
+def _state(value: Any) -> dict[str, Any]:
     """The attributes of an object of an ordinary class; SandboxValueError for other things."""
     kind: Any = type(value)
     own = kind.__reduce_ex__ is not object.__reduce_ex__ or kind.__reduce__ is not object.__reduce__
@@ -191,15 +193,11 @@ def _class(content: Iterable[Any], known: Known, base: type) -> Any:
 
 
 def _object(content: Any, known: Known) -> Any:
-    cls = _class(content, known, object)
-    return blank_instance(cls, _read(content[2], known))
-
-
-def blank_instance(cls: Any, state: dict[str, Any]) -> Any:
-    """An instance made without its constructor, with these attributes."""
+    """An instance made without its constructor."""
+    cls, state = _class(content, known, object), _exactly(dict, _read(content[2], known))
     if hasattr(cls, "__del__") or cls.__reduce_ex__ is not object.__reduce_ex__:
         raise SandboxValueError(f"An object of {cls.__qualname__} cannot leave the sandbox: making one runs code.")
-    made, slots, state = object.__new__(cls), _slots(cls), _table(state)
+    made, slots = object.__new__(cls), _slots(cls)
     for name in slots:
         if name in state:
             object.__setattr__(made, name, state[name])
@@ -209,7 +207,7 @@ def blank_instance(cls: Any, state: dict[str, Any]) -> Any:
 
 
 def _named(content: Any, known: Known) -> Any:
-    cls, items = _class(content, known, tuple), _items(_read(content[2], known))
+    cls, items = _class(content, known, tuple), _exactly(list, _read(content[2], known))
     if len(items) != len(cls._fields):
         raise SandboxValueError(f"The sandbox sent a {cls.__qualname__} of {len(items)} fields.")
     return tuple.__new__(cls, items)
@@ -226,7 +224,7 @@ def _member(content: Any, known: Known) -> Any:
 
 
 def _array(content: Any) -> Any:
-    kind, shape, data = _items(content)
+    kind, shape, data = _exactly(list, content)
     if not _ARRAY.match(kind):
         raise SandboxValueError(f"The sandbox sent an array of the unknown kind {kind!r}.")
     numpy = import_module("numpy")
@@ -239,19 +237,19 @@ def _array(content: Any) -> Any:
         flat = flat != 0  # any other byte is no truth value, and what numpy then does is not defined
     elif wanted.kind == "U" and flat.size and flat.view(wanted.byteorder + "u4").max() > sys.maxunicode:
         raise SandboxValueError("The sandbox sent an array of letters that do not exist.")
-    return flat[0] if shape is None else flat.reshape(_items(shape))
+    return flat[0] if shape is None else flat.reshape(_exactly(list, shape))
 
 
-def _items(content: Any) -> list[Any]:
-    """Nothing but a list: a range, which is short, would unfold."""
-    if type(content) is not list:
-        raise TypeError(f"a {type(content).__name__} in place of a list")
+def _exactly(kind: type[T], content: Any) -> T:
+    """The content, which must be of exactly this kind: in place of a list, a range, which is short, would unfold."""
+    if type(content) is not kind:
+        raise TypeError(f"a {type(content).__name__} in place of a {kind.__name__}")
     return content
 
 
 def _numbers(content: Any) -> list[Any]:
     """A list of short numbers: to compute with a very long one, or with a huge decimal, would take hours."""
-    if not all(isinstance(n, int | float) for n in _items(content)):
+    if not all(isinstance(n, int | float) for n in _exactly(list, content)):
         raise TypeError("something else in place of a number")
     if any(isinstance(n, int) and n.bit_length() > _LONGEST_NUMBER for n in content):
         raise SandboxValueError(
@@ -262,79 +260,67 @@ def _numbers(content: Any) -> list[Any]:
 
 def _keys(content: Any) -> list[Any]:
     """A list of keys for a set or a dict: one of many keys with the same hash would take hours to build."""
-    keys = _items(content)
+    keys = _exactly(list, content)
     if len(keys) > _MOST_ALIKE and max(Counter(map(hash, keys)).values()) > _MOST_ALIKE:
         raise SandboxValueError("The result holds a set or a dict with many keys of one hash: return a list of them.")
     return keys
 
 
 def _pairs(content: Any) -> list[Any]:
-    pairs = [_items(pair) for pair in _items(content)]
+    pairs = [_exactly(list, pair) for pair in _exactly(list, content)]
     _keys([key for key, _ in pairs])
     return pairs
 
 
-def _table(content: Any) -> dict[Any, Any]:
-    if type(content) is not dict:
-        raise TypeError(f"a {type(content).__name__} in place of a dict")
-    return content
-
-
-def _text(content: Any) -> str:
-    if type(content) is not str:
-        raise TypeError(f"a {type(content).__name__} in place of a text")
-    return content
-
-
 def _moment_of(cls: Any, content: Any) -> Any:
-    text, fold, zone = _items(content)
+    text, fold, zone = _exactly(list, content)
     if not isinstance(zone, _ZONES):
         raise TypeError(f"a {type(zone).__name__} in place of a time zone")
-    return cls.fromisoformat(_text(text)).replace(fold=fold, tzinfo=zone)
+    return cls.fromisoformat(_exactly(str, text)).replace(fold=fold, tzinfo=zone)
 
 
 def _zone(content: Any) -> ZoneInfo:
     try:
-        return ZoneInfo(_text(content))
+        return ZoneInfo(_exactly(str, content))
     except OSError:  # a folder of zones
         raise ValueError("a time zone that does not exist") from None
 
 
 def _defaultdict(content: Any) -> Any:
-    name, items = _items(content)
-    return defaultdict(None if name is None else _FACTORIES[name], _table(items))
+    name, items = _exactly(list, content)
+    return defaultdict(None if name is None else _FACTORIES[name], _exactly(dict, items))
 
 
 def _deque(content: Any) -> Any:
-    items, longest = _items(content)
-    return deque(_items(items), longest)
+    items, longest = _exactly(list, content)
+    return deque(_exactly(list, items), longest)
 
 
 _READERS: dict[str, Callable[[Any], Any]] = {
-    "$int": lambda text: int(_text(text), 16),
+    "$int": lambda text: int(_exactly(str, text), 16),
     "$dict": lambda pairs: dict(_pairs(pairs)),
-    "$tuple": lambda items: tuple(_items(items)),
+    "$tuple": lambda items: tuple(_exactly(list, items)),
     "$set": lambda items: set(_keys(items)),
     "$frozenset": lambda items: frozenset(_keys(items)),
-    "$bytes": lambda text: a2b_base64(_text(text)),
-    "$bytearray": lambda text: bytearray(a2b_base64(_text(text))),
+    "$bytes": lambda text: a2b_base64(_exactly(str, text)),
+    "$bytearray": lambda text: bytearray(a2b_base64(_exactly(str, text))),
     "$complex": lambda parts: complex(*_numbers(parts)),
     "$range": lambda parts: range(*_numbers(parts)),
-    "$decimal": lambda text: Decimal(_text(text)),
+    "$decimal": lambda text: Decimal(_exactly(str, text)),
     "$fraction": lambda parts: Fraction(*_numbers(parts)),
     "$date": datetime.date.fromisoformat,
     "$time": lambda parts: _moment_of(datetime.time, parts),
     "$datetime": lambda parts: _moment_of(datetime.datetime, parts),
-    "$timezone": lambda parts: datetime.timezone(*_items(parts)),
+    "$timezone": lambda parts: datetime.timezone(*_exactly(list, parts)),
     "$zone": _zone,
     "$timedelta": lambda parts: datetime.timedelta(*_numbers(parts)),
-    "$uuid": lambda text: UUID(_text(text)),
-    "$path": lambda text: Path(_text(text)),
+    "$uuid": lambda text: UUID(_exactly(str, text)),
+    "$path": lambda text: Path(_exactly(str, text)),
     "$ordered": lambda pairs: OrderedDict(_pairs(pairs)),
-    "$counter": lambda table: Counter(_table(table)),
+    "$counter": lambda table: Counter(_exactly(dict, table)),
     "$defaultdict": _defaultdict,
     "$deque": _deque,
-    "$namespace": lambda state: SimpleNamespace(**_table(state)),
+    "$namespace": lambda state: SimpleNamespace(**_exactly(dict, state)),
     "$array": _array,
     "$omitted": lambda _: OMITTED_DEFAULT,
 }

@@ -30,7 +30,7 @@ from opto.trace.nodes import Node, node
 from opto.trace.operators import add, call_llm
 from opto.trace.operators import call_llm as ask
 from opto.trace.projections import Projection
-from opto.trace.saving.export import export_source, plain_value
+from opto.trace.saving.export import export_source, without_nodes
 from opto.utils.llm import DummyLLM
 
 RATE = 3
@@ -603,8 +603,8 @@ def test_annotated_and_chained_assignments(tmp_path: Path) -> None:
     assert run(path, "(lambda o: (o.a, o.b, o.c, o.d, o.e, o.g))(Odd())") == ("new ä", "ö", "ö", 9, 5, 3)
 
 
-def test_plain_value() -> None:
-    assert plain_value(node({"a": (node(1), [node(2)])}, name="x")) == {"a": (1, [2])}
+def test_without_nodes() -> None:
+    assert without_nodes(node({"a": (node(1), [node(2)])}, name="x")) == {"a": (1, [2])}
 
 
 def test_methods_stand_at_the_depth_of_their_class() -> None:

@@ -7,7 +7,6 @@ in `nodes`. A node keeps its past alive, never its future: children are weak ref
 from __future__ import annotations
 
 import copy
-from collections import defaultdict
 from collections.abc import Mapping
 from functools import lru_cache
 from threading import RLock
@@ -18,11 +17,11 @@ from opto.trace.context import GRAPH, USED_NODES
 from opto.trace.records import DEPENDS, DETACHED, Children, Operation, RareAttributes, copied_rare, scoped
 from opto.trace.saving.flat_pickle import reduce_node
 
-__all__ = ["AbstractNode", "add_child", "link_to_parents", "named_inputs"]
+__all__ = ["RARE_LOCK", "AbstractNode", "add_child", "link_to_parents", "named_inputs"]
 
 T = TypeVar("T")
 _CHILDREN_LOCK = RLock()  # re-entrant: a finalizer run inside may make nodes
-_RARE_LOCK = RLock()
+RARE_LOCK = RLock()
 _new = object.__new__
 
 
@@ -83,19 +82,10 @@ class AbstractNode(Generic[T]):
 
     def _rare_attributes(self) -> RareAttributes:
         if self._rare is None:
-            with _RARE_LOCK:  # two threads must not each make one: what the first noted would be lost
+            with RARE_LOCK:  # two threads must not each make one: what the first noted would be lost
                 if self._rare is None:
                     self._rare = RareAttributes()
         return self._rare
-
-    def _first_feedback(self) -> defaultdict[Any, list[Any]]:
-        """The place for feedback, made once: threads that share a parameter must add to the same."""
-        with _RARE_LOCK:
-            if self._rare is None:
-                self._rare = RareAttributes()
-            if self._rare.feedback is None:
-                self._rare.feedback = defaultdict(list)
-            return self._rare.feedback
 
     @property
     def data(self) -> T:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import functools
 from collections import UserDict, UserList
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from types import MemberDescriptorType
 from typing import Any, TypeAlias, TypeGuard, TypeVar
 
@@ -92,7 +92,8 @@ class ParameterContainer(NodeContainer):
     def _members(self) -> dict[str, Member]:
         members: dict[str, Member] = {}
         own = own_attributes(self)
-        for name, value in sorted({**_class_attributes(type(self)), **own}.items()):
+        inherited = {name: value for base in reversed(type(self).__mro__) for name, value in vars(base).items()}
+        for name, value in sorted({**inherited, **own}.items()):
             if not name.startswith(RESERVED):
                 bound = name not in own and is_bundled(value) and value.trainable
                 member = member_of(getattr(self, name) if bound else value, name)
@@ -107,7 +108,8 @@ class ParameterContainer(NodeContainer):
         """
         values = _mapping_of(new)
         current = self.parameters_dict()
-        _demand(current, values)
+        missing = [str(name) for name in current if name not in values]
+        assert not missing, f"no value given for the parameters {', '.join(missing)}"
         for name, value in values.items():
             if name in current:
                 assign(current[name], value)
@@ -201,23 +203,11 @@ def assign(target: Member, value: object) -> None:
     target._set(value)
 
 
-def _class_attributes(cls: type) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for base in reversed(cls.__mro__):
-        found.update(vars(base))
-    return found
-
-
 def _mapping_of(new: object) -> Mapping[Any, Any]:
     if isinstance(new, ParameterContainer):
         return new.parameters_dict()
     assert isinstance(new, Mapping), f"parameters are set from a dict or a container, not {type(new).__name__}"
     return new
-
-
-def _demand(current: Iterable[object], given: Mapping[Any, Any]) -> None:
-    missing = [str(name) for name in current if name not in given]
-    assert not missing, f"no value given for the parameters {', '.join(missing)}"
 
 
 def _put(members: dict[Any, Any], key: object, member: Member) -> None:

@@ -13,6 +13,7 @@ weak references.
 from __future__ import annotations
 
 import copy
+from collections import defaultdict
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
 from operator import attrgetter
@@ -21,7 +22,7 @@ from warnings import warn
 
 from opto.execution import SuggestedText
 from opto.registry import implementation
-from opto.trace.abstract_node import AbstractNode, link_to_parents, named_inputs
+from opto.trace.abstract_node import RARE_LOCK, AbstractNode, link_to_parents, named_inputs
 from opto.trace.context import COUNTERS, GRAPH, NAME_SCOPES, TRACING, USED_NODES, Graph, next_index
 from opto.trace.records import (
     BUILTIN_ROOTS,
@@ -163,9 +164,12 @@ class Node(ValueMethods, AbstractNode[T]):
     @property
     def feedback(self) -> Any:
         """Child node -> the feedback objects that came from it."""
-        rare = self._rare
-        feedback = None if rare is None else rare.feedback
-        return self._first_feedback() if feedback is None else feedback
+        rare = self._rare or self._rare_attributes()
+        if rare.feedback is None:
+            with RARE_LOCK:  # threads that share a parameter must add to the same place
+                if rare.feedback is None:
+                    rare.feedback = defaultdict(list)
+        return rare.feedback
 
     def zero_feedback(self) -> None:
         """Forget all feedback."""

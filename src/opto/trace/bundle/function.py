@@ -165,7 +165,7 @@ class FunModule(Module):
         own = int(self._receiver is not None)
         values = list(given[own:])
         if self.traceable_code:
-            values = [_detached(a, n) for a, n in zip(values, inputs[own:], strict=True)]
+            values = [a if isinstance(a, FunModule) else n.detach() for a, n in zip(values, inputs[own:], strict=True)]
         return inputs, [*_raw(given[:own]), *values]
 
     def _catches(self, error: Exception) -> bool:
@@ -377,11 +377,6 @@ def _lift(value: Any, root: Any) -> Any:
     if isinstance(value, FunModule) and value.parameter is not None:
         return value.parameter
     return make_constant(value, root)
-
-
-def _detached(value: Any, node: Any) -> Any:
-    """The argument of a traceable body: a detached copy of the node, or the bundled function that was passed."""
-    return value if isinstance(value, FunModule) else node.detach()
 
 
 def _self_node(instance: Any) -> Node[Any]:

@@ -41,6 +41,7 @@ __all__ = [
     "with_plain_recursion",
 ]
 
+_LOG = logging.getLogger(__name__)
 _ANNOTATIONS = __future__.annotations.compiler_flag
 _ABSENT = object()
 _IMPLEMENTATIONS_KEPT = 64
@@ -342,7 +343,11 @@ def _sandboxed_function(text: str, environment: Environment, executor: Executor)
             sys.stderr.write(_printable(outcome.stderr))
         if outcome.changed and not warned.issuperset(outcome.changed):
             warned.update(outcome.changed)
-            _warn(environment.name, outcome.changed)
+            _LOG.warning(
+                "%s wrote to %s: it got copies, so that the originals are as they were. Let it return the new value.",
+                environment.name,
+                _printable(", ".join(outcome.changed)),
+            )
         if outcome.error is not None:
             raise outcome.error
         return outcome.value
@@ -362,14 +367,6 @@ def _sandboxed_function(text: str, environment: Environment, executor: Executor)
 def _printable(text: str) -> str:
     """The output of code, with commands to the terminal and characters that no file can hold written out."""
     return re.sub(_UNSHOWN, lambda found: found[0].encode("unicode_escape").decode(), text)
-
-
-def _warn(name: str, changed: tuple[str, ...]) -> None:
-    logging.getLogger(__name__).warning(
-        "%s wrote to %s: it got copies, so that the originals are as they were. Let it return what is new.",
-        name,
-        _printable(", ".join(changed)),
-    )
 
 
 def _signature(shape: Shape) -> tuple[inspect.Signature, tuple[str, ...]]:

@@ -2,7 +2,7 @@
 
 A call shape is the number of positional arguments plus the names of the keyword arguments. Its `CallPlan` says which
 input each argument is, which defaults join them, and how the body gets them back. Nothing of `inspect` runs on a
-call whose shape was seen before. CallInfo about the function are gathered when first asked for; those about a call are
+call whose shape was seen before. Facts about the function are gathered when first asked for; those about a call are
 derived from its node, so a call stores none. Imports nodes and `source`.
 """
 
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from types import CodeType, FrameType
 from typing import Any, NamedTuple
 
@@ -28,8 +29,6 @@ __all__ = [
     "FailureInfo",
     "FunctionInfo",
     "Options",
-    "describe",
-    "qualified_name",
 ]
 
 PASSED = object()
@@ -134,10 +133,6 @@ class CallPlan:
         return (*args, *[kwargs[name] if value is PASSED else value for name, value in self.tail])
 
 
-def _anything(*args: Any, **kwargs: Any) -> None:
-    """Has the signature of functions that do not tell theirs."""
-
-
 def _refuse_like_python(signature: inspect.Signature, given: int, names: Sequence[str]) -> None:
     """TypeError if the function cannot be called so."""
     parameters = signature.parameters.values()
@@ -151,23 +146,18 @@ def _refuse_like_python(signature: inspect.Signature, given: int, names: Sequenc
 class Binder:
     """The plans of one function."""
 
-    __slots__ = ("_fun", "_signature", "plans")
-
     def __init__(self, fun: Callable[..., Any]) -> None:
         self._fun = fun
-        self._signature: inspect.Signature | None = None
         self.plans: dict[Any, CallPlan] = {}
         """By number of positionals if there are no keywords, else by `(number, keyword, …)`."""
 
-    @property
+    @cached_property
     def signature(self) -> inspect.Signature:
-        """That of the function; `(*args, **kwargs)` for builtins that do not tell."""
-        if self._signature is None:
-            try:
-                self._signature = inspect.signature(self._fun)
-            except ValueError:
-                self._signature = inspect.signature(_anything)
-        return self._signature
+        """The signature of the function; `(*args, **kwargs)` for builtins that have none."""
+        try:
+            return inspect.signature(self._fun)
+        except ValueError:
+            return inspect.signature(lambda *args, **kwargs: None)
 
     def plan(self, given: int, names: tuple[str, ...], operation_for: Callable[[CallPlan], Operation]) -> CallPlan:
         """The plan for `given` positionals and these keywords; TypeError if the function cannot be called so.
@@ -191,43 +181,27 @@ class Binder:
 # --- the function -------------------------------------------------------------------------------
 
 
-def qualified_name(fun: Any) -> str:
-    """Where a function is defined: `outer.inner`, `Foo.add`."""
-    name = getattr(fun, "__qualname__", None) or getattr(fun, "__name__", None) or type(fun).__name__
-    return str(name).replace("<locals>.", "")
-
-
-def describe(fun: Any, description: str | None) -> tuple[str, str]:
-    """Operator name and full description of a bundled function; a given text has to start with `[op]`.
-
-    Raises ValueError if it does not.
-    """
-    if description is not None:
-        return get_op_name(description), description
-    name = qualified_name(fun)
-    return name, f"[{name}] {inspect.cleandoc(getattr(fun, '__doc__', None) or '')}"
-
-
 class FunctionInfo:
-    """A bundled function as it was written, shared by all copies; `site` is where `bundle` was called."""
+    """A bundled function as it was written, shared by all copies; `site` is where `bundle` was called.
 
-    __slots__ = ("_facts", "_site", "_source", "description", "fun", "name", "options", "qualname")
+    Raises ValueError for a description that does not start with `[op]`.
+    """
 
     def __init__(self, fun: Callable[..., Any], options: Options, site: CallSite | None = None) -> None:
         self.fun = fun
         self.options = options
-        self.qualname = qualified_name(fun)
-        self.name, self.description = describe(fun, options.description)
+        qualname = getattr(fun, "__qualname__", None) or getattr(fun, "__name__", None) or type(fun).__name__
+        self.qualname = str(qualname).replace("<locals>.", "")
+        self.doc = inspect.cleandoc(getattr(fun, "__doc__", None) or "")
+        given = options.description
+        self.description = f"[{self.qualname}] {self.doc}" if given is None else given
+        self.name = self.qualname if given is None else get_op_name(given)
         self._site = site
-        self._source: Source | None = None
-        self._facts: dict[str, Any] | None = None
 
-    @property
+    @cached_property
     def source(self) -> Source | None:
         """The text of the function after its bundle decorator; None if there is none to be found."""
-        if self._source is None:
-            self._source = source_of(self.fun, self._site)
-        return self._source
+        return source_of(self.fun, self._site)
 
     @property
     def code(self) -> CodeType | None:
@@ -254,16 +228,10 @@ class FunctionInfo:
         """The operator name of the nodes that it makes."""
         return _EVAL if self.options.trainable else self.name
 
-    @property
+    @cached_property
     def facts(self) -> dict[str, Any]:
         """The static part of `info`."""
-        if self._facts is None:
-            self._facts = self._gather()
-        return self._facts
-
-    def _gather(self) -> dict[str, Any]:
         source = self.source
-        doc = getattr(self.fun, "__doc__", None)
         try:
             signature: inspect.Signature | None = inspect.signature(self.fun)
         except ValueError:
@@ -272,7 +240,7 @@ class FunctionInfo:
             "fun": self.fun,
             "fun_name": self.qualname,
             "_fun_name": getattr(self.fun, "__name__", self.qualname),
-            "doc": inspect.cleandoc(doc) if doc else "",
+            "doc": self.doc,
             "signature": signature,
             "source": source.text if source else "",
             "line_number": source.line if source else None,
@@ -298,8 +266,8 @@ class CallInfo:
 
     __slots__ = ("_function_info", "_given", "_keys")
 
-    def __init__(self, about: FunctionInfo, plan: CallPlan) -> None:
-        self._function_info = about
+    def __init__(self, function: FunctionInfo, plan: CallPlan) -> None:
+        self._function_info = function
         self._keys = plan.keys
         self._given = plan.given
 
@@ -314,10 +282,10 @@ class CallInfo:
 
     def filled(self, values: list[Any], output: Any, external: list[Any]) -> dict[str, Any]:
         """The info of a call whose body got `values`."""
-        about, given = self._function_info, self._given
+        function, given = self._function_info, self._given
         return {
-            **about.facts,
-            "fun_name": _EVAL if about.options.trainable else about.qualname,
+            **function.facts,
+            "fun_name": _EVAL if function.options.trainable else function.qualname,
             "inputs": {"args": values[:given], "kwargs": dict(zip(self._keys[given:], values[given:], strict=False))},
             "output": output,
             "external_dependencies": external,

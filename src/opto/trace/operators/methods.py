@@ -181,28 +181,12 @@ def _keys(self: Any) -> Any:
     return TABLE["keys"](self)
 
 
-def _get(self: Any, key: Any, default: Any = None) -> Any:
-    return TABLE["get"](self, key, default)
-
-
-def _pop(self: Any, index: Any = -1) -> Any:
-    return TABLE["pop"](self, index)
-
-
-def _round(self: Any, n: Any = None) -> Any:
-    return TABLE["round"](self, n)
-
-
 def _contains(self: Any, item: Any) -> Any:
     """A plain bool, which is not traced: `opto.trace.operators.in_` is."""
     return bool(TABLE["in_"](item, self))
 
 
 # --- reaching through to the value --------------------------------------------------------------
-
-
-def _getattr(self: Any, name: Any) -> Any:
-    return TABLE["node_getattr"](self, name)
 
 
 def _call_method(self: Any, method: Any, *args: Any, **kwargs: Any) -> Any:
@@ -292,7 +276,7 @@ _METHODS: dict[str, Callable[..., Any]] = {
     "__pow__": _power(),
     "__rpow__": _reflected(_power()),
     "__getitem__": _getitem(),
-    "__round__": _round,
+    "__round__": lambda self, n=None: TABLE["round"](self, n),
     "__contains__": _contains,
     "__iter__": iterate,
     "__call__": _call,
@@ -310,9 +294,9 @@ _METHODS: dict[str, Callable[..., Any]] = {
     "items": _items,
     "keys": _keys,
     "values": lambda self: TABLE["values"](self),
-    "get": _get,
-    "pop": _pop,
-    "getattr": _getattr,
+    "get": lambda self, key, default=None: TABLE["get"](self, key, default),
+    "pop": lambda self, index=-1: TABLE["pop"](self, index),
+    "getattr": lambda self, name: TABLE["node_getattr"](self, name),
     "call": _call_method,
     "append": _append,
     "backward": backward,

@@ -99,31 +99,21 @@ def _unique(names: Iterable[str]) -> list[str]:
 
 def _box(node: Any, key: str, style: NodeVizStyleGuide) -> Box:
     attributes = style.get_attrs(node)
+    described = not node.level and not (isinstance(node, ParameterNode) and node.is_code)  # an operator's name tells
     return Box(
         key=key,
         title=node.py_name,
-        op=_base(node),
+        op=node.name.rsplit(":", 1)[0],
         level=node.level,
         kind=kind_of(node),
         label=attributes.pop("label"),
-        description=_shown_description(node, style),
+        description=style.description(node) if described else "",
         value=style.value(node),
         shape=attributes.get("shape", "ellipse"),
         fill=attributes.get("fillcolor", "#DEEBF6"),
         border=attributes.get("color", "#5C9BD5"),
         attributes=tuple(attributes.items()),
     )
-
-
-def _shown_description(node: Any, style: NodeVizStyleGuide) -> str:
-    """The description of a root; the name of an operator says enough."""
-    code = isinstance(node, ParameterNode) and node.is_code
-    return "" if node.level or code else style.description(node)
-
-
-def _base(node: Any) -> str:
-    name: str = node.name
-    return name.rsplit(":", 1)[0]
 
 
 def children_of(edges: Sequence[tuple[int, int]], count: int) -> list[list[int]]:

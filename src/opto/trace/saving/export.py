@@ -1,4 +1,4 @@
-"""A model as a plain Python file: the classes with their current code and values, and what these need to run.
+"""A model as a plain Python file: the classes with their current code and values, and the definitions that these need.
 
 The text is made of the methods' own sources, so comments stay; the names that they use are looked up and written above
 the class (see `export_names`). May import: the standard library, `nodes`, `containers`.
@@ -15,10 +15,10 @@ from typing import Any
 from opto.syntax import tree_of
 from opto.trace.containers import Map, ParameterContainer, Seq, is_bundled, own_attributes
 from opto.trace.nodes import AbstractNode, MessageNode
-from opto.trace.saving.export_names import Names, assigned_text, class_scope, is_ours
+from opto.trace.saving.export_names import Names, assigned_text, class_scope, function_scope, is_ours
 from opto.trace.saving.export_text import edited, literal, reindented, straightened, unbundled
 
-__all__ = ["export_source", "plain_value"]
+__all__ = ["export_source", "without_nodes"]
 
 _MADE_BY_PYTHON = {
     "__abstractmethods__", "__annotations__", "__dict__", "__doc__", "__firstlineno__", "__match_args__", "__module__",
@@ -127,7 +127,10 @@ class _Member:
         if isinstance(value, FunctionType):
             return self._function(value)
         if isinstance(value, type) and value.__qualname__.startswith(f"{_original(self.cls).__qualname__}."):
-            return self._nested(value)
+            nested = _class_text(value)
+            if nested is None:
+                raise ValueError(f"the source of the nested class {value.__qualname__} cannot be found")
+            return nested
         return self._constant()
 
     def _bundle(self, bundle: Any) -> str:
@@ -141,12 +144,12 @@ class _Member:
             raise ValueError(f"the code of {where} does not parse, so it cannot be exported: {error}") from error
         if not text:
             raise ValueError(f"the source of {where} cannot be found, so it cannot be exported")
-        text = self.names.need_names_of(text, bound.fun)
+        text = self.names.need_all(text, function_scope(bound.fun))
         if len(statements) == 1:
             return text
         # Imports and further functions beside the method: they stay together, where only the method sees them.
         maker = f"_make_{self.cls.__name__}_{self.name}"
-        self.names.add(maker, f"def {maker}():\n{reindented(text, '    ')}\n    return {self.name}")
+        self.names.definitions[maker] = f"def {maker}():\n{reindented(text, '    ')}\n    return {self.name}"
         return f"{self.name} = {maker}()"
 
     def _function(self, function: Any) -> str:
@@ -161,20 +164,14 @@ class _Member:
         text = unbundled(text)
         if self.instance is not None:
             text = _with_values(text, self.instance, self.name == "__init__", self.names.written)
-        return self.names.need_names_of(text, inner)
-
-    def _nested(self, cls: type) -> str:
-        text = _class_text(cls)
-        if text is None:
-            raise ValueError(f"the source of the nested class {cls.__qualname__} cannot be found")
-        return text
+        return self.names.need_all(text, function_scope(inner))
 
     def _constant(self) -> str:
         value = self.value
         if self.instance is not None and isinstance(value, AbstractNode):
             value = self.instance.__dict__.get(self.name, value)
             self.names.written.add(id(value))
-        text = literal(plain_value(value)) or self.names.need_value(value) or self._as_written()
+        text = literal(without_nodes(value)) or self.names.need_value(value) or self._as_written()
         if text is None:
             kind = type(value).__name__
             raise ValueError(f"{self.cls.__name__}.{self.name} of type {kind} cannot be exported: make it in a method")
@@ -191,18 +188,18 @@ class _Member:
         return text and self.names.need_all(text, class_scope(cls))
 
 
-def plain_value(value: Any) -> Any:
+def without_nodes(value: Any) -> Any:
     """`value` with its nodes replaced by their data, in lists, tuples and dicts too."""
     if isinstance(value, AbstractNode):
-        return plain_value(value._data)
+        return without_nodes(value._data)
     if isinstance(value, Seq):
-        return [plain_value(item) for item in value]
+        return [without_nodes(item) for item in value]
     if isinstance(value, Map):
-        return {plain_value(key): plain_value(item) for key, item in value.items()}
+        return {without_nodes(key): without_nodes(item) for key, item in value.items()}
     if type(value) in (list, tuple):
-        return type(value)(plain_value(item) for item in value)
+        return type(value)(without_nodes(item) for item in value)
     if type(value) is dict:
-        return {plain_value(key): plain_value(item) for key, item in value.items()}
+        return {without_nodes(key): without_nodes(item) for key, item in value.items()}
     return value
 
 
@@ -229,7 +226,7 @@ def _with_values(text: str, instance: Any, always: bool, written: set[int]) -> s
     function = tree_of(text).body[0]
     assert isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef), "a method is a function"
     attributes = own_attributes(instance)
-    own = {name: plain_value(value) for name, value in attributes.items() if _holds_nodes(value)}
+    own = {name: without_nodes(value) for name, value in attributes.items() if _holds_nodes(value)}
     first = next((argument.arg for argument in function.args.args), "self")
     edits: list[tuple[ast.expr, str]] = []
     for statement in ast.walk(function):

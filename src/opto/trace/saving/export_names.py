@@ -1,4 +1,4 @@
-"""What exported code needs around it: imports, helper functions, constants, and stand-ins for names of ours."""
+"""The surroundings of exported code: imports, helper functions, constants, and stand-ins for names of ours."""
 
 from __future__ import annotations
 
@@ -19,7 +19,9 @@ from opto.trace.containers import ParameterContainer, is_bundled, own_attributes
 from opto.trace.nodes import AbstractNode, ParameterNode
 from opto.trace.saving.export_text import literal, reindented, unbundled
 
-__all__ = ["Names", "assigned_text", "class_scope", "is_ours"]
+__all__ = ["Names", "assigned_text", "class_scope", "function_scope", "is_ours"]
+
+_LOG = logging.getLogger(__name__)
 
 _CALL_LLM = """\
 DEFAULT_LLM = None  # set this to a model for calls that name none: llm(messages=...).choices[0].message.content
@@ -63,9 +65,6 @@ class Names:
             yield "\n".join(sorted(self.imports))
         yield from self.definitions.values()
 
-    def add(self, name: str, text: str) -> None:
-        self.definitions[name] = text
-
     def need_class(self, cls: type) -> str:
         """The name under which the file knows `cls`: defined in it, or imported."""
         name = cls.__name__
@@ -78,24 +77,20 @@ class Names:
         self.definitions[name] = text  # after what it needs
         return name
 
-    def need_names_of(self, text: str, function: Any) -> str:
-        """Finds definitions for the global names in `text`, a function's source; returns the text, made fit."""
-        return self.need_all(text, _scope(function))
-
     def need_all(self, text: str, scope: dict[str, Any]) -> str:
-        """The same for a text whose globals are `scope`."""
+        """Finds definitions for the global names in `text`, whose globals are `scope`; returns the text, made fit."""
         text = _without_our_modules(text, scope)
         for name in _global_names(text):
             if name in scope and name != "__class__":
                 self.need(name, scope[name], scope)
             elif name in _STAND_INS:
-                self.add(name, _STAND_INS[name])
+                self.definitions[name] = _STAND_INS[name]
         for name in _annotation_names(text):
             self._annotation(name, scope.get(name))
         return text
 
     def _annotation(self, name: str, value: Any) -> None:
-        """Annotations are never evaluated; what readers and type checkers can be given is imported all the same."""
+        """Imports the names of annotations where that is possible: they are never evaluated, but read."""
         if name not in self.pending and getattr(value, "__module__", None) == "typing":
             self.imports[f"from typing import {name}"] = None
         elif isinstance(value, type) and not is_ours(value) and not _to_be_written(value):
@@ -118,7 +113,10 @@ class Names:
             return
         self.pending[name] = value
         if isinstance(value, ModuleType):
-            self._module(name, value)
+            module = value.__name__
+            self.imports[f"import {module}" + ("" if module == name else f" as {name}")] = None
+            if is_ours(value):
+                _LOG.warning("the exported code uses %s: the file needs opto to run", module)
         elif _is_name_of_ours(value):
             self._stand_in(name, value)
         elif is_bundled(value):
@@ -133,23 +131,18 @@ class Names:
 
     def _alias(self, name: str, own: str) -> None:
         if own != name:
-            self.add(name, f"{name} = {own}")
-
-    def _module(self, name: str, module: ModuleType) -> None:
-        self.imports[f"import {module.__name__}" + ("" if module.__name__ == name else f" as {name}")] = None
-        if is_ours(module):
-            _warn("the exported code uses %s: the file needs opto to run", module.__name__)
+            self.definitions[name] = f"{name} = {own}"
 
     def _stand_in(self, name: str, value: Any) -> None:
         own = getattr(value, "__name__", name)
         if own in _STAND_INS:
-            self.add(own, _STAND_INS[own])
+            self.definitions[own] = _STAND_INS[own]
             self._alias(name, own)
         elif own not in ("bundle", "model"):
             homes = [m for m, module in sys.modules.items() if is_ours(module) and vars(module).get(own) is value]
             home = min(homes, key=len)
             self.imports[f"from {home} import {own}" + ("" if own == name else f" as {name}")] = None
-            _warn("the exported code uses %s of opto: the file needs opto to run", name)
+            _LOG.warning("the exported code uses %s of opto: the file needs opto to run", name)
 
     def _function(self, name: str, function: Any, source: str) -> None:
         text = unbundled(reindented(source))
@@ -157,20 +150,20 @@ class Names:
         own = getattr(made, "name", name)
         if isinstance(made, ast.Assign):  # a lambda with a name
             own = getattr(made.targets[0], "id", name)
-        text = self.need_names_of(text, function)
+        text = self.need_all(text, function_scope(function))
         self.pending.setdefault(own, function)
-        self.add(own, text)
+        self.definitions[own] = text
         self._alias(name, own)
 
     def _constant(self, name: str, value: Any, scope: dict[str, Any]) -> None:
         data = value._data if isinstance(value, AbstractNode) else value
         text = literal(data) or _module_text(name, scope)
         if text is None:
-            _warn("the exported code uses %s, a %s without a literal: define it", name, type(data).__name__)
+            _LOG.warning("the exported code uses %s, a %s without a literal: define it", name, type(data).__name__)
             text = f"None  # was a {type(data).__name__}: define it here"
         else:
             text = self.need_all(text, scope)
-        self.add(name, f"{name} = {text}")
+        self.definitions[name] = f"{name} = {text}"
 
     def _imported(self, value: Any, name: str) -> str:
         module, own = value.__module__, value.__name__
@@ -183,15 +176,11 @@ class Names:
         for part in parts:
             for name, value in sorted(own_attributes(part).items()):
                 if isinstance(value, ParameterNode) and id(value) not in self.written:
-                    _warn(
+                    _LOG.warning(
                         "the exported code cannot hold the value of %s.%s, which it makes anew",
                         type(part).__name__,
                         name,
                     )
-
-
-def _warn(message: str, *details: Any) -> None:
-    logging.getLogger(__name__).warning(message, *details)
 
 
 def _is_name_of_ours(value: Any) -> bool:
@@ -261,8 +250,8 @@ def _local(thing: Any) -> bool:
     return top not in sys.stdlib_module_names and "site-packages" not in file and file.endswith(".py")
 
 
-def _scope(function: Any) -> dict[str, Any]:
-    """The globals of a function and what it captured."""
+def function_scope(function: Any) -> dict[str, Any]:
+    """The globals of a function and the variables that it captured."""
     function = inspect.unwrap(function)
     function = getattr(function, "__func__", function)
     scope = dict(getattr(function, "__globals__", {}))
@@ -276,11 +265,11 @@ def _scope(function: Any) -> dict[str, Any]:
 
 
 def class_scope(cls: type) -> dict[str, Any]:
-    """The globals of a class body and what its methods captured."""
+    """The globals of a class body and the variables that its methods captured."""
     scope = dict(vars(sys.modules.get(cls.__module__, builtins)))
     for value in vars(cls).values():
         if isinstance(value, FunctionType):
-            scope.update(_scope(value))
+            scope.update(function_scope(value))
     return scope
 
 

@@ -1,4 +1,4 @@
-"""Program text moved and edited without touching what it means. Imports the standard library only."""
+"""Program text moved and edited without a change of its meaning. Imports `opto.syntax` only."""
 
 from __future__ import annotations
 

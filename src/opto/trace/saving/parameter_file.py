@@ -23,6 +23,7 @@ from opto.trace.spaces.space import space_of
 
 __all__ = ["load_into", "save_to", "write_atomic"]
 
+_LOG = logging.getLogger(__name__)
 _FORMAT, _VERSION = "opto-trace", 1
 
 
@@ -54,7 +55,7 @@ def write_atomic(path: str | os.PathLike[str], data: bytes) -> None:
 def save_to(path: str | os.PathLike[str], container: ParameterContainer) -> None:
     """Writes the parameters of `container`, and the other attributes of the models in it."""
     paths = _paths(container)
-    document = {"format": _FORMAT, "version": _VERSION, **_written(container, paths, set())}
+    document = {"format": _FORMAT, "version": _VERSION, **_document_of(container, paths, set())}
     write_atomic(path, json.dumps(document, indent=1, ensure_ascii=False).encode("utf-8", "surrogatepass"))
 
 
@@ -107,12 +108,14 @@ def _paths(container: ParameterContainer) -> dict[int, Path]:
     return paths
 
 
-def _written(container: ParameterContainer, paths: Mapping[int, Path], done: set[int]) -> dict[str, Any]:
+def _document_of(container: ParameterContainer, paths: Mapping[int, Path], done: set[int]) -> dict[str, Any]:
     """The container as JSON; one met before is written as an empty reference."""
     if id(container) in done:
         return {"again": True}
     done.add(id(container))
-    members = [[_plain(key), _member(member, paths, done)] for key, member in container._stored_members().items()]
+    members = [
+        [_encoded_key(key), _entry_of(member, paths, done)] for key, member in container._stored_members().items()
+    ]
     document: dict[str, Any] = {"parameters": members}
     if all(isinstance(key, str) for key, _ in members):
         document["parameters"] = {str(key): entry for key, entry in members}
@@ -122,16 +125,16 @@ def _written(container: ParameterContainer, paths: Mapping[int, Path], done: set
     return document
 
 
-def _plain(key: Any) -> Any:
+def _encoded_key(key: Any) -> Any:
     try:
         return Encoder().encode(key)
     except NotPlainError as error:
         raise TypeError(f"a Map with the key {key!r} cannot be saved: use text, numbers or tuples of them") from error
 
 
-def _member(member: Member, paths: Mapping[int, Path], done: set[int]) -> dict[str, Any]:
+def _entry_of(member: Member, paths: Mapping[int, Path], done: set[int]) -> dict[str, Any]:
     if isinstance(member, ParameterContainer):
-        return _written(member, paths, done)
+        return _document_of(member, paths, done)
     return node_record(member, _value)
 
 
@@ -178,19 +181,15 @@ def _attributes(attributes: Mapping[str, Any], paths: Mapping[int, Path]) -> dic
 
 
 def _pool(pickled: dict[str, Any], paths: Mapping[int, Path], kept: list[str]) -> bytes | None:
-    """Everything that can be pickled; what cannot (locks, connections) is named in `kept`."""
+    """One pickle of all values that can be pickled; the names of the others (locks, connections) join `kept`."""
     for name in list(pickled):
         try:
             dumps(pickled[name], paths)
         except Exception as error:  # noqa: BLE001 - any object of the user may refuse, each in its own way
-            _warn("attribute %r is not saved, a model that loads the file keeps its own: %s", name, error)
+            _LOG.warning("attribute %r is not saved, a model that loads the file keeps its own: %s", name, error)
             kept.append(name)
             del pickled[name]
     return dumps(pickled, paths) if pickled else None
-
-
-def _warn(message: str, *details: Any) -> None:
-    logging.getLogger(__name__).warning(message, *details)
 
 
 # --- reading ------------------------------------------------------------------------------------
@@ -303,7 +302,12 @@ def _restore(container: ParameterContainer, document: Mapping[str, Any], known: 
         else:
             _restore(member, entry, known)
     if "attributes" in document:
-        _restore_attributes(container, document["attributes"], known)
+        attributes = document["attributes"]
+        for name, value in _attribute_values(attributes, known.classes, known.resolve).items():
+            put_attribute(container, name, value)
+        for name in attributes.get("kept", ()):
+            if not hasattr(container, name):
+                _LOG.warning("attribute %r was not saved and %s has none", name, type(container).__name__)
 
 
 def _new_container(entry: Mapping[str, Any]) -> ParameterContainer:
@@ -311,14 +315,6 @@ def _new_container(entry: Mapping[str, Any]) -> ParameterContainer:
     if all(isinstance(key, str) and key.isidentifier() for key in keys):
         return ParameterContainer()
     return Seq() if keys == list(range(len(keys))) else Map()
-
-
-def _restore_attributes(container: ParameterContainer, attributes: Mapping[str, Any], known: _Known) -> None:
-    for name, value in _attribute_values(attributes, known.classes, known.resolve).items():
-        put_attribute(container, name, value)
-    for name in attributes.get("kept", ()):
-        if not hasattr(container, name):
-            _warn("attribute %r was not saved and %s has none", name, type(container).__name__)
 
 
 # --- the earlier library ------------------------------------------------------------------------
@@ -331,7 +327,7 @@ def _from_old(value: Any) -> dict[str, Any]:
         return {**document, "attributes": _attributes(value["non_parameters_dict"], {})}
     if not isinstance(value, dict):
         raise LoadError("it is a pickle, but not one of saved parameters")
-    return {"parameters": [[_plain(key), _old_member(key, member)] for key, member in value.items()]}
+    return {"parameters": [[_encoded_key(key), _old_member(key, member)] for key, member in value.items()]}
 
 
 def _old_member(key: Any, member: Any) -> dict[str, Any]:

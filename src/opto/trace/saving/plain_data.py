@@ -1,4 +1,4 @@
-"""Values ↔ JSON: what can be written as data that no reader could mistake for a program.
+"""Values ↔ JSON: values that can be written as data, which no reader could mistake for a program.
 
 `None`, booleans, numbers, text, lists and dicts with text keys look as they do in JSON; other plain values are objects
 with a single key that starts with `$`. May import: the standard library, `nodes`.
@@ -124,12 +124,10 @@ def decode(tree: Any, resolve: Callable[[Path], Any] | None = None) -> Any:
 
 
 def _node(record: Mapping[str, Any]) -> Node[Any]:
-    return Node(record["value"], name=str(record["name"]), description=_unprefixed(record.get("description")))
-
-
-def _unprefixed(description: str | None) -> str | None:
-    """A result that was stored comes back as a plain node, not as one of its operator."""
-    return None if description is None else description.split("]", 1)[-1].strip() or None
+    description = record.get("description")
+    if description is not None:  # a result comes back as a plain node, not as one of its operator
+        description = description.split("]", 1)[-1].strip() or None
+    return Node(record["value"], name=str(record["name"]), description=description)
 
 
 _TAGS: dict[str, Callable[[Any], Any]] = {

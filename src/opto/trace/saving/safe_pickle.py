@@ -63,7 +63,7 @@ def dumps(value: Any, members: Mapping[int, Path] | None = None) -> bytes:
 
 
 def loads(data: bytes, *, known: Iterable[type] = (), resolve: Callable[[Path], Any] | None = None) -> Any:
-    """Reads what `dumps` wrote. Raises LoadError for damaged data and for classes that are not known."""
+    """Reads a pickle that `dumps` wrote. Raises LoadError for damaged data and for classes that are not known."""
     return _read(_Reader(known, resolve), data)
 
 
@@ -74,7 +74,8 @@ def loads_old(data: bytes) -> Any:
 
 def classes_in(value: Any) -> set[type]:
     """The classes of the user's objects inside `value`, however deep."""
-    return {type(item) for item in _walk(value) if _of_user(type(item)) and not isinstance(item, AbstractNode)}
+    found = {type(item) for item in _walk(value) if not isinstance(item, AbstractNode)}
+    return {cls for cls in found if cls.__module__.partition(".")[0] not in sys.stdlib_module_names}
 
 
 def _walk(value: Any) -> Iterator[Any]:
@@ -89,10 +90,6 @@ def _walk(value: Any) -> Iterator[Any]:
         yield item
         if not (isinstance(item, PROGRAM) or is_bundled(item)):
             ahead.extend(_parts(item))
-
-
-def _of_user(cls: type) -> bool:
-    return cls.__module__.partition(".")[0] not in sys.stdlib_module_names
 
 
 def _parts(item: Any) -> list[Any]:
@@ -130,7 +127,10 @@ def _stored_node(kind: str, record: dict[str, Any]) -> Any:
 
 
 class _Reader:
-    """What a file may name. Read in Python, because only there each state can be looked at before an object gets it."""
+    """Reads pickles, and decides which names they may hold.
+
+    Written in Python, where each state can be looked at before an object gets it.
+    """
 
     def __init__(self, known: Iterable[type] = (), resolve: Callable[[Path], Any] | None = None) -> None:
         self.known = {(cls.__module__, cls.__qualname__): cls for cls in known}
@@ -170,7 +170,7 @@ class _Reader:
 
 
 class _StandIn(type):
-    """What a file gets in place of a class or function: through it nothing can be changed, and little called.
+    """Stands in a file for a class or function: through it nothing can be changed, and little called.
 
     A pickle may make blank instances of a user's class, but not call its constructor.
     """
@@ -257,7 +257,7 @@ class _Ndarray:
 
 
 def _numpy_stand_in(name: str, found: Any) -> Any:
-    """What a file gets for a name of numpy."""
+    """The object that a file gets for a name of numpy."""
     make = _NUMPY_STAND_INS.get(name)
     return found if make is None else make(found)
 

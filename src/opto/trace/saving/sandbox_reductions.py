@@ -1,4 +1,4 @@
-"""How nodes, agents and bundled functions go into a sandbox: without their past, with what they hold, as written.
+"""How nodes, agents and bundled functions go into a sandbox: nodes without their past, agents with their attributes.
 
 Imports nodes and `fun_module`.
 """
@@ -42,7 +42,7 @@ def _container(container: ParameterContainer) -> tuple[Any, ...]:
 
 
 def _rewritten_methods(container: ParameterContainer) -> dict[str, Any]:
-    """The methods whose code is no longer what the class says, by name."""
+    """The methods whose code an optimizer rewrote, by name."""
     found: dict[str, Any] = {}
     for name, value in own_attributes(container).items():
         parameter = value.parameter if name.startswith(BOUND_METHOD) and isinstance(value, FunModule) else None

@@ -15,7 +15,7 @@ from typing import Any
 from opto.errors import SandboxCrashError, SandboxError, SandboxMemoryError, SandboxTimeoutError, SandboxValueError
 from opto.execution import Job, Limits, Outcome, ResourceUsage, Shape
 from opto.sandbox.conversation import Report, exchange
-from opto.sandbox.first_process import End
+from opto.sandbox.first_process import End, limits_of_worker
 from opto.sandbox.pool import Pool, Worker
 from opto.sandbox.values.errors_as_data import error_of, with_traceback
 from opto.sandbox.values.surroundings import Surroundings
@@ -48,15 +48,10 @@ class Call:
         """Leases a worker that knows the text, or a fresh one; SandboxError or OSError if there is none."""
         job, limits = self.job, self.limits
         if len(job.text) > _LONGEST_TEXT:
-            raise SandboxValueError(f"The code has {len(job.text)} characters: at most {_LONGEST_TEXT} may it have.")
+            raise SandboxValueError(f"The code has {len(job.text)} characters: at most {_LONGEST_TEXT} are allowed.")
         scope = job.scope
         seen = id(scope) if scope.names or scope.owner else (scope.module, scope.flags)
-        kept = (
-            limits.memory_bytes,
-            limits.processes,
-            limits.open_files,
-            limits.cpu_seconds,
-        )  # a worker keeps these for life
+        kept = (*limits_of_worker(limits), limits.cpu_seconds)  # a worker's CPU time cannot be given more later
         self.worker = self.pool.lease((job.text, job.name, seen, kept), scope, limits)
 
     def outcome(self) -> Outcome:

@@ -95,7 +95,7 @@ class FunctionText(NamedTuple):
 def function_text(text: str, name: str) -> FunctionText:
     """The function `name` of a text; KeyError if it has none, SandboxError if its shape cannot be read."""
     if len(text) > _LONGEST_TEXT:
-        raise SandboxValueError(f"The code has {len(text)} characters: at most {_LONGEST_TEXT} may it have.")
+        raise SandboxValueError(f"The code has {len(text)} characters: at most {_LONGEST_TEXT} are allowed.")
     try:
         tree, writes = parsed(text), compiled(text).writes
     except (MemoryError, RecursionError):
@@ -105,7 +105,7 @@ def function_text(text: str, name: str) -> FunctionText:
         return FunctionText(made[-1], isinstance(made[-1], ast.AsyncFunctionDef), straight(text))
     if name not in writes:
         raise KeyError(name)
-    raise SandboxError(f"{name} is not defined by 'def', so that how it is called cannot be told.")
+    raise SandboxError(f"{name} is not defined by 'def', so that its parameters are not known.")
 
 
 def shape_by_syntax(function: FunctionText) -> Shape:

@@ -66,16 +66,7 @@ class Mixed(Optimizer):
         (['y', 'x'], True)
     """
 
-    _SAVED: tuple[str, ...] = (
-        *Optimizer._SAVED,
-        "maximize",
-        "by",
-        "asked",
-        "history",
-        "seed",
-        "budget",
-        "writer_state",
-    )
+    _SAVED = (*Optimizer._SAVED, "maximize", "by", "asked", "history", "seed", "budget", "writer_state")
 
     def __init__(  # noqa: PLR0913
         self,

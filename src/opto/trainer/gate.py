@@ -88,11 +88,6 @@ class Candidate:
     values: Mapping[str, Any]
     verdict: Verdict
 
-    @property
-    def size(self) -> int:
-        """The length of the values as text: of equals, the shorter is kept."""
-        return sum(len(str(value)) for value in self.values.values())
-
 
 def judge_candidate(
     present: Sequence[Rollout],
@@ -141,8 +136,11 @@ def _reason(now: Standing, then: Standing) -> str:
 
 def best_of(candidates: Sequence[Candidate]) -> Candidate | None:
     """The best candidate that passed; of equals the shorter, then the earlier."""
-    passed = [c for c in candidates if c.verdict.better and c.verdict.standing is not None]
-    return max(passed, key=lambda c: (c.verdict.standing or Standing(0), -c.size), default=None)
+
+    def rank(candidate: Candidate) -> tuple[Standing, int]:
+        return candidate.verdict.standing or Standing(0), -sum(len(str(value)) for value in candidate.values.values())
+
+    return max((c for c in candidates if c.verdict.better), key=rank, default=None)
 
 
 # --- the measures behind promise ---

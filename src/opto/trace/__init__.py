@@ -1,8 +1,8 @@
 """The tape: nodes, operators, `@bundle`, modules, propagation. Standard library only.
 
-Read in this order: `nodes` (the record), `operator_table` and `methods` (computing with
-nodes), `bundle` (functions), `backward` and `propagators` (feedback), `modules` (agents).
-May import the standard library and `opto.errors`, `opto.events`.
+Read in this order: `context`, `records` and `nodes` (the record), `operators` (computing with nodes), `bundle`
+(functions), `spaces` (allowed values), `backward` and `propagators` (feedback), `containers` and `modules` (agents),
+`saving`, `replay`. The tape does not import `pictures`. May import the standard library and the leaves of `opto`.
 """
 
 from opto.errors import ExecutionError

@@ -1,8 +1,7 @@
 """`Node.backward`: feedback on an output walks back to the parameters.
 
-The default propagator needs no per-node work beyond the walk itself: the
-parameters share one walk and each notes from where on it reaches the output.
-Any other propagator is asked node by node. May import nodes and propagators.
+The default propagator needs no work per node beyond the walk itself: the parameters share one walk, and each keeps the
+node at which it enters the walk. Any other propagator is called for each node. May import nodes and propagators.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Applying an operator to whole structures: lists, dicts, tuples and containers of nodes, item by item.
+"""Work on whole structures, item by item: operators on lists, dicts, tuples and containers of nodes; values for nodes.
 
 May import: the standard library, `nodes`, `containers`.
 """

@@ -1,6 +1,6 @@
 """Agents as objects: `Module`, the base class for parts with parameters, and `@model`, which makes one of any class.
 
-May import: the standard library, `nodes`, `containers`, `storage`, `export`.
+May import: the standard library, `containers`, `spaces` and `saving`.
 """
 
 from __future__ import annotations

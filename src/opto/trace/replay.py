@@ -1,8 +1,8 @@
 """Run recorded calls again with other values, to see the output that they would have given.
 
 Operators of the language cost nothing and are run again; of bundled functions only those that the caller names, as
-nothing tells which of them pay for a model or change the world. What another gave in a recorded run, when it was given
-the same, it is taken to give again. Nothing is recorded.
+nothing tells which of them pay for a model or change the world. Another function is taken to give the result that it
+gave in a recorded run for the same inputs. Nothing is recorded.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The object that `bundle` makes of a function: an operator that can be called, bound to instances, copied and pickled.
 
-Imports: nodes, `modules`, and the parts that bind, run, define and comment functions.
+Imports nodes, `modules`, `source`, `info` and `implementation`.
 """
 
 from __future__ import annotations

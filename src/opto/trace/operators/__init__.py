@@ -1,6 +1,6 @@
-"""The traced operators as functions: `operators.add(x, y)`; see `operator_table` for how they work.
+"""The traced operators as functions: `operators.add(x, y)`; read `table.py` first.
 
-A `.pyi` beside this file gives their types.
+`methods.py` attaches them to nodes. A `.pyi` beside this file gives their types.
 """
 
 from opto.trace.operators.table import TABLE

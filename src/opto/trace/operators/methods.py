@@ -2,7 +2,7 @@
 
 Two-operand operators get a method of their own that skips the general call, because
 a program makes more of these nodes than of all others. What would leave the graph
-silently (`int(x)`, `math.sqrt(x)`, `"%d" % x`) raises a TypeError that says what to write.
+silently (`int(x)`, `math.sqrt(x)`, `"%d" % x`) raises a TypeError with the way to write it.
 Imported once by `opto.trace`. May import nodes, operators, iterators, backward.
 """
 

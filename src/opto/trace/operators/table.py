@@ -1,4 +1,4 @@
-"""Traced operators: each is a table row (name, doc, function) and works on nodes and raw values alike.
+"""Traced operators: each is a table row (name, doc, inputs, function) and works on nodes and raw values alike.
 
 `operators.add(x, y)` unwraps its arguments, computes, and links the result under
 the names of its parameters, so prompts read `add0 = add(x=a0, y=int0)`. An error

@@ -1,7 +1,7 @@
 """How feedback walks back over the tape.
 
 Read `propagators.py` (the seam), then `graph_propagator.py` (the default).
-May import `opto.trace.nodes` and the walk, nothing above.
+May import `opto.trace.nodes`, nothing above.
 """
 
 from opto.trace.propagators.graph_propagator import GraphPropagator, TraceGraph

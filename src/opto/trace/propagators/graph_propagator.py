@@ -1,9 +1,8 @@
-"""The default propagator: each parameter learns the part of the graph it had a hand in.
+"""The default propagator: each parameter gets the part of the graph that lies between it and the output.
 
-A `TraceGraph` is that part together with the user's feedback. Graphs are lazy:
-adding two costs nothing, the nodes are collected once, in O(V + E), when somebody
-looks. `backward_pass` (see `opto.trace.backward`) hands out `SubgraphFromWalk`es over one
-shared walk instead of a copy per node.
+A `TraceGraph` is that part together with the user's feedback. Graphs are lazy: adding two costs nothing, and the nodes
+are collected once, in O(V + E), when the graph is read. `backward` gives each parameter a `SubgraphFromWalk` over one
+shared walk instead of a copy.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Saving and loading parameters. Loading never runs code of the file's choice.
 
-A file is JSON: the parameters, and for models their other attributes. What JSON cannot hold (arrays, objects of the
-user's classes) is in it as a pickle that only `safe_pickle` reads. Files are replaced in one step: a crash while
+A file is JSON: the parameters, and for models their other attributes. Values that JSON cannot hold (arrays, objects of
+the user's classes) are in it as a pickle that only `safe_pickle` reads. Files are replaced in one step: a crash while
 saving leaves the old one whole. May import the standard library and `nodes`, `containers`, `plain_data`, `safe_pickle`.
 """
 

@@ -1,6 +1,6 @@
 """How nodes, agents and bundled functions go into a sandbox: nodes without their past, agents with their attributes.
 
-Imports nodes and `fun_module`.
+Imports nodes and `bundle`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""One of a few: texts, numbers, functions, models."""
+"""One of a few options: texts, numbers, functions, models."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Programs that must keep their signature, import only what is allowed, and pass tests."""
+"""Functions as source text, which must keep their signature, import only what is allowed, and pass tests."""
 
 from __future__ import annotations
 

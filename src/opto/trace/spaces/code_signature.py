@@ -1,4 +1,4 @@
-"""Does a new text define the same function in the same way? A pure question about syntax trees."""
+"""Checks that a new text defines the same function with the same signature, by syntax trees alone."""
 
 from __future__ import annotations
 

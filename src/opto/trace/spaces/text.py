@@ -1,4 +1,4 @@
-"""Texts that must keep something."""
+"""Texts of bounded length that must contain some texts and keep others unchanged."""
 
 from __future__ import annotations
 

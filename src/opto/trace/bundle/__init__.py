@@ -1,7 +1,8 @@
 """`bundle`: a Python function as one operator of the tape.
 
 A call of a bundled function is one node, whatever happens inside. The decorator reads the function once; a call binds
-its arguments by a plan, runs the body on raw values while reads of other nodes are recorded, and links the result. With `trainable=True` the function's text is a parameter. Errors become nodes with commented source.
+its arguments by a plan, runs the body on raw values while reads of other nodes are recorded, and links the result. With
+`trainable=True` the function's text is a parameter. Errors become nodes with commented source.
 Read in this order: `source` (texts of functions), `info` (options, names, call shapes), `implementation` (the function
 that a call runs), `function` (the object that `bundle` makes). May import nodes, containers and modules.
 """

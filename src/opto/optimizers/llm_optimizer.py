@@ -93,6 +93,8 @@ class LLMOptimizer(Optimizer):
     )
     default_objective: Any
     default_prompt_symbols: Mapping[str, str]
+    rounds_numbers = True
+    """Whether 2.7 for a whole number is read as 2, with a warning; else it is refused and asked for again."""
 
     def __init__(
         self,
@@ -274,7 +276,7 @@ class LLMOptimizer(Optimizer):
             if part.name not in named:
                 continue
             try:
-                value = read_value(named[part.name], parameter, parts)
+                value = read_value(named[part.name], parameter, parts, rounds=self.rounds_numbers)
             except ReplyError as error:
                 if not self.ignore_extraction_error:
                     raise ReplyError(f"The value suggested for {part.name} is refused: {error}.") from error

@@ -101,6 +101,7 @@ class OptoPrime(ClassicMethods, LLMOptimizer):
     """Whether prompts are made and read by the methods of the classic format below, which a program may override."""
 
     default_objective = PromptText("lean_objective")
+    rounds_numbers = False
 
     def __init__(
         self,

@@ -13,16 +13,32 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from opto.errors import ReplyError
+from opto.llm.fakes import ScriptedLLM
+from opto.optimizers import OptoPrime, OptoPrimeV1
+from opto.optimizers.formats.small import focus_prompt
+from opto.optimizers.problem.problem import Part, Problem
+from opto.optimizers.problem.uses import Focus
 from opto.optimizers.replies.values import check_code, convert, format_code, same_value
+from opto.trace import node
 
 
 @pytest.mark.parametrize(
     ("value", "current", "expected"),
     [
         ("2", 1, 2),
-        (2.7, 1, 2),
-        ("2.7", 1, 2),
+        (3.0, 1, 3),
+        ("1e3", 1, 1000),
         ("2", 1.0, 2.0),
+        ("0,5", 1.0, 0.5),
+        (",5", 1.0, 0.5),
+        ("0,500", 1.0, 0.5),
+        ("12,34", 1.0, 12.34),
+        ("-1234,567", 1.0, -1234.567),
+        ("1,000", 1.0, 1000.0),
+        ("12,345,678", 1, 12345678),
+        ("1,234.5", 1.0, 1234.5),
+        ("1_000", 1, 1000),
+        ("inf", float("inf"), float("inf")),
         (" 1e3 ", 1.0, 1000.0),
         ("[1,2]", [], [1, 2]),
         ((1, 2), [], [1, 2]),
@@ -65,7 +81,25 @@ def test_convert(value: Any, current: Any, expected: Any) -> None:
         ("abc", {}),
         (float("nan"), 1.0),
         ("nan", 1.0),
+        ("1.000,5", 1.0),
+        ("1,2,3", 1.0),
+        ("1,23,456", 1),
+        (2.7, 1),
+        ("2.7", 1),
+        ("3,7", 1),
+        (True, 1.0),
+        ("true", 1.0),
+        (True, 1),
+        (float("inf"), 1.0),
+        ("-inf", 1.0),
+        ("1e999", 1.0),
         (float("inf"), 1),
+        (["x"], True),
+        (2, True),
+        ([1.0, float("inf")], np.zeros(2)),
+        (float("inf"), np.float64(1)),
+        (["false", "true"], np.array([True, False])),
+        ([1.7, 2], np.array([1, 2])),
         (["a"], np.zeros(1)),
         ("a", np.float64(1)),
         ("x" * 100, Decimal(1)),
@@ -90,6 +124,40 @@ def test_a_value_written_out_converts_back(value: Any) -> None:
         assert convert(repr(value).replace("inf", "1e999"), value) == value
 
 
+def test_a_fraction_for_a_whole_number_is_dropped_where_the_classic_formats_say_so(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    assert (convert(2.7, 1, rounds=True), convert("2.7", 1, rounds=True)) == (2, 2)
+    assert convert([1.7, 2], np.array([1, 2]), rounds=True).tolist() == [1, 2]
+    assert "2.7 is read as the whole number 2" in caplog.text
+    x = node(1, name="x", trainable=True)
+    assert OptoPrimeV1([x], llm=ScriptedLLM([])).construct_update_dict({x.py_name: 2.7}) == {x: 2}
+    refused = OptoPrime([x], llm=ScriptedLLM([])).construct_update_dict({x.py_name: 2.7})
+    assert not refused and "a whole number is expected, not 2.7" in refused.refused[x.py_name]  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("reply", "expected"),
+    [("0,5", 0.5), ("1,000", 1000.0), ("0.25, because", 0.25), ("about 3", 3.0), ("2.", 2.0)],
+)
+def test_the_number_in_a_line_of_a_small_model(reply: str, expected: float) -> None:
+    problem = Problem(parts=(Part("x0", 1.0),), feedback="no")
+    prompt = focus_prompt(problem, 1_000, 0, focus=Focus("x0"), prefill=True)
+    found = prompt.read(f"{reply}\n", problem)
+    assert convert(found.values["x0"], 1.0) == expected
+
+
+def test_only_code_is_formatted_as_code() -> None:
+    pytest.importorskip("black")
+    text = node("Say hello", name="text", trainable=True)
+    named = node("Say hello", name="my__code_style", trainable=True)
+    example = "def f( x ): return x"
+    update = OptoPrime([text, named], llm=ScriptedLLM([])).construct_update_dict(
+        {text.py_name: example, named.py_name: f"```\n{example}\n```"}
+    )
+    assert dict(update) == {text: example, named: f"```\n{example}\n```"}
+
+
 def test_same_value() -> None:
     array = np.zeros(3)
     assert same_value(array, array) and not same_value(array, np.zeros(3))
@@ -100,7 +168,6 @@ def test_code_is_formatted_where_black_is_and_accepts_it(monkeypatch: pytest.Mon
     pytest.importorskip("black")
     assert format_code("def f( x ):return x") == "def f(x):\n    return x\n"
     assert format_code("def f( x ): return (") == "def f( x ): return ("
-    assert format_code("define f( x )") == "define f( x )"
     monkeypatch.setitem(sys.modules, "black", None)
     assert format_code("def f( x ):return x") == "def f( x ):return x"
 

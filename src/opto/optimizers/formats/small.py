@@ -292,7 +292,7 @@ class ValueFocus(FocusPrompt):
             found = _NUMBER.search(line)
             if found and isinstance(text, CutText) and text.rstrip(".").endswith(found.group().rstrip(".")):
                 return Suggestion(fault=cut_inside(self.part.name), is_cut=True)
-            line = found.group().replace(",", "").replace("_", "") if found else line
+            line = found.group().rstrip(",_") if found else line
         try:
             return Suggestion({self.part.name: convert(line, self.part.value)})
         except ReplyError:

@@ -17,7 +17,6 @@ from opto.optimizers.problem.problem import Problem
 from opto.optimizers.replies.json_replies import (
     Cut,
     CutText,
-    drop_blank_code,
     json_values,
     object_spans,
     strict_json,
@@ -60,6 +59,7 @@ _SEVERAL_QUOTED = {
 }
 _WRAPPERS = ("suggestion", "suggestions", "changes", "updates", "variables", "parts", "parameters", "answer")
 _REASONS = ("reasoning", "explanation", "thought", "thoughts")
+_NOT_NAMES = (*_REASONS, *_WRAPPERS)
 _NAME_KEYS = ("name", "part", "parameter", "variable")
 _VALUE_KEYS = ("value", "new_value", "text", "code", "content")
 _CUT_EARLY = "the reply was cut off at the limit of tokens before any value was complete"
@@ -172,7 +172,7 @@ def _from_whole(text: str, problem: Problem) -> Suggestion | None:
 
 def _from_json(text: str, problem: Problem) -> Suggestion | None:
     """The last object in a text that answers; earlier ones are drafts, or show the format."""
-    keys = {*problem.names, *_WRAPPERS, *_REASONS}
+    keys = {*problem.names, *_NOT_NAMES}
 
     def is_answer(value: Any) -> bool:
         return any(clean_name(key) in keys for key in _pairs(value))
@@ -248,16 +248,20 @@ def clean_name(name: str) -> str:
 
 def _known(values: Mapping[str, Any], problem: Problem, reasoning: str = "") -> Suggestion:
     """The entries that name a part; the fault names those that do not."""
+    names, codes = set(problem.names), {part.name for part in problem.parts if part.is_code}
     named = [(clean_name(key), value) for key, value in values.items()]
-    kept = {name: value for name, value in named if name in problem.names and not isinstance(value, Cut)}
-    cut = [name for name, value in named if name in problem.names and isinstance(value, Cut)]
-    strange = [name for name, _ in named if name not in {*problem.names, *_REASONS, *_WRAPPERS}]
+    cut = [name for name, value in named if name in names and isinstance(value, Cut)]
+    strange = [name for name, _ in named if name not in names and name not in _NOT_NAMES]
+    kept = {name: value for name, value in named if name in names and not isinstance(value, Cut)}
+    for name in codes & set(kept):
+        if isinstance(kept[name], str) and not kept[name].strip():
+            del kept[name]
     fault = None
     if cut:
         fault = cut_inside(cut[-1])
     elif strange:
         fault = f"there is no part named {', '.join(strange[:5])}; the parts are {', '.join(problem.names)}"
-    return Suggestion(drop_blank_code(kept), reasoning, fault, is_cut=bool(cut))
+    return Suggestion(kept, reasoning, fault, is_cut=bool(cut))
 
 
 # --- tags, patches, fences, lines ---

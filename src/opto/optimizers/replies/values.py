@@ -1,14 +1,15 @@
-"""Turn what a reply says into values of the type a parameter has."""
+"""From what a reply says to a value of the type that a parameter has, or a reason why not."""
 
 from __future__ import annotations
 
 import importlib
 import json
+import logging
 import math
 import re
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from opto.errors import ReplyError
@@ -23,48 +24,90 @@ from opto.trace.spaces.space import space_of
 
 __all__ = ["check_code", "convert", "format_code", "read_code", "read_value", "salvage", "same_value"]
 
-_DEFINITION = re.compile(r"\bdef\s+\w+\s*\(")
+_log = logging.getLogger(__name__)
 _LONE = re.compile("[\ud800-\udfff]")  # half of a character: no file and no server takes it
 _TRUTH = {"true": True, "false": False, "yes": True, "no": False, "1": True, "0": False}
+_THOUSANDS = re.compile(r"[-+]?[1-9]\d{0,2}(?:,\d{3})+(?:\.\d+)?")
+_DECIMAL_COMMA = re.compile(r"([-+]?\d*),(\d+)")
+_ODD_NUMBERS: dict[str, Callable[[Any], Any]] = {
+    "NaN": lambda x: x != x,  # only NaN differs from itself
+    "an infinite one": lambda x: abs(x) == math.inf,
+}
+_KEY = re.compile(
+    r"""["'“”]([\w.]{1,200})["'“”]\s*:  # a member of an object
+    |<name>\s*([\w.]{1,200})\s*</name>
+    |<(?:variable|part)\ name=["']([\w.]{1,200})["']
+    |\A\W{0,3}([\w.]{1,200})["'`*]*\s*[:=]  # a line of its own
+    """,
+    re.VERBOSE,
+)
+_MARKS = re.compile(r"<{7} SEARCH\b|>{7} REPLACE\b")
+_RUBBLE = re.compile(r"(?=.*[\[\]{}`])[\s\[\]{}`\"',:]+|`{2,}\w*", re.DOTALL)
+_DEEPEST = 4
 
 
-def convert(value: Any, current: Any) -> Any:
+def read_value(said: Any, parameter: Any, parts: Sequence[Part] = (), *, rounds: bool = False) -> Any:
+    """The value that a reply means, patches applied, of the parameter's type and in its space; ReplyError if none.
+
+    `parts` are all that the reply could name: a text that is itself a reply about them is read as one. With `rounds`
+    the fraction of a number for a whole one is dropped, and a warning says so; else such a number is refused.
+    """
+    current = parameter._data
+    space = space_of(parameter)
+    edits = as_patch(said) if isinstance(current, str) and not has_markers(current) else None
+    if edits is not None:
+        said = apply_patch(current, edits)
+    elif parameter.is_code:
+        said = read_code(said)
+    elif isinstance(said, str) and isinstance(current, str) and (space is None or isinstance(space, Text)):
+        said = salvage(said, current, parts, parameter.py_name)
+    if space is None:
+        return convert(said, current, rounds=rounds)
+    return space.read(said, lambda value: convert(value, current, rounds=rounds))
+
+
+def convert(value: Any, current: Any, *, rounds: bool = False) -> Any:
     """`value` as a value of the type of `current`; ReplyError if that cannot be done without guessing.
 
-    >>> convert("2", 1.0), convert("[1, 2]", []), convert(3, "text")
-    (2.0, [1, 2], '3')
+    >>> convert("2", 1.0), convert("[1, 2]", []), convert(3, "text"), convert("0,5", 1.0)
+    (2.0, [1, 2], '3', 0.5)
     """
     if current is None:
         return value
     if isinstance(current, str):
-        return _text(_written(value, current), type(current))
-    if isinstance(value, str):
+        return _text(value, current)
+    if isinstance(current, (int, float)) and not isinstance(current, bool):
+        value = _number(value, current, rounds)
+    elif isinstance(value, str):
         value = _literal(value)
     if isinstance(current, bool):
         return _bool(value)
     if type(current).__module__ == "numpy" and "numpy" in sys.modules:
-        return _array(value, current)
-    if type(value) is type(current):
-        return _finite(value)
-    return _cast(value, current)
-
-
-def _written(value: Any, current: str) -> Any:
-    """An object or a list in the place of a text, written as JSON if the text is such; else it is a misread reply."""
-    if not isinstance(value, (dict, list)):
-        return value
+        return _finite(_array(value, current, rounds), current)
+    kind = type(current)
+    if value is None or (isinstance(current, (list, tuple, set, frozenset)) and isinstance(value, (str, dict))):
+        raise _no_such(value, kind)
     try:
-        known = type(json.loads(current))
-    except (ValueError, RecursionError):
-        known = None
-    if known is not type(value):
-        raise ReplyError(f"a text is expected, not {'an object' if isinstance(value, dict) else 'a list'}")
-    return json.dumps(value, ensure_ascii=False)
+        return _finite(value if type(value) is kind else kind(value), current)
+    except ReplyError:
+        raise
+    except Exception as error:  # the constructor may be the user's
+        raise _no_such(value, kind, error) from error
 
 
-def _text(value: Any, kind: type[str]) -> str:
+def _no_such(value: Any, kind: type[Any], error: Exception | None = None) -> ReplyError:
+    return ReplyError(f"{str(value)[:60]!r} is not a {kind.__name__}" + (f": {error}" if error else ""))
+
+
+def _text(value: Any, current: str) -> str:
+    """A text of the kind of `current`; an object or a list is written as JSON if `current` is such."""
     if value is None:
         raise ReplyError("a text is expected, not null")
+    if isinstance(value, (dict, list)):
+        if type(strict_json(current)) is not type(value):
+            raise ReplyError(f"a text is expected, not {'an object' if isinstance(value, dict) else 'a list'}")
+        value = json.dumps(value, ensure_ascii=False)
+    kind = type(current)
     text = value if type(value) is kind else kind(value)
     return text if text.isascii() else kind(_LONE.sub("\ufffd", text))
 
@@ -80,53 +123,79 @@ def _literal(text: str) -> Any:
         return text
 
 
-def _bool(value: Any) -> bool:
+def _number(value: Any, current: float, rounds: bool) -> Any:
     if isinstance(value, str):
-        if value.strip().lower() not in _TRUTH:
-            raise ReplyError(f"{value[:60]!r} is neither true nor false")
-        return _TRUTH[value.strip().lower()]
-    if value is None:
-        raise ReplyError("true or false is expected, not null")
-    return bool(value)
-
-
-def _array(value: Any, current: Any) -> Any:
-    try:
-        numpy: Any = sys.modules["numpy"]
-        if isinstance(current, numpy.ndarray):
-            return _finite(numpy.asarray(value, dtype=current.dtype))
-        return _finite(type(current)(value))
-    except ReplyError:
-        raise
-    except (TypeError, ValueError, OverflowError) as error:
-        raise ReplyError(f"{str(value)[:60]!r} is not a {type(current).__name__}: {error}") from error
-
-
-def _cast(value: Any, current: Any) -> Any:
-    if value is None or (isinstance(current, (list, tuple, set, frozenset)) and isinstance(value, (str, dict))):
-        raise ReplyError(f"{str(value)[:60]!r} is not a {type(current).__name__}")
-    try:
-        return _finite(type(current)(value))
-    except ReplyError:
-        raise
-    except Exception as error:
-        raise ReplyError(f"{str(value)[:60]!r} is not a {type(current).__name__}: {error}") from error
-
-
-def _finite(value: Any) -> Any:
-    if type(value).__module__ == "numpy":
-        found = value.dtype.kind in "fc" and bool((value != value).any())  # only NaN differs from itself
-    else:
-        found = isinstance(value, float) and math.isnan(value)
-    if found:
-        raise ReplyError("a number is expected, not NaN")
+        value = _literal(_without_commas(value))
+    if isinstance(value, bool):
+        raise ReplyError(f"a number is expected, not {str(value).lower()}")
+    if isinstance(current, int) and isinstance(value, float):
+        return _whole(_finite(value, current), rounds)
     return value
 
 
+def _without_commas(text: str) -> str:
+    """A number without the commas between thousands, or with a point for a decimal comma; other texts as they are."""
+    text = text.strip()
+    if _THOUSANDS.fullmatch(text):
+        return text.replace(",", "")
+    decimal = _DECIMAL_COMMA.fullmatch(text)
+    if decimal is not None:
+        return f"{decimal[1]}.{decimal[2]}"
+    if re.fullmatch(r"[-+\d.,_ ]*,[-+\d.,_ ]*", text):
+        raise ReplyError(f"{text[:60]!r} may mean several numbers: write it without commas, with a decimal point")
+    return text
+
+
+def _whole(number: float, rounds: bool) -> int:
+    if not number.is_integer():
+        if not rounds:
+            raise ReplyError(f"a whole number is expected, not {number}")
+        _log.warning("The reply's %s is read as the whole number %s.", number, int(number))
+    return int(number)
+
+
+def _bool(value: Any) -> bool:
+    truth = _TRUTH.get(str(value).strip().lower()) if isinstance(value, (str, bool, int, float)) else None
+    truth = bool(value) if truth is None and isinstance(value, (int, float)) and value in (0, 1) else truth
+    if truth is None:
+        raise ReplyError(f"{str(value)[:60]!r} is neither true nor false")
+    return truth
+
+
+def _array(value: Any, current: Any, rounds: bool) -> Any:
+    numpy: Any = sys.modules["numpy"]
+    try:
+        given = numpy.asarray(value)
+        if current.dtype.kind == "b" and (given.dtype.kind not in "biuf" or not ((given == 0) | (given == 1)).all()):
+            raise ReplyError("true or false is expected for each of its values")
+        if current.dtype.kind in "iu" and given.dtype.kind == "f":
+            fractions = given[given != numpy.trunc(given)]
+            _whole(float(fractions.flat[0]) if fractions.size else 0.0, rounds)
+        if isinstance(current, numpy.ndarray):
+            return given.astype(current.dtype)
+        return type(current)(value)
+    except ReplyError:
+        raise
+    except (TypeError, ValueError, OverflowError) as error:
+        raise _no_such(value, type(current), error) from error
+
+
+def _finite(value: Any, current: Any) -> Any:
+    """The value, if it holds no NaN and nothing infinite that `current` does not hold either."""
+    for name, is_such in _ODD_NUMBERS.items():
+        if _holds(value, is_such) and not _holds(current, is_such):
+            raise ReplyError(f"a number is expected, not {name}")
+    return value
+
+
+def _holds(value: Any, is_such: Callable[[Any], Any]) -> bool:
+    if type(value).__module__ == "numpy":
+        return value.dtype.kind in "fc" and bool(is_such(value).any())
+    return isinstance(value, float) and is_such(value)
+
+
 def format_code(text: str) -> str:
-    """`text` formatted by black if it holds a definition, black is installed and accepts it; else as it is."""
-    if not _DEFINITION.search(text):
-        return text
+    """Code formatted by black if black is installed and accepts it; else as it is."""
     try:
         black = importlib.import_module("black")
     except ImportError:
@@ -147,38 +216,6 @@ def same_value(a: Any, b: Any) -> bool:
         return bool(a == b)
     except Exception:  # noqa: BLE001 - the values are the user's; arrays refuse truth, others may refuse anything
         return False
-
-
-def read_value(said: Any, parameter: Any, parts: Sequence[Part] = ()) -> Any:
-    """The value that a reply means, patches applied, of the parameter's type and in its space; ReplyError if none.
-
-    `parts` are all that the reply could name: a text that is itself a reply about them is read as one.
-    """
-    current = parameter._data
-    space = space_of(parameter)
-    edits = as_patch(said) if isinstance(current, str) and not has_markers(current) else None
-    if edits is not None:
-        said = apply_patch(current, edits)
-    elif parameter.is_code:
-        said = read_code(said)
-    elif isinstance(said, str) and isinstance(current, str) and (space is None or isinstance(space, Text)):
-        said = salvage(said, current, parts, parameter.py_name)
-    if space is None:
-        return convert(said, parameter._data)
-    return space.read(said, lambda value: convert(value, parameter._data))
-
-
-_KEY = re.compile(
-    r"""["'“”]([\w.]{1,200})["'“”]\s*:  # a member of an object
-    |<name>\s*([\w.]{1,200})\s*</name>
-    |<(?:variable|part)\ name=["']([\w.]{1,200})["']
-    |\A\W{0,3}([\w.]{1,200})["'`*]*\s*[:=]  # a line of its own
-    """,
-    re.VERBOSE,
-)
-_MARKS = re.compile(r"<{7} SEARCH\b|>{7} REPLACE\b")
-_RUBBLE = re.compile(r"(?=.*[\[\]{}`])[\s\[\]{}`\"',:]+|`{2,}\w*", re.DOTALL)
-_DEEPEST = 4
 
 
 def salvage(said: str, current: str, parts: Sequence[Part], name: str, *, depth: int = 0) -> str:

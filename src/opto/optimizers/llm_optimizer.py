@@ -93,8 +93,6 @@ class LLMOptimizer(Optimizer):
     )
     default_objective: Any
     default_prompt_symbols: Mapping[str, str]
-    rounds_numbers = True
-    """Whether 2.7 for a whole number is read as 2, with a warning; else it is refused and asked for again."""
 
     def __init__(
         self,
@@ -259,6 +257,11 @@ class LLMOptimizer(Optimizer):
         elif suggestion.fault is not None:
             _log.warning("Not all of the reply was used: %s", suggestion.fault)
         return update
+
+    @property
+    def rounds_numbers(self) -> bool:
+        """Whether 2.7 for a whole number is read as 2, with a warning; else it is refused with a reason."""
+        return True
 
     def construct_update_dict(self, suggestion: dict[str, Any]) -> dict[ParameterNode[Any], Any]:
         """The suggested values by parameter, converted to the type that each has.

@@ -101,7 +101,6 @@ class OptoPrime(ClassicMethods, LLMOptimizer):
     """Whether prompts are made and read by the methods of the classic format below, which a program may override."""
 
     default_objective = PromptText("lean_objective")
-    rounds_numbers = False
 
     def __init__(
         self,
@@ -124,6 +123,10 @@ class OptoPrime(ClassicMethods, LLMOptimizer):
         self.highlight_variables = highlight_variables
         if json_keys is not None:
             self.by_own_methods = True
+
+    @property
+    def rounds_numbers(self) -> bool:
+        return self.by_own_methods
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)

@@ -1,4 +1,4 @@
-"""What the model layer adds to the HTTP library: calls through the whole stack of wrappers beside bare httpx.
+"""What the model layer adds to the HTTP library: calls through the whole stack of wrappers beside bare httpx2.
 
 One loopback server, one process, measured in many short rounds, each arm in turn and each round beginning with another
 one. A round gives the ratio of each arm to the bare library; shown is the median of the rounds and the middle half of
@@ -6,8 +6,7 @@ them, so that what else the machine does falls on all arms alike, and the ratio 
 what remains when the machine has nothing else to do. Once by the clock on the wall, which counts the server's share
 too, and once by this process's processor time, which does not: the stricter number.
 
-httpx is what most clients of language models stand on; the transport stands on httpcore, which is below httpx and is
-shown too. LiteLLM is measured where it is installed, its own start not counted.
+The transport stands on httpx2. LiteLLM is measured where it is installed, its own start not counted.
 
 Run: python bench/llm_overhead.py [rounds].
 """
@@ -17,7 +16,6 @@ from __future__ import annotations
 import asyncio
 import importlib
 import importlib.util
-import json
 import os
 import statistics
 import sys
@@ -28,8 +26,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import httpcore
-import httpx
+import httpx2
 from loopback import Loopback
 
 from opto.llm import (
@@ -54,13 +51,6 @@ ROUNDS = 120
 AT_ONCE = 20
 GOAL = 1.3
 PROMPT = "Improve this prompt: answer with the word that fits best. " * 40
-
-
-JSON = {"content-type": "application/json"}
-
-
-def body_of(prompt: list[dict[str, str]]) -> bytes:
-    return json.dumps({"model": "m", "messages": prompt, "max_tokens": 100}).encode()
 
 
 def messages(k: int) -> list[dict[str, str]]:
@@ -130,20 +120,14 @@ async def per_acall(call: Call, numbers: Numbers) -> Took:
 
 
 def contenders(url: str, folder: str) -> dict[str, Call]:
-    client = httpx.Client(trust_env=False)
+    client = httpx2.Client(trust_env=False)
 
     def bare(prompt: list[dict[str, str]]) -> Any:
         response = client.post(f"{url}/chat/completions", json={"model": "m", "messages": prompt, "max_tokens": 100})
         response.raise_for_status()
         return response.json()["choices"][0]["message"]["content"]
 
-    pool = httpcore.ConnectionPool(max_connections=None)
-
-    def core(prompt: list[dict[str, str]]) -> Any:
-        response = pool.request("POST", f"{url}/chat/completions", headers=JSON, content=body_of(prompt))
-        return json.loads(response.content)["choices"][0]["message"]["content"]
-
-    found: dict[str, Call] = {"httpx": bare, "httpcore": core}
+    found: dict[str, Call] = {"httpx2": bare}
     for name, llm in (("transport", OpenAICompatible(url, "m")), ("stack", stack(url)), ("disk", on_disk(url, folder))):
         found[name] = lambda prompt, llm=llm: llm(prompt, max_tokens=100).text
     if importlib.util.find_spec("litellm"):
@@ -155,7 +139,7 @@ def contenders(url: str, folder: str) -> dict[str, Call]:
 
 
 def acontenders(url: str) -> dict[str, Call]:
-    client = httpx.AsyncClient(trust_env=False)
+    client = httpx2.AsyncClient(trust_env=False)
 
     async def bare(prompt: list[dict[str, str]]) -> Any:
         response = await client.post(
@@ -163,16 +147,9 @@ def acontenders(url: str) -> dict[str, Call]:
         )
         return response.json()["choices"][0]["message"]["content"]
 
-    pool = httpcore.AsyncConnectionPool(max_connections=None)
-
-    async def core(prompt: list[dict[str, str]]) -> Any:
-        response = await pool.request("POST", f"{url}/chat/completions", headers=JSON, content=body_of(prompt))
-        return json.loads(response.content)["choices"][0]["message"]["content"]
-
     llm = stack(url)
     found: dict[str, Call] = {
-        "httpx": bare,
-        "httpcore": core,
+        "httpx2": bare,
         "stack": lambda p: llm.acall(p, max_tokens=100),
     }
     if importlib.util.find_spec("litellm"):
@@ -194,7 +171,6 @@ def turns(names: list[str], rounds: int) -> list[list[str]]:
 
 
 LABELS = {
-    "httpcore": "bare httpcore",
     "transport": "OpenAICompatible alone",
     "stack": "whole stack of wrappers",
     "disk": "… recorded and cached on disk too",
@@ -208,13 +184,13 @@ def show(title: str, rounds: list[dict[str, Took]]) -> None:
         for name, label in LABELS.items():
             if name not in times:
                 continue
-            ratios = [ours / bare for ours, bare in zip(times[name], times["httpx"], strict=True)]
+            ratios = [ours / bare for ours, bare in zip(times[name], times["httpx2"], strict=True)]
             low, middle, high = statistics.quantiles(ratios, n=4)
-            quiet = fastest(times[name]) / fastest(times["httpx"])
+            quiet = fastest(times[name]) / fastest(times["httpx2"])
             verdict = f"  goal ≤ {GOAL:g}× {'met' if middle <= GOAL else 'MISSED'}" if name == "stack" else ""
-            ours, bare = statistics.median(times[name]), statistics.median(times["httpx"])
+            ours, bare = statistics.median(times[name]), statistics.median(times["httpx2"])
             print(
-                f"{title}, {clock}: {label:<36}{ours:>7.0f} µs/call, bare httpx {bare:>5.0f} µs"
+                f"{title}, {clock}: {label:<36}{ours:>7.0f} µs/call, bare httpx2 {bare:>5.0f} µs"
                 f"{middle:>7.2f}× ({low:.2f} to {high:.2f}), fastest tenth {quiet:.2f}×{verdict}"
             )
     print(

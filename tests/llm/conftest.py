@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -121,10 +123,9 @@ def wire() -> Any:
 
 @pytest.fixture(autouse=True)
 def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No test depends on the keys of whoever runs it."""
+    """No test depends on the keys of its machine, or on LiteLLM being installed there."""
+    monkeypatch.setitem(sys.modules, "litellm", None)
     prefixes = ("OPENAI_", "AZURE_", "ANTHROPIC_", "TRACE_", "OAI_", "OPTO_LOCAL_MODEL", "HF_", "DEFAULT_LITELLM")
-    import os
-
     for name in list(os.environ):
         if name.startswith(prefixes):
             monkeypatch.delenv(name)

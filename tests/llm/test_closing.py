@@ -22,6 +22,7 @@ from opto.llm import (
     SQLiteStore,
     Stream,
 )
+from opto.llm.wrappers.estimates import Bound
 
 ASK = [{"role": "user", "content": "hi"}]
 
@@ -32,9 +33,9 @@ def test_leaving_a_block_closes_all_that_is_inside_and_the_next_call_opens_it_ag
     transport, store = OpenAICompatible(server.url, "m"), SQLiteStore(tmp_path / "a.db")
     with CachedLLM(Fallback([Retry(transport), ScriptedLLM([])]), store) as llm:
         llm(ASK)
-        (pool,) = transport._clients._sync.values()
-        assert store._held and pool.connections
-    assert not store._held and not pool.connections
+        (client,) = transport._clients._blocking.values()
+        assert store._held and not client.is_closed
+    assert not store._held and client.is_closed
     assert llm(ASK, seed=1).text == "hello"
     llm.close()
 
@@ -43,9 +44,9 @@ async def test_leaving_an_async_block_closes_the_connections_of_the_loop(server:
     transport = OpenAICompatible(server.url, "m")
     async with Retry(Budget(calls=9).wrap(transport)) as llm:
         await llm.acall(ASK)
-        (entry,) = transport._clients._async[asyncio.get_running_loop()].values()
-        assert entry.pool.connections
-    assert not entry.pool.connections
+        ((client, _),) = transport._clients._awaited.values()
+        assert not client.is_closed
+    assert client.is_closed
     assert (await llm.acall(ASK)).text == "hello"
     await llm.aclose()
     await llm.aclose()
@@ -69,7 +70,7 @@ def test_a_call_that_is_dropped_with_its_loop_holds_nothing() -> None:
     loop.close()
     call.close()
     gc.collect()
-    assert llm.slots._free == 1 and budget._held.calls == 0 and budget.spent.calls == 1
+    assert llm.slots._free == 1 and budget._held == Bound() and budget.spent.calls == 1
 
 
 def test_a_stream_in_garbage_waits_for_no_lock_of_the_thread_that_collects_it() -> None:

@@ -81,7 +81,7 @@ def test_the_budget_pays_vectors_by_their_tokens_and_stops_before_one_too_many(v
     assert len(vectors.requests) == 30 and budget.spent.tokens == 30 * 4
     assert budget.spent.completion_tokens == 0 and budget.spent.money == pytest.approx(30 * 4 * 0.02e-6)
     asyncio.run(meter.aembed("text"))
-    assert meter.spent.prompt_tokens == 4 and meter.spent.cost == pytest.approx(4 * 0.02e-6)
+    assert meter.spent.prompt_tokens == 4 and meter.spent.money == pytest.approx(4 * 0.02e-6)
     with pytest.raises(LLMConfigError, match="price of 'e'"):
         Budget(money=1.0).wrap(OpenAICompatible(vectors.url, "e")).embed("text")
 

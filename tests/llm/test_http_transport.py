@@ -12,7 +12,7 @@ import socket
 import warnings
 from typing import Any
 
-import httpcore
+import httpx2
 import pytest
 
 from opto.errors import (
@@ -227,7 +227,7 @@ def test_what_kept_a_connection_from_being_made_is_told_in_the_words_of_who_know
     unknown = "nodename nor servname provided, or not known"  # by number 8, which is another's
 
     def failed(reason: BaseException) -> str:
-        error = httpcore.ConnectError("All connection attempts failed")
+        error = httpx2.ConnectError("All connection attempts failed")
         error.__cause__ = reason
         return str(from_exception(error, "http://h/v1", 1))
 

@@ -250,7 +250,7 @@ def test_the_real_server_on_small_weights(tmp_path: Path) -> None:
     short: dict[str, Any] = {"max_tokens": 5, "temperature": 0}
     said = [guarded(ASK, **short).text, asyncio.run(guarded.acall(ASK, **short)).text]
     assert said[0] == said[1] == ReplayLLM(tmp_path / "run.jsonl")(ASK, **short).text
-    assert budget.spent.calls == paid.spent.calls == 1 and paid.spent.cost == budget.spent.money == 0.0
+    assert budget.spent.calls == paid.spent.calls == 1 and paid.spent.money == budget.spent.money == 0.0
     stream: Any = llm(ASK, **short, stream=True)
     pieces = [chunk.text for chunk in stream]
     assert "".join(pieces) == said[0] == "".join(asyncio.run(_aread(llm, ASK, **short))) and len(pieces) > 2

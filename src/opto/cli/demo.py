@@ -12,7 +12,7 @@ from opto.errors import LLMConfigError, OptoError
 from opto.events import listen
 from opto.llm.base import LLM
 from opto.llm.local.local_llm import LocalLLM
-from opto.llm.transport.address import shown_url
+from opto.llm.transport.failures import shown_url
 from opto.llm.transport.openai_compatible import OpenAICompatible
 from opto.llm.wrappers.retry import Retry
 from opto.trainer.improve import TrainingPlan

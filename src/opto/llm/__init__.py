@@ -43,9 +43,9 @@ if TYPE_CHECKING:
     from opto.llm.wrappers.budget import Budget, Budgeted
     from opto.llm.wrappers.cache import CachedLLM, CacheStats, MemoryStore, Store
     from opto.llm.wrappers.concurrency import Limited, Slots
-    from opto.llm.wrappers.estimates import Forecast, Spending
+    from opto.llm.wrappers.estimates import Forecast
     from opto.llm.wrappers.fallback import Fallback, FellBack
-    from opto.llm.wrappers.metering import Answered, Metered, Spent
+    from opto.llm.wrappers.metering import Answered, Metered
     from opto.llm.wrappers.rate_limit import Clock, Pace, Paced
     from opto.llm.wrappers.recordings import RecordLLM, ReplayLLM
     from opto.llm.wrappers.retry import CalledAgain, Retried, Retry, RetryPolicy
@@ -97,8 +97,6 @@ __all__ = [
     "SQLiteStore",
     "ScriptedLLM",
     "Slots",
-    "Spending",
-    "Spent",
     "Store",
     "Stream",
     "Timeout",
@@ -126,9 +124,9 @@ _HOMES = {
     "wrappers.budget": "Budget Budgeted",
     "wrappers.cache": "CacheStats CachedLLM MemoryStore Store",
     "wrappers.concurrency": "Limited Slots",
-    "wrappers.estimates": "Forecast Spending",
+    "wrappers.estimates": "Forecast",
     "wrappers.fallback": "Fallback FellBack",
-    "wrappers.metering": "Answered Metered Spent",
+    "wrappers.metering": "Answered Metered",
     "wrappers.rate_limit": "Clock Pace Paced",
     "wrappers.recordings": "RecordLLM ReplayLLM",
     "wrappers.retry": "CalledAgain Retried Retry RetryPolicy",

@@ -2,53 +2,20 @@
 
 from __future__ import annotations
 
-from collections import deque
+import _thread
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from contextvars import copy_context
 from typing import Any, cast
 
-from opto.errors import LLMError, LLMResponseError
+from opto.errors import LLMResponseError
 from opto.llm.base import Choice, Chunk, ChunkChoice, Delta, Message, Response, TokenUsage
-from opto.llm.finalizers import outside_collections
 from opto.llm.flow import Effect, Flow, arun, run
-from opto.llm.transport.address import shown_url
-from opto.llm.transport.completions import parse_chunk, without_secret
 
-__all__ = ["EventLines", "Stream", "when_whole"]
+__all__ = ["Stream", "when_whole"]
 
-Source = Callable[[], Flow[bytes | None]]
-"""A flow that gives the next bytes of the body, None at its end; errors are those of `opto.errors`."""
-
-
-class EventLines:
-    """Server-sent events out of bytes that are cut anywhere. Pure.
-
-    >>> lines = EventLines()
-    >>> lines.feed(b"data: on"), lines.feed(b"e\\r\\n\\r\\n: a comment\\n\\ndata: two\\n\\n")
-    ([], ['one', 'two'])
-    """
-
-    def __init__(self) -> None:
-        self._rest = bytearray()
-        self._data: list[str] = []
-
-    def feed(self, piece: bytes) -> list[str]:
-        """The data of the events that `piece` completes."""
-        begin = len(self._rest)
-        self._rest += piece
-        if self._rest.find(b"\n", begin) < 0:
-            return []
-        *lines, rest = bytes(self._rest).split(b"\n")
-        self._rest = bytearray(rest)
-        events = list[str]()
-        for line in lines:
-            text = line.rstrip(b"\r").decode("utf-8", "replace")
-            if text.startswith("data:"):
-                self._data.append(text[5:].removeprefix(" "))
-            elif not text and self._data:
-                events.append("\n".join(self._data))
-                self._data = []
-        return events
+Source = Callable[[], Flow[Chunk | None]]
+"""A flow that gives the next chunk, None after the last one; errors are those of `opto.errors`."""
 
 
 class Stream:
@@ -62,18 +29,15 @@ class Stream:
     (['hello'], 'hello')
     """
 
-    def __init__(self, read: Source, close: Effect, url: str = "", secret: str | None = None) -> None:
-        self._read, self._close, self._url, self._secret = read, close, url, secret
-        self._lines = EventLines()
-        self._ready: deque[Chunk] = deque()
-        self._told: list[Chunk] = []
+    def __init__(self, read: Source, close: Effect) -> None:
+        self._read, self._close = read, close
+        self._given: list[Chunk] = []
         self._watchers: list[tuple[Callable[[Response], None], Callable[[BaseException], None] | None]] = []
-        self._complete = self._over = False
+        self._over = False
 
     @classmethod
     def of(cls, response: Response) -> Stream:
         """A response that is there already, as one chunk."""
-        stream = cls(_nothing, Effect(lambda: None, _no_wait))
         choices = (
             ChunkChoice(
                 Delta(choice.message.content, choice.message.role, getattr(choice.message, "tool_calls", None) or ()),
@@ -82,9 +46,13 @@ class Stream:
             )
             for k, choice in enumerate(response.choices)
         )
-        stream._ready.append(Chunk(tuple(choices), response.usage, response.model))
-        stream._complete = True
-        return stream
+        chunks = [Chunk(tuple(choices), response.usage, response.model)]
+
+        def read() -> Flow[Chunk | None]:
+            return chunks.pop() if chunks else None
+            yield  # makes this a flow
+
+        return cls(read, Effect(lambda: None, _no_wait))
 
     def when_done(self, done: Callable[[Response], None], failed: Callable[[BaseException], None] | None = None) -> Any:
         """Call `done` with the whole response at the end, `failed` if it does not come; returns the stream."""
@@ -97,22 +65,22 @@ class Stream:
         texts: dict[int, list[str]] = {}
         reasons: dict[int, str | None] = {}
         calls: dict[int, list[Mapping[str, Any]]] = {}
-        for choice in (choice for chunk in self._told for choice in chunk.choices):
+        for choice in (choice for chunk in self._given for choice in chunk.choices):
             texts.setdefault(choice.index, []).append(choice.delta.content)
             reasons[choice.index] = choice.finish_reason or reasons.get(choice.index)
             calls.setdefault(choice.index, []).extend(choice.delta.tool_calls)
         choices = (Choice(Message("".join(texts[k]), tool_calls=_joined(calls[k])), reasons[k]) for k in sorted(texts))
-        usage = next((chunk.usage for chunk in reversed(self._told) if chunk.usage), TokenUsage())
-        model = next((chunk.model for chunk in self._told if chunk.model), None)
+        usage = next((chunk.usage for chunk in reversed(self._given) if chunk.usage), TokenUsage())
+        model = next((chunk.model for chunk in self._given if chunk.model), None)
         return Response(tuple(choices), usage, model)
 
     def close(self) -> None:
         """Leave the stream: the server need not go on."""
-        run(self._leave())
+        run(self._leave(_left()))
 
     async def aclose(self) -> None:
         """`close` for a stream that is awaited."""
-        await arun(self._leave())
+        await arun(self._leave(_left()))
 
     def __iter__(self) -> Stream:
         return self
@@ -145,8 +113,10 @@ class Stream:
         await self.aclose()
 
     def __del__(self) -> None:
+        # Garbage may be collected in a thread that holds a lock which giving back a slot or a budget takes.
         if not self._over:
-            outside_collections(self._abandon)
+            with suppress(RuntimeError):  # the interpreter ends, and with it all that the stream holds
+                _thread.start_new_thread(copy_context().run, (self._abandon,))
 
     def _abandon(self) -> None:
         with suppress(Exception):  # an awaited connection cannot be closed here; its loop will
@@ -154,50 +124,24 @@ class Stream:
         self._end(_left())
 
     def _next(self) -> Flow[Chunk | None]:
-        try:
-            while not self._ready and not self._over:
-                piece = yield from self._more()
-                if piece is None:
-                    yield from self._finish()
-                elif not self._complete:
-                    self._take(piece)
-        except BaseException as error:
-            if not self._over:
-                yield self._close
-                self._end(error)
-            raise
-        if not self._ready:
+        if self._over:
             return None
-        chunk = self._ready.popleft()
-        self._told.append(chunk)
+        try:
+            chunk = yield from self._read()
+        except BaseException as error:
+            yield self._close
+            self._end(error)
+            raise
+        if chunk is None:
+            yield from self._leave(None)
+        else:
+            self._given.append(chunk)
         return chunk
 
-    def _more(self) -> Flow[bytes | None]:
-        try:
-            return (yield from self._read())
-        except LLMError:
-            if self._complete:
-                return None  # the answer is whole; how the connection ends does not matter
-            raise
-
-    def _take(self, piece: bytes) -> None:
-        for data in self._lines.feed(piece):
-            if data.strip() == "[DONE]":
-                self._complete = True
-                return
-            event = data.encode("utf-8", "surrogatepass")
-            self._ready.append(without_secret(parse_chunk, event, self._url, self._secret))
-
-    def _finish(self) -> Flow[None]:
-        yield self._close
-        if not self._complete and not any(choice.finish_reason for choice in self.whole.choices):
-            raise LLMResponseError(f"The stream of {shown_url(self._url)} ended before the answer did: ask again.")
-        self._end(None)
-
-    def _leave(self) -> Flow[None]:
+    def _leave(self, error: BaseException | None) -> Flow[None]:
         if not self._over:
             yield self._close
-            self._end(_left())
+            self._end(error)
 
     def _end(self, error: BaseException | None) -> None:
         self._over = True
@@ -241,11 +185,6 @@ def _joined(pieces: list[Mapping[str, Any]]) -> tuple[Mapping[str, Any], ...]:
 
 def _left() -> LLMResponseError:
     return LLMResponseError("The stream was left before its end.")
-
-
-def _nothing() -> Flow[bytes | None]:
-    return None
-    yield  # makes this a flow
 
 
 async def _no_wait() -> None:

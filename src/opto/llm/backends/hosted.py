@@ -9,6 +9,7 @@ import json
 import os
 from typing import Any
 
+from opto.cost import token_counts
 from opto.errors import LLMError
 from opto.llm.backends.common import Backend
 from opto.llm.base import LLM, Messages, Response, TokenUsage
@@ -18,7 +19,6 @@ from opto.llm.profile import ModelProfile, known_profile
 from opto.llm.resolve import configured_llm, local_llm, named_model
 from opto.llm.transport.failures import from_client
 from opto.llm.transport.providers import AzureToken, custom, transport_for
-from opto.llm.wrappers.metering import told
 from opto.llm.wrappers.retry import Retry, RetryPolicy
 from opto.llm.wrappers.retry_by_words import retry_with_exponential_backoff
 
@@ -99,7 +99,9 @@ class LiteLLMTransport:
     def _vector(self, model: str, messages: Messages, embedding: bool = True, **options: Any) -> Response:
         given = {name: value for name, value in options.items() if value is not None}
         reply = importlib.import_module("litellm").embedding(model=model, input=text_of(messages), **given)
-        return Response.of(json.dumps(reply.data[0]["embedding"]), usage=TokenUsage(told(reply)[0], 0), model=model)
+        return Response.of(
+            json.dumps(reply.data[0]["embedding"]), usage=TokenUsage(token_counts(reply.usage)[0], 0), model=model
+        )
 
     def _credentials(self) -> dict[str, Any]:
         scope = os.environ.get("AZURE_TOKEN_PROVIDER_SCOPE")

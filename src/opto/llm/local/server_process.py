@@ -176,13 +176,4 @@ def close_servers() -> None:
         server.stop()
 
 
-def _after_fork() -> None:
-    """A lock that another thread held during a fork would stay held for ever in the child."""
-    global _lock
-    _lock = threading.Lock()
-    _starting.clear()
-
-
 atexit.register(close_servers)
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)

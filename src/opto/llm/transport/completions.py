@@ -8,8 +8,7 @@ from typing import Any, TypeVar
 
 from opto.errors import LLMError, LLMResponseError, LLMServerError
 from opto.llm.base import Choice, Chunk, ChunkChoice, Delta, Message, Response, TokenUsage
-from opto.llm.transport.address import shown_url
-from opto.llm.transport.failures import from_status, quote
+from opto.llm.transport.failures import from_status, quote, shown_url
 
 __all__ = ["parse_chunk", "parse_completion", "parse_embedding", "parse_json", "without_secret"]
 

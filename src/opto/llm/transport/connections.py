@@ -1,184 +1,125 @@
-"""Live connections: one pool an address for all threads, one for each event loop, none after a fork or a pickle."""
+"""The httpx2 clients of one model: one for all threads, one for each event loop, none in a copy or a pickle."""
 
 from __future__ import annotations
 
 import asyncio
+import ipaddress
+import os
+import ssl
 import threading
-from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Mapping
-from contextlib import suppress
-from typing import Any, TypeVar
-from weakref import WeakKeyDictionary, finalize
+from collections.abc import AsyncGenerator, Callable
+from functools import lru_cache
+from typing import TypeVar
+from urllib.request import getproxies, proxy_bypass
+from weakref import finalize
 
-import httpcore
+import httpx2
 
-from opto.llm.forks import begins_anew
-from opto.llm.transport.address import PORTS, Address
-from opto.llm.transport.call_deadline import AsyncSockets, Limit, Sockets
-from opto.llm.transport.proxies import surroundings
+from opto.errors import LLMConfigError
 
-__all__ = ["Clients", "request_to"]
+__all__ = ["Clients", "is_loopback", "proxy_for"]
 
 T = TypeVar("T")
+_LIMITS = httpx2.Limits(max_keepalive_connections=100, keepalive_expiry=5.0)  # common servers close after five seconds
 
-_KEPT = 100  # idle connections
-_IDLE = 5.0  # seconds: common servers close theirs after five
 
-Origin = tuple[str, str, int]
+Keeper = AsyncGenerator[None, None]
 
 
 class Clients:
-    """The live half of a transport; copies and pickles of it start empty."""
+    """Connections are made at the first call and kept; a process that was forked makes its own."""
 
     def __init__(self) -> None:
-        self._sync: dict[Origin, httpcore.ConnectionPool] = {}
-        finalize(self, _close_all, self._sync)
-        self.begin_anew()
-        begins_anew(self)
+        self._blocking: dict[bool, httpx2.Client] = {}
+        self._awaited: dict[tuple[asyncio.AbstractEventLoop, bool], tuple[httpx2.AsyncClient, Keeper]] = {}
+        self._lock, self._process = threading.Lock(), os.getpid()
+        finalize(self, _close_all, self._blocking)
 
     def __reduce__(self) -> tuple[type[Clients], tuple[()]]:
         return Clients, ()
 
-    def begin_anew(self) -> None:
-        """Hold nothing: sockets shared with a parent process would mix two conversations."""
-        self._lock = threading.Lock()
-        self._sync.clear()
-        self._async: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[Origin, _LoopPool]] = WeakKeyDictionary()
-
-    def sync(self, address: Address) -> httpcore.ConnectionPool:
-        """The blocking connections to `address`, shared by all threads of this process."""
+    def blocking(self, url: httpx2.URL) -> httpx2.Client:
+        """The client that all threads share."""
+        proxied = not is_loopback(url.host)
         with self._lock:
-            pool = self._sync.get(address.origin)
-            if pool is None:
-                pool = self._sync[address.origin] = _made(httpcore.ConnectionPool, Sockets(), address)
-            return pool
+            if self._process != os.getpid():  # sockets shared with the parent would mix two conversations
+                self._blocking.clear()
+                self._process = os.getpid()
+            if proxied not in self._blocking:
+                self._blocking[proxied] = _made(httpx2.Client, proxied)
+            return self._blocking[proxied]
 
-    async def loop(self, address: Address) -> httpcore.AsyncConnectionPool:
-        """The connections to `address` in the running loop; they close with the loop."""
+    async def awaited(self, url: httpx2.URL) -> httpx2.AsyncClient:
+        """The client of the running event loop, which closes with the loop."""
+        key = (asyncio.get_running_loop(), not is_loopback(url.host))
         with self._lock:
-            for old in [loop for loop in self._async if loop.is_closed()]:
-                del self._async[old]
-            of_loop = self._async.setdefault(asyncio.get_running_loop(), {})
-            entry = of_loop.get(address.origin)
-            if entry is None:
-                entry = of_loop[address.origin] = _LoopPool(
-                    _made(httpcore.AsyncConnectionPool, AsyncSockets(), address)
-                )
-        await entry.start()
-        return entry.pool
+            if key in self._awaited:
+                return self._awaited[key][0]
+            for old in [known for known in self._awaited if known[0].is_closed()]:
+                del self._awaited[old]
+            client = _made(httpx2.AsyncClient, key[1])
+            keeper = _open_until_the_loop_ends(client)
+            self._awaited[key] = client, keeper
+        await anext(keeper)
+        return client
 
     def close(self) -> None:
-        """Close the blocking connections; those of event loops close with their loops."""
+        """Close the connections of blocking calls."""
         with self._lock:
-            _close_all(self._sync)
+            _close_all(self._blocking)
 
     async def aclose(self) -> None:
-        """Close the connections of the running loop."""
+        """Close the connections of the running event loop."""
+        loop = asyncio.get_running_loop()
         with self._lock:
-            pools = self._async.pop(asyncio.get_running_loop(), {})
-        for entry in pools.values():
-            await entry.aclose()
-
-
-def request_to(
-    method: str, address: Address, headers: Mapping[str, str], limits: Mapping[str, Limit], content: bytes = b""
-) -> httpcore.Request:
-    """A request to `address`; `limits` are those of each wait to `connect`, to `read` and to `write`."""
-    port = None if address.port == PORTS[address.scheme] else address.port
-    url = httpcore.URL(scheme=address.scheme, host=address.host, port=port, target=address.target)
-    sent = {"host": address.authority, **headers}
-    return httpcore.Request(method, url, headers=list(sent.items()), content=content, extensions={"timeout": limits})
-
-
-def _made(kind: Callable[..., T], sockets: object, address: Address) -> T:
-    trusted, proxy = surroundings(address)
-    return kind(
-        ssl_context=trusted,
-        proxy=proxy,
-        max_connections=None,
-        max_keepalive_connections=_KEPT,
-        keepalive_expiry=_IDLE,
-        network_backend=sockets,
-    )
-
-
-def _close_all(pools: dict[Origin, httpcore.ConnectionPool]) -> None:
-    while pools:
-        pools.popitem()[1].close()
-
-
-class _LoopPool:
-    """Connections that close with their event loop, or when they are dropped while the loop runs.
-
-    An async generator that has been started is closed by the loop's `shutdown_asyncgens`,
-    which `asyncio.run` calls before the loop ends: the last moment when sockets can still be closed.
-    `_keepers` holds it until then, since the task that closes a dropped generator may be cancelled unstarted.
-    """
-
-    def __init__(self, pool: httpcore.AsyncConnectionPool) -> None:
-        self.pool = pool
-        self._loop = asyncio.get_running_loop()
-        self._keeper: AsyncGenerator[None, None] | None = None
-
-    async def start(self) -> None:
-        if self._keeper is None:
-            self._keeper = keeper = _closing(self.pool)
-            for loop in [loop for loop in list(_keepers) if loop.is_closed()]:
-                _keepers.pop(loop, None)
-            _keepers.setdefault(self._loop, set()).add(keeper)
-            await keeper.__anext__()
-
-    async def aclose(self) -> None:
-        keeper, self._keeper = self._keeper, None
-        if keeper is not None:
+            keepers = [self._awaited.pop(key)[1] for key in list(self._awaited) if key[0] is loop]
+        for keeper in keepers:
             await keeper.aclose()
-            _keepers.get(self._loop, set()).discard(keeper)
-
-    def __del__(self) -> None:
-        if self._keeper is not None and not self._loop.is_closed():
-            with suppress(RuntimeError):  # closed in the same moment
-                self._loop.call_soon_threadsafe(_begin_closing, self._loop, self._keeper)
 
 
-_keepers: dict[asyncio.AbstractEventLoop, set[AsyncGenerator[None, None]]] = {}
-
-
-async def _closing(pool: httpcore.AsyncConnectionPool) -> AsyncGenerator[None, None]:
+async def _open_until_the_loop_ends(client: httpx2.AsyncClient) -> Keeper:
+    """A loop closes the async generators that run in it before it ends: the last moment for its sockets."""
     try:
         yield
     finally:
-        await _Uninterrupted(pool.aclose())
+        await client.aclose()
 
 
-def _begin_closing(loop: asyncio.AbstractEventLoop, keeper: AsyncGenerator[None, None]) -> None:
-    async def close() -> None:
-        await keeper.aclose()
-        _keepers.get(loop, set()).discard(keeper)
-
-    task = loop.create_task(close())
-    _tasks.add(task)
-    task.add_done_callback(_tasks.discard)
-
-
-_tasks: set[asyncio.Task[None]] = set()  # a loop holds its tasks weakly
+def is_loopback(host: str) -> bool:
+    """Whether the host is this very machine; a proxy set for the world must not catch calls to it."""
+    try:
+        number = ipaddress.ip_address(host)
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
+    return number.is_loopback or number.is_unspecified
 
 
-class _Uninterrupted:
-    """Await to the end although the task is cancelled.
+def proxy_for(url: httpx2.URL) -> str | None:
+    """The proxy of the environment that leads to `url`, for messages."""
+    if is_loopback(url.host) or proxy_bypass(url.host):
+        return None
+    return getproxies().get(url.scheme) or getproxies().get("all")
 
-    A model that is dropped as its loop ends is closed by a task that `asyncio.run` cancels; half its
-    connections would stay open.
-    """
 
-    def __init__(self, work: Coroutine[Any, Any, None]) -> None:
-        self.work = work
+def _made(kind: Callable[..., T], proxied: bool) -> T:
+    try:
+        trusted = _trusted(os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR"))
+        return kind(verify=trusted, trust_env=proxied, limits=_LIMITS)
+    except (ImportError, OSError, ValueError, httpx2.InvalidURL) as error:
+        # The text of an error about a proxy may hold the proxy's password.
+        why = str(error) if isinstance(error, (ImportError, OSError)) else "a proxy's address is no URL"
+        raise LLMConfigError(
+            f"The environment names a proxy or certificates that cannot be used ({why}): "
+            "check HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, SSL_CERT_FILE and SSL_CERT_DIR."
+        ) from error
 
-    def __await__(self) -> Generator[Any, Any, None]:
-        while True:
-            try:
-                waiting = self.work.send(None)
-            except StopIteration:
-                return
-            try:
-                yield waiting
-            except asyncio.CancelledError:
-                continue
+
+@lru_cache(maxsize=8)
+def _trusted(file: str | None, folder: str | None) -> ssl.SSLContext:
+    """Reading certificates takes as long as twenty calls: once for each setting of the environment is enough."""
+    return httpx2.create_ssl_context()
+
+
+def _close_all(clients: dict[bool, httpx2.Client]) -> None:
+    while clients:
+        clients.popitem()[1].close()

@@ -5,36 +5,51 @@ from __future__ import annotations
 import email.utils
 import json
 import os
+import re
 import socket
 import ssl
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, TypeVar
 
-import httpcore
+import httpx2
 
 from opto.errors import (
     LLMAuthError,
+    LLMConfigError,
     LLMConnectionError,
     LLMError,
     LLMRateLimitError,
     LLMRequestError,
+    LLMResponseError,
     LLMServerError,
     LLMTimeoutError,
 )
-from opto.llm.transport.address import shown_url
 
-__all__ = ["WIRE_ERRORS", "from_client", "from_exception", "from_status", "parse_retry_after", "quote"]
-
-WIRE_ERRORS = (
-    httpcore.NetworkError,
-    httpcore.ProtocolError,
-    httpcore.ProxyError,
-    httpcore.TimeoutException,
-)
-"""What the HTTP library raises when a request or its reply fails."""
+__all__ = ["from_client", "from_exception", "from_status", "parse_retry_after", "quote", "shown_url"]
 
 _NO_CREDIT = ("insufficient_quota", "billing_hard_limit_reached")
+
+
+_LOGIN = re.compile(r"(^[\w+.-]*:/+)?.*@", re.DOTALL)  # wherever it stands: a password may hold whatever ends one
+
+
+@lru_cache(maxsize=256)
+def shown_url(url: str) -> str:
+    """The address without user, password and query, which may hold secrets.
+
+    >>> shown_url("https://me:pw@host:1/v1?key=x")
+    'https://host:1/v1'
+    """
+    try:
+        parsed = httpx2.URL(url)
+        if not parsed.host:
+            raise httpx2.InvalidURL("no host")
+        bare = str(parsed.copy_with(username=None, password=None, query=None, fragment=None))
+    except httpx2.InvalidURL:
+        bare = _LOGIN.sub(r"\1", url).split("?")[0].split("#")[0][:200]
+    return "".join(c if c.isprintable() else " " for c in bare)
 
 
 def quote(text: str, secret: str | None = None, limit: int = 200) -> str:
@@ -46,28 +61,32 @@ def quote(text: str, secret: str | None = None, limit: int = 200) -> str:
 
 
 def from_exception(error: Exception, url: str, timeout: float, proxy: str | None = None) -> LLMError:
-    """Map one of WIRE_ERRORS; the caller raises the result `from` it. `proxy` is what led to `url`."""
+    """Map what httpx2 raised; the caller raises the result `from` it. `proxy` led to `url`, if there was one."""
     where, way = shown_url(url), f" through the proxy {shown_url(proxy)}" if proxy else ""
-    if isinstance(error, httpcore.ConnectTimeout):
+    if isinstance(error, httpx2.ConnectTimeout):
         return _unsent(
             LLMTimeoutError(
                 f"{where} took no connection in time{way}: "
                 "check the base URL, the network and the server (`Wire.connect`)."
             )
         )
-    if isinstance(error, httpcore.TimeoutException):
+    if isinstance(error, httpx2.TimeoutException):
         return LLMTimeoutError(
             f"{where} did not answer within {timeout:g} s: raise `timeout`, ask for fewer tokens, or check the server."
         )
-    if isinstance(error, httpcore.ProxyError):
+    if isinstance(error, httpx2.ProxyError):
         return _unsent(
             LLMConnectionError(
                 f"The proxy gave no way to {where} ({quote(str(error))}): "
                 "check HTTPS_PROXY, or name the host in NO_PROXY."
             )
         )
-    if isinstance(error, httpcore.ConnectError):
+    if isinstance(error, httpx2.ConnectError):
         return _unsent(_unconnected(error, where, way))
+    if isinstance(error, (httpx2.DecodingError, httpx2.SSEError)):
+        return LLMResponseError(f"{where} sent a body that cannot be read ({quote(str(error))}): check the gateway.")
+    if isinstance(error, UnicodeError):
+        return LLMConfigError(f"{where} names no host: check the base URL.")
     what = quote(str(error)).rstrip(".") or type(error).__name__
     return LLMConnectionError(f"{where} broke the connection ({what}): try again, and read the server's log.")
 

@@ -6,28 +6,24 @@ import hashlib
 import json
 import os
 import re
-import time
 from base64 import b64encode
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, cast
 
-import httpcore
+import httpx2
 
 from opto.errors import LLMConfigError, LLMRequestError
 from opto.llm.base import CARRIED, Messages, Response, asked
 from opto.llm.embedding import text_of
-from opto.llm.flow import Effect, Flow, FlowLLM
+from opto.llm.flow import Flow, FlowLLM
 from opto.llm.profile import ModelProfile, known_profile
 from opto.llm.stream import Stream
-from opto.llm.transport.address import Address, login_of, parse_address, shown_url
-from opto.llm.transport.body import Body, headers_of
-from opto.llm.transport.call_deadline import Deadline
-from opto.llm.transport.completions import parse_completion, parse_embedding, without_secret
-from opto.llm.transport.connections import Clients, request_to
-from opto.llm.transport.failures import WIRE_ERRORS, from_exception, from_status
-from opto.llm.transport.proxies import proxy_url
+from opto.llm.transport.completions import parse_completion, parse_embedding
+from opto.llm.transport.connections import Clients
+from opto.llm.transport.exchange import Exchange, Wire
+from opto.llm.transport.failures import shown_url
 
 _HERE = CARRIED | {"api_base", "base_url", "embedding", "extra_body"}  # options that are not sent as they are
 _HEADERS = {
@@ -57,31 +53,6 @@ class EnvKey:
 
 
 ApiKey = str | Callable[[], str]
-
-
-@dataclass(frozen=True, slots=True)
-class Wire:
-    """How requests travel: the key's header, extra query and headers, limits.
-
-    Servers and gateways log addresses, query included: a secret belongs into a header. `max_reply_bytes` bounds
-    memory; `clock` counts seconds for the total time of a call, of which `connect` may pass until somebody answers.
-    """
-
-    key_header: str = "Authorization"
-    query: Mapping[str, str] = field(default_factory=dict, repr=False)  # both may hold secrets
-    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
-    max_reply_bytes: int = 64 * 2**20
-    connect: float = 20.0
-    clock: Callable[[], float] = time.monotonic
-
-
-@dataclass(frozen=True, slots=True)
-class _Call:
-    request: httpcore.Request
-    address: Address
-    timeout: float
-    deadline: Deadline
-    secret: str | None = field(repr=False)  # a traceback that shows variables must not show the key
 
 
 class OpenAICompatible(FlowLLM):
@@ -148,15 +119,19 @@ class OpenAICompatible(FlowLLM):
         if options.get("embedding"):
             return (yield from self._embed(messages, options))
         options = {**self.defaults, **options}
-        call = self._call("chat/completions", self._completion(messages, options), options)
-        if options.get("stream"):
-            return cast(Response, (yield from self._open(call)))
-        body = yield from self._exchange(call)
-        return without_secret(parse_completion, body, str(call.address), call.secret)
+        exchange = self._exchange("chat/completions", self._completion(messages, options), options)
+        yield from exchange.send()
+        if options.get("stream") and exchange.is_stream:
+            return cast(Response, Stream(exchange.events(), exchange.close))
+        response = exchange.parsed(parse_completion, (yield from exchange.whole()))
+        # A server that cannot stream has sent the whole answer.
+        return cast(Response, Stream.of(response)) if options.get("stream") else response
 
     def post(self, path: str, payload: Mapping[str, Any]) -> Flow[bytes]:
         """A flow that sends JSON to `path` under the base URL and gives the reply's body."""
-        return (yield from self._exchange(self._call(path, payload, {})))
+        exchange = self._exchange(path, payload, {})
+        yield from exchange.send()
+        return (yield from exchange.whole())
 
     def close(self) -> None:
         """Close the idle connections of blocking calls; those of a loop close with it. The next call opens new ones."""
@@ -173,9 +148,9 @@ class OpenAICompatible(FlowLLM):
     def _embed(self, messages: Messages, options: Mapping[str, Any]) -> Flow[Response]:
         payload = {"model": self.model_name, **_sent(options), "input": text_of(_plain(messages))}
         payload.pop("stream", None)
-        call = self._call("embeddings", payload, {**self.defaults, **options})
-        body = yield from self._exchange(call)
-        return without_secret(parse_embedding, body, str(call.address), call.secret)
+        exchange = self._exchange("embeddings", payload, {**self.defaults, **options})
+        yield from exchange.send()
+        return exchange.parsed(parse_embedding, (yield from exchange.whole()))
 
     def _completion(self, messages: Messages, options: Mapping[str, Any]) -> dict[str, Any]:
         payload = {"model": self.model_name, **_sent(options), "messages": _plain(messages)}
@@ -185,82 +160,29 @@ class OpenAICompatible(FlowLLM):
             payload.setdefault(self.profile.limit_option, payload.pop("max_tokens"))
         return payload
 
-    def _call(self, path: str, payload: Mapping[str, Any], options: Mapping[str, Any]) -> _Call:
-        seconds = _seconds(options.get("timeout"), self.timeout)
-        base_url = str(options.get("base_url") or options.get("api_base") or self.base_url)
+    def _exchange(self, path: str, payload: Mapping[str, Any], options: Mapping[str, Any]) -> Exchange:
         try:
             content = _JSON.encode(payload).encode()
         except (TypeError, ValueError, RecursionError) as error:
             raise LLMRequestError(f"The request cannot be written as JSON ({error}): pass plain values.") from error
+        base_url = str(options.get("base_url") or options.get("api_base") or self.base_url)
         secret = _secret(options.get("api_key") or self._api_key)
-        try:
-            address, login = _address(base_url, path, tuple(self.wire.query.items()))
-        except ValueError as error:
-            raise LLMConfigError(
-                f"{shown_url(base_url)} is no base URL ({error}): give one such as https://host/v1."
-            ) from error
-        headers = {**_HEADERS, "content-length": str(len(content))}
+        url, login = _request_url(base_url, path, tuple(self.wire.query.items()))
+        headers = dict(_HEADERS)
         if secret is not None:
             name = self.wire.key_header.lower()
             headers[name] = f"Bearer {secret}" if name == "authorization" else secret
         if login is not None:
             headers.setdefault("authorization", login)
         for more in (self.wire.headers, options.get("headers"), options.get("extra_headers")):
-            if more:
-                headers |= _checked(more)
-        deadline = Deadline(self.wire.clock() + seconds, self.wire.clock)
-        limits = {"connect": replace(deadline, longest=self.wire.connect), "read": deadline, "write": deadline}
-        request = request_to("POST", address, headers, limits, content)
-        return _Call(request, address, seconds, deadline, secret)
-
-    def _exchange(self, call: _Call) -> Flow[bytes]:
-        """Send one request and read its reply whole, within the time and size limits."""
-        body = self._body(call)
-        try:
-            body.reply = yield self._send(call)
-            whole = yield from body.rest()
-        except WIRE_ERRORS as error:
-            raise from_exception(error, body.url, call.timeout, proxy_url(call.address)) from error
-        if not _is_fine(body.reply):
-            raise from_status(body.reply.status, headers_of(body.reply), whole, body.url, call.secret)
-        return whole
-
-    def _open(self, call: _Call) -> Flow[Any]:
-        """Send one request and give its reply as a `Stream`, or the error that its status is."""
-        body = self._body(call)
-        try:
-            body.reply = yield self._send(call)
-            headers = headers_of(body.reply)
-            if _is_fine(body.reply) and "json" not in headers.get("content-type", ""):
-                return Stream(body.piece, Effect(body.reply.close, body.reply.aclose), body.url, call.secret)
-            whole = yield from body.rest()
-        except WIRE_ERRORS as error:
-            raise from_exception(error, body.url, call.timeout, proxy_url(call.address)) from error
-        if not _is_fine(body.reply):
-            raise from_status(body.reply.status, headers, whole, body.url, call.secret)
-        # A server that does not stream:
-        return Stream.of(without_secret(parse_completion, whole, body.url, call.secret))
-
-    def _body(self, call: _Call) -> Body:
-        return Body(
-            str(call.address),
-            connections=self._clients,
-            timeout=call.timeout,
-            deadline=call.deadline,
-            limit=self.wire.max_reply_bytes,
+            headers |= _checked(more or {})
+        return Exchange(
+            self._clients,
+            httpx2.Request("POST", url, headers=headers, content=content),
+            timeout=_seconds(options.get("timeout"), self.timeout),
+            wire=self.wire,
+            secret=secret,
         )
-
-    def _send(self, call: _Call) -> Effect:
-        async def later() -> httpcore.Response:
-            pool = await self._clients.loop(call.address)
-            return await pool.handle_async_request(call.request)
-
-        return Effect(lambda: self._clients.sync(call.address).handle_request(call.request), later)
-
-
-def _is_fine(reply: httpcore.Response) -> bool:
-    """Some gateways answer every POST with 201."""
-    return 200 <= reply.status < 300
 
 
 def _sent(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -299,10 +221,24 @@ def _checked(headers: Mapping[Any, Any]) -> dict[str, str]:
 
 
 @lru_cache(maxsize=256)
-def _address(base_url: str, path: str, query: tuple[tuple[str, str], ...]) -> tuple[Address, str | None]:
+def _request_url(base_url: str, path: str, query: tuple[tuple[str, str], ...]) -> tuple[httpx2.URL, str | None]:
     """Where to send to, and the header for a user and password in `base_url`, which must not travel in the address."""
-    address, login = parse_address(base_url).below(path, query), login_of(base_url)
-    return address, login and f"Basic {b64encode(':'.join(login).encode()).decode()}"
+    try:
+        if not base_url.isprintable() or base_url != base_url.strip():
+            raise httpx2.InvalidURL("it holds a character that no URL does")
+        base = httpx2.URL(base_url)
+        if base.scheme not in ("http", "https") or not base.host:
+            raise httpx2.InvalidURL("it names no host, or no scheme that is known")
+    except httpx2.InvalidURL as error:
+        # The reason is not quoted: it may hold a password.
+        raise LLMConfigError(f"{shown_url(base_url)} is no base URL: give one such as https://host/v1.") from error
+    own, mark, asked = base.raw_path.partition(b"?")
+    raw_path = own.rstrip(b"/") + b"/" + path.encode() + mark + asked
+    url = base.copy_with(username=None, password=None, fragment=None, raw_path=raw_path)
+    if not base.userinfo:
+        return url.copy_merge_params(dict(query)) if query else url, None
+    login = f"Basic {b64encode(f'{base.username}:{base.password}'.encode()).decode()}"
+    return url.copy_merge_params(dict(query)) if query else url, login
 
 
 def _plain(messages: Messages | Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:

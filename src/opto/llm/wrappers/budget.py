@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
+from opto.cost import Cost, token_counts
 from opto.errors import (
     BudgetExceeded,
     LLMAuthError,
@@ -22,21 +23,18 @@ from opto.errors import (
 from opto.events import Event, listen
 from opto.llm.base import LLM, Messages, Response
 from opto.llm.flow import Flow, Wrapper, ask
-from opto.llm.forks import begins_anew
 from opto.llm.prices import Price, PriceSource, PriceTable, price_of
 from opto.llm.profile import profile_of
 from opto.llm.shared import Shared
 from opto.llm.stream import Stream
 from opto.llm.wrappers.estimates import (
+    Bound,
     Forecast,
-    Need,
-    Spending,
     choices_wanted,
     likely_tokens,
     longest_reply,
     most_prompt_tokens,
 )
-from opto.llm.wrappers.metering import told
 from opto.llm.wrappers.retry import CalledAgain, Retried, Waits
 
 __all__ = ["Budget", "Budgeted"]
@@ -94,11 +92,13 @@ class Budget(Shared):
                 raise LLMConfigError(f"Budget({name}={limit!r}): give a number that is not negative, or None.")
         self.prices = PriceTable.of(prices)
         self.reply_tokens, self.count = reply_tokens, count
+        self._spent, self._counted = Cost(), Bound()
+        self._start()
+
+    def _start(self) -> None:
         self.clock: Callable[[], float] = time.monotonic
-        self._spent = Spending()
         self._begin: float | None = None
-        self.begin_anew()
-        begins_anew(self)
+        self._held, self._lock = Bound(), threading.Lock()
 
     @property
     def counts_tokens(self) -> bool:
@@ -110,8 +110,11 @@ class Budget(Shared):
         return Budgeted(llm, self)
 
     @property
-    def spent(self) -> Spending:
-        """What answered calls took, and the seconds since the first one began."""
+    def spent(self) -> Cost:
+        """The cost of answered calls, and the seconds since the first one began.
+
+        The sums hold estimates of the tokens of `uncounted` calls; against the limits these count at their bound.
+        """
         with self._lock:
             return replace(self._spent, seconds=self._elapsed())
 
@@ -119,16 +122,16 @@ class Budget(Shared):
     def left(self) -> dict[str, float | None]:
         """What the limits leave to calls that begin now; None without a limit."""
         with self._lock:
-            used, held = self._spent, self._held
+            used = self._counted + self._held
             taken: dict[str, float] = {
-                "calls": used.calls + held.calls,
-                "tokens": used.tokens + held.tokens,
-                "money": (used.money or 0.0) + held.money,
+                "calls": used.calls,
+                "tokens": used.tokens,
+                "money": used.money,
                 "seconds": self._elapsed(),
             }
         return {name: None if limit is None else max(0, limit - taken[name]) for name, limit in self.limits.items()}
 
-    def forecast(self, times: float = 1, *, dry: Spending | None = None, model: str | None = None) -> Forecast:
+    def forecast(self, times: float = 1, *, dry: Cost | None = None, model: str | None = None) -> Forecast:
         """What `times` runs such as `dry` (by default: such as all so far) will take, and which limits they break.
 
         A dry run is a part of the run under a budget of its own, with a fake model if it shall cost nothing:
@@ -139,7 +142,7 @@ class Budget(Shared):
             raise _no_price(model)
         return Forecast.of(dry or self.spent, times, price, self.limits)
 
-    def hold(self, need: Need) -> None:
+    def hold(self, need: Bound) -> None:
         """Set aside what a call may take, or raise `BudgetExceeded`."""
         with self._lock:
             if self._begin is None:
@@ -149,10 +152,10 @@ class Budget(Shared):
                 raise BudgetExceeded("seconds", seconds, elapsed, 0, 0)
             for name in ("calls", "tokens", "money"):
                 limit, needed = self.limits[name], getattr(need, name)
-                spent, held = getattr(self._spent, name) or 0, getattr(self._held, name)
+                spent, held = getattr(self._counted, name), getattr(self._held, name)
                 if limit is not None and spent + held + needed > limit + _SLACK:
                     raise BudgetExceeded(name, limit, spent, held, needed)
-            self._held.add(need, 1)
+            self._held += need
 
     def check_wait(self, wait: float) -> None:
         """Raise `BudgetExceeded` if a call that is sent after so many seconds would be too late."""
@@ -164,11 +167,12 @@ class Budget(Shared):
         if elapsed + wait >= seconds:
             raise BudgetExceeded("seconds", seconds, elapsed, 0, wait)
 
-    def settle(self, need: Need, took: Spending) -> None:
-        """Replace what was set aside by what was taken."""
+    def settle(self, need: Bound, took: Bound, cost: Cost) -> None:
+        """Replace what was set aside by what counts against the limits, and note the cost."""
         with self._lock:
-            self._held.add(need, -1)
-            self._spent = _sum(self._spent, took)
+            self._held -= need
+            self._counted += took
+            self._spent += cost
 
     def _elapsed(self) -> float:
         """Seconds before a pickle and since the first call; the caller holds the lock."""
@@ -176,31 +180,11 @@ class Budget(Shared):
 
     def _state(self) -> dict[str, Any]:
         names = ("limits", "prices", "reply_tokens", "count")
-        return {**{name: getattr(self, name) for name in names}, "_spent": self.spent}
+        return {**{name: getattr(self, name) for name in names}, "_spent": self.spent, "_counted": self._counted}
 
     def _restore(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
-        self.clock, self._begin = time.monotonic, None
-        self.begin_anew()
-        begins_anew(self)
-
-    def begin_anew(self) -> None:
-        """Nothing is set aside: calls of another process are not ours."""
-        self._held, self._lock = _Held(), threading.Lock()
-
-
-class _Held:
-    """What calls under way may take."""
-
-    __slots__ = ("calls", "money", "tokens")
-
-    def __init__(self) -> None:
-        self.calls, self.tokens, self.money = 0, 0, 0.0
-
-    def add(self, need: Need, sign: int) -> None:
-        self.calls += sign * need.calls
-        self.tokens += sign * need.tokens
-        self.money += sign * need.money
+        self._start()
 
 
 class Budgeted(Wrapper):
@@ -250,31 +234,31 @@ class _Charge:
             self.budget.check_wait(event.wait)
 
     def answered(self, response: object) -> None:
-        prompt, completion = told(response)
-        cost = self._cost(prompt, completion)
+        prompt, completion = token_counts(getattr(response, "usage", None))
+        money = self._cost(prompt, completion)
         if prompt is not None and completion is not None:
-            self._settle(Spending(1, prompt + completion, prompt, completion, 0, cost))
+            self._settle(prompt + completion, prompt, completion, money, counted=True)
             return
-        likely = (
-            likely_tokens(most_prompt_tokens(self.messages, {})) if prompt is None else prompt,
-            likely_tokens(_said(response)) if completion is None else completion,
-        )
-        self._settle(Spending(1, self.prompt + self.reply or sum(likely), *likely, 1, cost))
+        if prompt is None:
+            prompt = likely_tokens(most_prompt_tokens(self.messages, {}))
+        if completion is None:
+            completion = likely_tokens(_reply_bytes(response))
+        self._settle(self.prompt + self.reply or prompt + completion, prompt, completion, money)
 
     def failed(self, error: BaseException) -> None:
         """Give back what the failure did not cost; what it may have cost stays spent."""
         if not self.open:
             return
         if isinstance(error, (BudgetExceeded, LLMConfigError)) or _unsent(error):
-            self._settle(Spending())
+            self._close(Bound(), Cost())
         elif isinstance(error, _REFUSED):
-            self._settle(Spending(1))
+            self._close(Bound(1), Cost(1))
         else:
             self.broken(error)
 
     def broken(self, error: BaseException) -> None:
         """What was being answered, as a stream that breaks off, may have cost all."""
-        self._settle(Spending(1, self.prompt + self.reply, self.prompt, self.reply, 1, self._cost(None, None)))
+        self._settle(self.prompt + self.reply, self.prompt, self.reply, self._cost(None, None))
 
     def _most(self, options: Mapping[str, Any]) -> tuple[int, int]:
         if not self.budget.counts_tokens:
@@ -284,12 +268,12 @@ class _Charge:
             reply = profile_of(self.llm).context_tokens * choices_wanted(options)
         return self.budget.count(self.messages, options), reply
 
-    def _need(self) -> Need:
+    def _need(self) -> Bound:
         if self.budget.limits["money"] is None:
-            return Need(1, self.prompt + self.reply)
+            return Bound(1, self.prompt + self.reply)
         if self.price is None:
             raise _no_price(self.model or profile_of(self.llm).name)
-        return Need(1, self.prompt + self.reply, self.price.of(self.prompt, self.reply) or 0.0)
+        return Bound(1, self.prompt + self.reply, self.price.of(self.prompt, self.reply) or 0.0)
 
     def _cost(self, prompt: int | None, completion: int | None) -> float | None:
         """Dollars of the tokens told; of the bound when they were not and money is limited."""
@@ -300,25 +284,18 @@ class _Charge:
         self.budget.hold(self.need)
         self.open = True
 
-    def _settle(self, took: Spending) -> None:
+    def _settle(self, tokens: int, prompt: int, completion: int, money: float | None, counted: bool = False) -> None:
+        usage = {"prompt_tokens": prompt, "completion_tokens": completion}
+        cost = replace(Cost.of_call(usage, money=money), uncounted=int(not counted))
+        self._close(Bound(1, tokens, money or 0.0), cost)
+
+    def _close(self, took: Bound, cost: Cost) -> None:
         if self.open:
             self.open = False
-            self.budget.settle(self.need, took)
+            self.budget.settle(self.need, took, cost)
 
 
-def _sum(one: Spending, two: Spending) -> Spending:
-    return Spending(
-        one.calls + two.calls,
-        one.tokens + two.tokens,
-        one.prompt_tokens + two.prompt_tokens,
-        one.completion_tokens + two.completion_tokens,
-        one.guessed + two.guessed,
-        None if one.money is None or two.money is None else one.money + two.money,
-        one.seconds,
-    )
-
-
-def _said(response: object) -> int:
+def _reply_bytes(response: object) -> int:
     """Bytes of all answers, whatever the response is."""
     choices = getattr(response, "choices", None) or ()
     return sum(len(str(choice.message.content or "").encode("utf-8", "surrogatepass")) for choice in choices)

@@ -15,7 +15,6 @@ from typing import Any, Protocol, cast
 
 from opto.llm.base import LLM, Messages, Response, asked
 from opto.llm.flow import Effect, Flow, Wrapper, ask, running_loop
-from opto.llm.forks import begins_anew
 from opto.llm.stream import Stream, when_whole
 
 __all__ = ["CacheStats", "CachedLLM", "MemoryStore", "Store", "request_key"]
@@ -215,14 +214,9 @@ class CachedLLM(Wrapper):
             old = self._counts
             self._counts = (old[0] + hits, old[1] + misses, old[2] + unkeyed)
 
-    def begin_anew(self) -> None:
-        """Wait for no request of another process."""
+    def _start(self) -> None:
         self._lock = threading.Lock()
         self._flights: dict[str, _Flight] = {}
-
-    def _start(self) -> None:
-        self.begin_anew()
-        begins_anew(self)
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_flights": None, "_lock": None}  # a copy waits for none of our requests

@@ -11,7 +11,6 @@ from typing import Any
 from opto.errors import LLMConfigError
 from opto.llm.base import LLM, Messages, Response
 from opto.llm.flow import Effect, Flow, Wrapper, ask, running_loop
-from opto.llm.forks import begins_anew
 from opto.llm.shared import Shared
 from opto.llm.stream import Stream
 
@@ -91,11 +90,6 @@ class Slots(Shared):
 
     def _restore(self, state: dict[str, Any]) -> None:
         self.count: int = state["count"]
-        self.begin_anew()
-        begins_anew(self)
-
-    def begin_anew(self) -> None:
-        """All slots are free: calls of another process are not ours."""
         self._free = self.count
         self._holders: Counter[object] = Counter()
         self._line: deque[tuple[Future[None], object]] = deque()

@@ -1,4 +1,4 @@
-"""Sums of a budget: what was spent, what a call can cost at most, what a run will cost. Pure."""
+"""What a call can cost at most, what it is likely to cost, what a run will cost. Pure."""
 
 from __future__ import annotations
 
@@ -7,38 +7,29 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from opto.cost import Cost
 from opto.llm.base import Messages
 from opto.llm.prices import Price
 
-__all__ = ["Forecast", "Need", "Spending", "choices_wanted", "likely_tokens", "longest_reply", "most_prompt_tokens"]
+__all__ = ["Bound", "Forecast", "choices_wanted", "likely_tokens", "longest_reply", "most_prompt_tokens"]
 
 _TEMPLATE, _PER_MESSAGE = 64, 16  # what a server's chat template may add, in tokens
 _BYTES_PER_TOKEN = 4  # of English text and code, roughly
 
 
 @dataclass(frozen=True, slots=True)
-class Need:
-    """What one call may take at most; dollars are 0 where money is not limited."""
-
-    calls: int = 1
-    tokens: int = 0
-    money: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class Spending:
-    """What calls took. Tokens that a server did not tell are guessed in `prompt_tokens` and `completion_tokens`
-    (then `guessed` counts the call) and taken at their upper bound in `tokens`, which the limit is compared with.
-    `money` is None when the price of a call is unknown.
-    """
+class Bound:
+    """What calls may take at most; dollars are 0 where money is not limited."""
 
     calls: int = 0
     tokens: int = 0
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-    guessed: int = 0
-    money: float | None = 0.0
-    seconds: float = 0.0
+    money: float = 0.0
+
+    def __add__(self, other: Bound) -> Bound:
+        return Bound(self.calls + other.calls, self.tokens + other.tokens, self.money + other.money)
+
+    def __sub__(self, other: Bound) -> Bound:
+        return Bound(self.calls - other.calls, self.tokens - other.tokens, self.money - other.money)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,12 +47,12 @@ class Forecast:
         return not self.breaks
 
     @classmethod
-    def of(cls, dry: Spending, times: float, price: Price | None, limits: Mapping[str, float | None]) -> Forecast:
+    def of(cls, dry: Cost, times: float, price: Price | None, limits: Mapping[str, float | None]) -> Forecast:
         """`dry` so many times over, at `price` if one is given."""
-        money = dry.money if price is None else price.of(dry.prompt_tokens, dry.completion_tokens)
+        money = dry.money if price is None else price.of(dry.prompt_sum, dry.completion_sum)
         values: dict[str, Any] = {
             "calls": round(dry.calls * times),
-            "tokens": round((dry.prompt_tokens + dry.completion_tokens) * times),
+            "tokens": round((dry.prompt_sum + dry.completion_sum) * times),
             "money": None if money is None else money * times,
             "seconds": dry.seconds * times,
         }

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from opto.cost import token_counts
 from opto.errors import LLMConfigError, LLMError, LLMRateLimitError, LLMServerError
 from opto.events import emit
 from opto.llm.base import LLM, Messages, Response
@@ -17,7 +18,6 @@ from opto.llm.flow import Flow, Wrapper, ask, sleep
 from opto.llm.shared import Shared
 from opto.llm.stream import when_whole
 from opto.llm.wrappers.estimates import likely_tokens, longest_reply, most_prompt_tokens
-from opto.llm.wrappers.metering import told
 from opto.llm.wrappers.retry import Waits
 
 __all__ = ["Clock", "Pace", "Paced", "Turn"]
@@ -149,7 +149,7 @@ class Paced(Wrapper):
             if isinstance(error, (LLMRateLimitError, LLMServerError)) and error.retry_after is not None:
                 pace.pause(error.retry_after)
             raise
-        return when_whole(response, lambda whole: pace.learn(turn, *told(whole)))
+        return when_whole(response, lambda whole: pace.learn(turn, *token_counts(getattr(whole, "usage", None))))
 
 
 def _guess(messages: Messages, options: Mapping[str, Any]) -> int:

@@ -13,7 +13,6 @@ from weakref import finalize
 
 from opto.errors import LoadError
 from opto.llm.base import Response
-from opto.llm.forks import begins_anew
 from opto.llm.wrappers import response_codec as codec
 
 __all__ = ["SQLiteStore"]
@@ -116,14 +115,8 @@ class SQLiteStore:
     def _start(self) -> None:
         self._lock = threading.Lock()
         self._held: list[sqlite3.Connection] = []
+        self._process = os.getpid()
         finalize(self, _close, self._held)
-        begins_anew(self)
-
-    def begin_anew(self) -> None:
-        """Leave the parent's connection alone."""
-        self._lock = threading.Lock()
-        _abandoned.extend(self._held)
-        self._held.clear()
 
     def _keep(self, connection: sqlite3.Connection, key: str, data: bytes) -> None:
         connection.execute("BEGIN IMMEDIATE")
@@ -147,6 +140,10 @@ class SQLiteStore:
             connection.execute(f"DELETE FROM answers WHERE number IN ({oldest})", (min(too_many, answers - 1),))
 
     def _open(self) -> sqlite3.Connection:
+        if self._process != os.getpid():
+            _abandoned.extend(self._held)
+            self._held.clear()
+            self._process = os.getpid()
         if not self._held:
             self._held.append(self._connect())
         return self._held[0]

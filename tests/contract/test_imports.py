@@ -102,7 +102,7 @@ def test_imports_are_light() -> None:
     code = (
         "import sys\nimport opto, opto.trace\n"
         "print([m for m in ('numpy','graphviz','litellm','autogen','openai','black','sklearn','torch','IPython',"
-        "'httpcore','xllamacpp') if m in sys.modules])"
+        "'httpx2','xllamacpp') if m in sys.modules])"
     )
     assert python(code) == "[]"
 

@@ -69,7 +69,10 @@ class Watcher:
     @tell.register
     def begun(self, event: StepBegun) -> None:
         self.learning = True
-        self.line(f"Step {event.step}: a better {self.name(event.part)} (blame {event.blame[event.part]:.1f})")
+        blame = event.blame[event.part]  # below zero after many tries that led nowhere
+        self.line(
+            f"Step {event.step}: a better {self.name(event.part)}" + (f" (blame {blame:.1f})" if blame > 0 else "")
+        )
         self.example = None
 
     @tell.register

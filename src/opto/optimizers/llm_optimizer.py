@@ -143,22 +143,20 @@ class LLMOptimizer(Optimizer):
 
     def _ask(self, messages: list[dict[str, str]], verbose: bool | str = False, **options: Any) -> str:
         """The reply of one call."""
-        if verbose not in (False, "output"):
-            print_color("Prompt\n" + "\n".join(m["content"] for m in messages), "green")
-        reply = self._ask_all(messages, **options)[0]
-        if verbose:
-            print_color("LLM response:\n" + reply, "green")
-        return reply
+        return self._ask_all(messages, verbose, **options)[0]
 
     def _ask_all(
         self,
         messages: list[dict[str, str]],
+        verbose: bool | str = False,
         *,
         llm: Any = None,
         send: Callable[..., Any] | None = None,
         **options: Any,
     ) -> list[str]:
         """The replies of one call, whose cost goes to `spent`; `send(model, messages, **options)` calls the model."""
+        if verbose not in (False, "output"):
+            print_color("Prompt\n" + "\n".join(m["content"] for m in messages), "green")
         start = time.perf_counter()
         model = self.llm if llm is None else llm
         options |= self._sampling
@@ -166,7 +164,10 @@ class LLMOptimizer(Optimizer):
         cost = Cost.of_call(getattr(response, "usage", None), seconds=time.perf_counter() - start)
         with _COUNTING:
             self.spent += cost
-        return reply_texts(response)
+        replies = reply_texts(response)
+        if verbose:
+            print_color("LLM response:\n" + "\n".join(replies), "green")
+        return replies
 
     # --- the problem ---
 

@@ -24,7 +24,6 @@ from opto.optimizers.problem.problem import Problem
 from opto.optimizers.replies.shapes import Suggestion, clean_name
 from opto.optimizers.sampling.medoid import majority
 from opto.optimizers.sampling.techniques import TECHNIQUES, Draw, answers_text
-from opto.optimizers.utils import print_color
 from opto.registry import implementation
 from opto.trace.nodes import ParameterNode
 
@@ -111,20 +110,15 @@ class CandidateSets(LLMOptimizer):
     ) -> list[str]:
         """The replies of one call; [] if it fails. A budget that is used up is raised."""
         messages = [{"role": "system", "content": system_prompt}, {"role": "user", "content": user_prompt}]
-        if verbose not in (False, "output"):
-            print_color(f"Prompt\n{system_prompt}\n{user_prompt}", "green")
         options: dict[str, Any] = {"max_tokens": max_tokens, "n": num_responses, "temperature": temperature}
         options["response_format"] = {"type": "json_object"} if self.use_json_object_format else None
         try:
-            replies = self._ask_all(messages, llm=llm, send=send_first, **options)
+            return self._ask_all(messages, verbose, llm=llm, send=send_first, **options)
         except BudgetExceeded:
             raise
         except Exception as error:  # noqa: BLE001 - one candidate less, whatever went wrong with its call
             _log.warning("A call for a candidate failed: %s: %s", type(error).__name__, error)
             return []
-        if verbose:
-            print_color("LLM response:\n" + "\n".join(replies), "green")
-        return replies
 
     def _parallel_call_llm(self, arg_dicts: list[dict[str, Any]]) -> list[str]:
         """The replies of several calls of `call_llm` at the same time, in the order of the calls."""

@@ -313,15 +313,38 @@ def send_first(llm: Any, messages: list[dict[str, str]], **options: Any) -> Any:
 
 
 def reply_texts(response: Any) -> list[str]:
-    """The texts of all choices, a `CutText` where the model stopped at a limit; LLMResponseError if there are none."""
+    """The texts of all choices; LLMResponseError if there are none.
+
+    A reply that the model did not end, or did not give, is a `CutText` that says why.
+    """
     try:
-        choices = [(choice.message.content, getattr(choice, "finish_reason", None)) for choice in response.choices]
+        texts = [_reply_text(choice) for choice in response.choices]
     except (AttributeError, TypeError) as error:
         raise _without_choices(response) from error
-    if not choices:
+    if not texts:
         raise _without_choices(response)
-    texts = [("" if content is None else str(content), reason) for content, reason in choices]
-    return [CutText(text) if reason == "length" else text for text, reason in texts]
+    return texts
+
+
+def _reply_text(choice: Any) -> str:
+    message, reason = choice.message, getattr(choice, "finish_reason", None)
+    content = message.content
+    if isinstance(content, (list, tuple)):  # parts, as some servers give them
+        parts: list[Any] = [
+            part.get("text") if isinstance(part, dict) else getattr(part, "text", part) for part in content
+        ]
+        content = "".join(part for part in parts if isinstance(part, str))
+    text = "" if content is None else str(content)
+    refusal = getattr(message, "refusal", None)
+    if reason == "length":
+        return CutText(text)
+    if reason == "content_filter":
+        return CutText(text, "a content filter stopped the reply before any value was complete")
+    if not text.strip() and refusal:
+        return CutText(text, f"the model refused: {str(refusal)[:300]}")
+    if not text.strip() and getattr(message, "tool_calls", None):
+        return CutText(text, "the model called a tool and said nothing")
+    return text
 
 
 def _without_choices(response: Any) -> LLMResponseError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Mapping
 from typing import Any
@@ -150,6 +151,30 @@ def response(text: str, reason: str) -> Response:
 def test_a_model_that_stopped_at_its_limit_says_so() -> None:
     assert isinstance(reply_texts(response("a", "length"))[0], CutText)
     assert type(reply_texts(response("a", "stop"))[0]) is str
+
+
+@pytest.mark.parametrize(
+    ("message", "reason", "fault"),
+    [
+        (Message("", refusal="I may not."), "stop", "the model refused: I may not."),
+        (Message("", tool_calls=({"id": "1"},)), "tool_calls", "the model called a tool and said nothing"),
+        (Message(""), "content_filter", "a content filter stopped the reply"),
+        (Message("prompt0: Say ho"), "content_filter", "cut off inside the value of prompt0"),
+        (Message(""), "length", "cut off at the limit of tokens"),
+        (Message(""), "stop", "the reply is empty"),
+    ],
+)
+def test_why_a_reply_holds_nothing_is_said(message: Message, reason: str, fault: str) -> None:
+    [text] = reply_texts(Response((Choice(message, reason),)))
+    found = read_reply(text, PROBLEM)
+    assert not found.values and fault in str(found.fault)
+    assert fault in str(read_reply(copy.copy(text), PROBLEM).fault)
+
+
+def test_the_parts_of_a_content_are_joined() -> None:
+    parts: Any = [{"type": "text", "text": "prompt0: Say "}, {"type": "image"}, {"type": "text", "text": "hola"}]
+    [text] = reply_texts(Response((Choice(Message(parts), "stop"),)))
+    assert dict(read_reply(text, PROBLEM).values) == {"prompt0": "Say hola"}
 
 
 def test_a_cut_reply_is_asked_for_again_with_the_reason() -> None:

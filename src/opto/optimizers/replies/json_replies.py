@@ -9,11 +9,12 @@ import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from typing import Any
+from typing import Any, Self
 
 from json_repair.json_parser import JSONParser
 
 __all__ = [
+    "CUT_EARLY",
     "NOTHING",
     "Cut",
     "CutDict",
@@ -42,6 +43,9 @@ _GUESSES = ("we missed a : after a key", "we found a stray", "extreme corner cas
 """What json-repair says when it is about to lose a value, or has ended one too early."""
 
 
+CUT_EARLY = "the reply was cut off at the limit of tokens before any value was complete"
+
+
 class Cut:
     """Marks a value of which only the beginning is known: it is never believed."""
 
@@ -49,13 +53,19 @@ class Cut:
 
 
 class CutText(str, Cut):
-    """A text without its end: a reply whose model stopped at its limit of tokens, or a string never closed.
+    """A text without its end: a reply whose model was stopped, or a string never closed; `why` names what stopped it.
 
-    >>> CutText("Say hel") == "Say hel", isinstance(CutText("Say hel"), Cut)
-    (True, True)
+    >>> CutText("Say hel") == "Say hel", CutText("", "the model refused").why
+    (True, 'the model refused')
     """
 
-    __slots__ = ()
+    __slots__ = ("why",)
+    why: str
+
+    def __new__(cls, text: str = "", why: str = CUT_EARLY) -> Self:
+        made = super().__new__(cls, text)
+        made.why = why
+        return made
 
 
 class CutDict(dict[str, Any], Cut):
@@ -150,7 +160,7 @@ class _Parser(JSONParser):
     def parse_json(self, *args: Any, **kwargs: Any) -> Any:
         value = super().parse_json(*args, **kwargs)
         is_bare = value == "" or (isinstance(value, (int, float)) and not isinstance(value, bool))
-        return CutText(value) if is_bare and self.index >= len(self.json_str) else value
+        return CutText(str(value)) if is_bare and self.index >= len(self.json_str) else value
 
     def parse_object(self, *args: Any, **kwargs: Any) -> Any:
         self._enter()

@@ -15,6 +15,7 @@ from typing import Any
 
 from opto.optimizers.problem.problem import Problem
 from opto.optimizers.replies.json_replies import (
+    CUT_EARLY,
     Cut,
     CutText,
     json_values,
@@ -62,7 +63,6 @@ _REASONS = ("reasoning", "explanation", "thought", "thoughts")
 _NOT_NAMES = (*_REASONS, *_WRAPPERS)
 _NAME_KEYS = ("name", "part", "parameter", "variable")
 _VALUE_KEYS = ("value", "new_value", "text", "code", "content")
-_CUT_EARLY = "the reply was cut off at the limit of tokens before any value was complete"
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,18 +89,18 @@ def read_reply(text: str, problem: Problem) -> Suggestion:
     whole = _from_whole(text, problem)
     if whole is not None:
         return whole
-    fault = _CUT_EARLY if isinstance(text, CutText) else None
+    why_cut = fault = text.why if isinstance(text, CutText) else None
     answer = _without_thoughts(text)
     if not answer.strip():
         return Suggestion(fault=fault or "the reply is empty")
-    answer = CutText(answer) if fault else answer
+    answer = CutText(answer, fault) if fault else answer
     for read in _readers(answer, problem):
         found = read(answer, problem)
         if found is None:
             continue
         if found.values or found.fault is None or found.is_cut:
             return found
-        fault = found.fault if fault in (None, _CUT_EARLY) else fault
+        fault = found.fault if fault in (None, why_cut) else fault
     return Suggestion(fault=fault or f"the reply names none of the parts {', '.join(problem.names)}")
 
 
@@ -182,7 +182,7 @@ def _from_json(text: str, problem: Problem) -> Suggestion | None:
     if values:
         found = _from_object((answers or values)[-1], problem)
         is_cut = isinstance(answers[-1], Cut) if answers else False
-        return Suggestion(fault=_CUT_EARLY, is_cut=True) if is_cut and not (found.values or found.is_cut) else found
+        return Suggestion(fault=CUT_EARLY, is_cut=True) if is_cut and not (found.values or found.is_cut) else found
     start = text.find("{")
     if start < 0 or not any(key in text[start:] for key in keys):
         return None

@@ -18,6 +18,7 @@ from weakref import WeakValueDictionary
 from opto.trace.containers import Member, ParameterContainer, is_bundled, put_attribute, users_attributes
 from opto.trace.saving.export import export_source
 from opto.trace.saving.parameter_file import load_into, save_to, write_atomic
+from opto.trace.saving.safe_pickle import register_maker
 from opto.trace.spaces.formatting import BlackCodeFormatter
 from opto.trace.spaces.space import Projection
 
@@ -173,6 +174,9 @@ def blank_model(module: str, qualname: str, *arguments: Any) -> Any:
             f"no model class {module}.{qualname} is defined: run the code that defines it, then load"
         )
     return cls.__new__(cls, *arguments)
+
+
+register_maker(blank_model)
 
 
 def _blank_copy(original: Model, copied: Any) -> tuple[Any, Any]:

@@ -9,7 +9,7 @@ import copy
 import functools
 import inspect
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from types import CoroutineType
 from typing import Any
@@ -24,13 +24,12 @@ from opto.trace.bundle.implementation import (
     run_watched,
     with_plain_recursion,
 )
-from opto.trace.bundle.info import CallPlan, FailureInfo, FunctionInfo, Options
+from opto.trace.bundle.info import CallPlan, FailureInfo, FunctionInfo, Options, hidden_parameters
 from opto.trace.bundle.source import CallSite, Failure, broken_code, innermost_function
 from opto.trace.containers import SELF_NODE
 from opto.trace.context import TRACING, USED_NODES, unwatched
 from opto.trace.modules import Module
 from opto.trace.nodes import (
-    MessageNode,
     Node,
     ParameterNode,
     make_constant,
@@ -216,7 +215,7 @@ class FunModule(Module):
         if inner is not None:
             rare = made._rare_attributes()
             rare.output = inner
-            rare.hidden = _hidden_parameters(inner, [*inputs, *(v for v in values if isinstance(v, Node))])
+            rare.hidden = hidden_parameters(inner, [*inputs, *(v for v in values if isinstance(v, Node))])
             if rare.hidden:
                 made._flags |= DEPENDS
         if not self._takes_data:
@@ -306,8 +305,7 @@ class FunModule(Module):
             node = attributes.setdefault(SELF_NODE, _self_node(instance))
         if node._data is not instance:
             node = attributes[SELF_NODE] = _self_node(instance)
-        own = None if model.parameter is None else model.parameter.detach()
-        bound = self._twin(_receiver=node, parameter=own)
+        bound = self._twin(_receiver=node, parameter=None if model.parameter is None else model.parameter.detach())
         if model is not self:  # the entry came along with a shallow copy of the instance
             attributes[key] = bound
         winner: FunModule = attributes.setdefault(key, bound)
@@ -347,18 +345,16 @@ class FunModule(Module):
         if self._receiver is not None:
             instance = self._receiver._data if isinstance(self._receiver, Node) else self._receiver
             return getattr, (instance, self._attribute), text
-        module, name = self.fun.__module__, getattr(self.fun, "__qualname__", self.name)
-        known = _imported(module, name)
+        known = _imported(module := self.fun.__module__, name := getattr(self.fun, "__qualname__", self.name))
         if known is self and text is None:
             return str(name)
         if known is not None and known._function_info is self._function_info:
             return _found, (module, name, self.parameter)
         return _rebuilt, (self.fun, self._function_info.options, self.parameter)
 
-    def __setstate__(self, state: str | tuple[str, tuple[str, ...]]) -> None:
-        text, own = (state, ()) if isinstance(state, str) else state
+    def __setstate__(self, state: tuple[str, tuple[str, ...]]) -> None:
         if self.parameter is not None:
-            self.parameter._data = text
+            self.parameter._data, own = state
             self.parameter._remember(own)
 
 
@@ -374,9 +370,8 @@ def _inputs(given: tuple[Any, ...], roots: tuple[Any, ...]) -> tuple[Any, ...]:
 
 def _lift(value: Any, root: Any) -> Any:
     """The input node of an argument that is not a node."""
-    if isinstance(value, FunModule) and value.parameter is not None:
-        return value.parameter
-    return make_constant(value, root)
+    parameter = value.parameter if isinstance(value, FunModule) else None
+    return make_constant(value, root) if parameter is None else parameter
 
 
 def _self_node(instance: Any) -> Node[Any]:
@@ -403,23 +398,3 @@ def _found(module: str, name: str, parameter: ParameterNode[str] | None) -> FunM
 
 def _rebuilt(fun: Callable[..., Any], options: Options, parameter: ParameterNode[str] | None) -> FunModule:
     return FunModule(fun, options)._twin(parameter=parameter)
-
-
-def _hidden_parameters(output: Node[Any], given: Sequence[Node[Any]]) -> frozenset[ParameterNode[Any]]:
-    """The parameters that an inner graph reaches other than through the nodes given to it."""
-    seen = {id(node) for node in given}
-    stack = [output] if id(output) not in seen else []
-    found: set[ParameterNode[Any]] = set()
-    while stack:
-        current = stack.pop()
-        if isinstance(current, ParameterNode):
-            found.add(current)
-        elif isinstance(current, MessageNode):
-            found |= current.hidden_dependencies  # of a traceable call inside this one
-        for parent in current._inputs:
-            if id(parent) not in seen and parent._flags & DEPENDS:
-                seen.add(id(parent))
-                stack.append(parent)
-    for node in given if found else ():
-        found -= node.parameter_dependencies
-    return frozenset(found)

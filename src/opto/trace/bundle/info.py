@@ -16,8 +16,8 @@ from typing import Any, NamedTuple
 
 from opto.trace.bundle.source import CallSite, Failure, Source, code_of, source_of
 from opto.trace.containers import BOUND_METHOD
-from opto.trace.nodes import Operation, get_op_name, root_operation
-from opto.trace.records import CODE_NAME
+from opto.trace.nodes import MessageNode, Node, Operation, ParameterNode, get_op_name, root_operation
+from opto.trace.records import CODE_NAME, DEPENDS
 from opto.trace.spaces.space import Projection
 
 __all__ = [
@@ -29,6 +29,7 @@ __all__ = [
     "FailureInfo",
     "FunctionInfo",
     "Options",
+    "hidden_parameters",
 ]
 
 PASSED = object()
@@ -308,3 +309,23 @@ class FailureInfo:
             comment = self._failure.comment(otherwise=facts["source"])
             self._known = {**facts, "output": None, "error_comment": comment, "traceback": self._failure.traceback()}
         return self._known
+
+
+def hidden_parameters(output: Node[Any], given: Sequence[Node[Any]]) -> frozenset[ParameterNode[Any]]:
+    """The parameters that an inner graph reaches other than through the nodes given to it."""
+    seen = {id(node) for node in given}
+    stack = [output] if id(output) not in seen else []
+    found: set[ParameterNode[Any]] = set()
+    while stack:
+        current = stack.pop()
+        if isinstance(current, ParameterNode):
+            found.add(current)
+        elif isinstance(current, MessageNode):
+            found |= current.hidden_dependencies  # of a traceable call inside this one
+        for parent in current._inputs:
+            if id(parent) not in seen and parent._flags & DEPENDS:
+                seen.add(id(parent))
+                stack.append(parent)
+    for node in given if found else ():
+        found -= node.parameter_dependencies
+    return frozenset(found)

@@ -308,8 +308,7 @@ class FunModule(Module):
         bound = self._twin(_receiver=node, parameter=None if model.parameter is None else model.parameter.detach())
         if model is not self:  # the entry came along with a shallow copy of the instance
             attributes[key] = bound
-        winner: FunModule = attributes.setdefault(key, bound)
-        return winner
+        return attributes.setdefault(key, bound)  # type: ignore[no-any-return]
 
     # ---- copies and pickles ----
 
@@ -345,7 +344,8 @@ class FunModule(Module):
         if self._receiver is not None:
             instance = self._receiver._data if isinstance(self._receiver, Node) else self._receiver
             return getattr, (instance, self._attribute), text
-        known = _imported(module := self.fun.__module__, name := getattr(self.fun, "__qualname__", self.name))
+        module, name = self.fun.__module__, getattr(self.fun, "__qualname__", self.name)
+        known = _imported(module, name)
         if known is self and text is None:
             return str(name)
         if known is not None and known._function_info is self._function_info:

@@ -1,4 +1,4 @@
-"""The file of an optimizer: settings and memory as tagged JSON. Reading it runs no code."""
+"""The file of an optimizer: settings and memory as JSON, plain values in the form of saved parameters. No code runs."""
 
 from __future__ import annotations
 
@@ -10,62 +10,50 @@ from typing import Any
 from opto.errors import LoadError
 from opto.optimizers.buffers import FIFOBuffer
 from opto.trace.saving.parameter_file import write_atomic
+from opto.trace.saving.plain_data import Encoder, NotPlainError
+from opto.trace.saving.plain_data import decode as decode_plain
 
 __all__ = ["decode", "encode", "read_state", "write_state"]
 
 _FORMAT = "opto-optimizer"
-_TAG = "$"
+_PLAIN = (bool, int, float, str, tuple, list, dict)
+
+
+class _StateEncoder(Encoder):
+    """Writes values of subclasses as those of their base, and what is no plain data as its text."""
+
+    def encode(self, value: Any) -> Any:
+        kind = next((kind for kind in _PLAIN if isinstance(value, kind)), None)
+        self.seen.clear()  # one object may stand in several attempts
+        try:
+            return super().encode(value if kind in (None, bool) else kind(value))
+        except NotPlainError:
+            return str(value)
 
 
 def encode(value: Any) -> Any:
     """`value` as JSON data; what JSON cannot hold becomes its text.
 
-    >>> decode(encode({"a": (1, None), 2: FIFOBuffer(3)}))["a"]
-    (1, None)
+    >>> decode(encode({"a": (1, None), 2: object})), list(decode(encode(FIFOBuffer(3))))
+    ({'a': (1, None), 2: "<class 'object'>"}, [])
     """
-    if value is None or isinstance(value, (bool, int, float, str)):
-        return value
-    if isinstance(value, list):
-        return [encode(item) for item in value]
-    if isinstance(value, tuple):
-        return {_TAG: "tuple", "items": [encode(item) for item in value]}
     if isinstance(value, FIFOBuffer):
-        return {_TAG: "memory", "size": value.size, "items": [encode(item) for item in value]}
-    if isinstance(value, dict):
-        if _TAG not in value and all(type(key) is str for key in value):
-            return {key: encode(item) for key, item in value.items()}
-        return {_TAG: "dict", "items": [[encode(k), encode(v)] for k, v in value.items()]}
-    return {_TAG: "text", "text": str(value)}
+        return {"$memory": [value.size, encode(list(value))]}
+    return _StateEncoder().encode(value)
 
 
 def decode(data: Any) -> Any:
     """The value that `encode` wrote; LoadError for a tag that is not ours."""
-    if isinstance(data, list):
-        return [decode(item) for item in data]
-    if not isinstance(data, dict):
-        return data
-    tag = data.get(_TAG)
-    if tag is None:
-        return {key: decode(item) for key, item in data.items()}
+    if not isinstance(data, dict) or set(data) != {"$memory"}:
+        return decode_plain(data)
     try:
-        return _tagged(tag, data)
-    except (KeyError, TypeError, ValueError) as error:
-        raise LoadError(f"The saved optimizer holds a damaged {tag!r}.") from error
-
-
-def _tagged(tag: Any, data: dict[str, Any]) -> Any:
-    if tag == "tuple":
-        return tuple(decode(item) for item in data["items"])
-    if tag == "dict":
-        return {decode(key): decode(item) for key, item in data["items"]}
-    if tag == "text":
-        return str(data["text"])
-    if tag == "memory":
-        memory = FIFOBuffer(int(data["size"]))
-        for item in data["items"]:
-            memory.add(decode(item))
-        return memory
-    raise LoadError(f"The saved optimizer holds a value of the unknown kind {tag!r}; did a newer version write it?")
+        size, items = data["$memory"]
+        memory = FIFOBuffer(size)
+    except (TypeError, ValueError) as error:
+        raise LoadError("The saved optimizer holds a damaged memory.") from error
+    for item in decode_plain(items):
+        memory.add(item)
+    return memory
 
 
 def write_state(path: Path, kind: str, state: dict[str, Any]) -> None:

@@ -223,3 +223,11 @@ def test_copies_and_files(tmp_path: Path) -> None:
     other.load(tmp_path / "multi.json")
     assert other.num_responses == 5 and other.temperature_min_max == [0.1, 0.2] and other.llm_profiles == ["a"]
     assert other.parameters == [y]
+
+
+def test_a_trainer_draws_whole_steps() -> None:
+    llm = Recorder(by_temperature)
+    optimizer, x = make(llm, selection_technique="last")
+    drawn = list(optimizer.propose_each(2, [0.3]))
+    assert [dict(update) for update in drawn] == [{x: 0}, {x: 0}] and x.data == 1
+    assert [call["temperature"] for call in llm.calls] == [1.0, 0.5, 0.0] * 2

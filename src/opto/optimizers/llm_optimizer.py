@@ -8,7 +8,7 @@ import threading
 import time
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from opto.cost import Cost
@@ -46,21 +46,25 @@ def LLM(*args: Any, **kwargs: Any) -> Any:
     return implementation("default model")(*args, **kwargs)
 
 
+@dataclass(frozen=True, eq=False, repr=False)
 class StepSummary(Mapping[str, Any]):
-    """An entry of `summary_log`: the `summary` of a step, and its `problem_instance`, rendered when it is read."""
+    """An entry of `summary_log`: the `summary` of a step, and its `problem_instance`, rendered when it is read.
 
-    def __init__(self, optimizer: LLMOptimizer, summary: FunctionFeedback, mask: list[str] | None) -> None:
-        self._kind, self._settings = type(optimizer), {**vars(optimizer)}  # the objective and the format of that step
-        self._summary = summary
-        self._mask = mask
+    `settings` are the attributes of the optimizer (of the class `kind`) at that step: its objective, its format.
+    """
+
+    kind: type[LLMOptimizer]
+    settings: Mapping[str, Any]
+    summary: FunctionFeedback
+    mask: list[str] | None
 
     def __getitem__(self, key: str) -> Any:
         if key == "summary":
-            return self._summary
+            return self.summary
         if key == "problem_instance":
-            optimizer = self._kind.__new__(self._kind)
-            vars(optimizer).update(self._settings)
-            return optimizer.problem_instance(self._summary, mask=self._mask)
+            optimizer = self.kind.__new__(self.kind)
+            vars(optimizer).update(self.settings)
+            return optimizer.problem_instance(self.summary, mask=self.mask)
         raise KeyError(key)
 
     def __iter__(self) -> Iterator[str]:
@@ -297,7 +301,7 @@ class LLMOptimizer(Optimizer):
             self.log.append(entry)
             del self.log[: -self.logged_steps]
         if self.summary_log is not None:
-            self.summary_log.append(StepSummary(self, summary, mask))
+            self.summary_log.append(StepSummary(type(self), {**vars(self)}, summary, mask))
             del self.summary_log[: -self.logged_steps]
 
     def _copy_attribute(self, key: str, value: Any, memo: dict[int, Any]) -> Any:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextvars
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -17,7 +17,7 @@ from opto.errors import BudgetExceeded
 from opto.optimizers.formats.own_methods import STOP_WORD, OwnMethods, read_own
 from opto.optimizers.formats.texts import fill, prompt_text
 from opto.optimizers.llm_optimizer import LLMOptimizer, send_first, stopped
-from opto.optimizers.optimizer import Update
+from opto.optimizers.optimizer import Optimizer, Update
 from opto.optimizers.optoprime import OptoPrime, OptoPrimeV1
 from opto.optimizers.optoprime_v2 import OptoPrimeV2
 from opto.optimizers.problem.problem import Problem
@@ -213,6 +213,10 @@ class CandidateSets(LLMOptimizer):
         usual = TECHNIQUES["temperature_variation"]
         technique = TECHNIQUES.get(generation_technique.lower(), usual)
         return technique(draw) or (usual(draw) if technique is not usual else [])
+
+    def propose_each(self, n: int, temperatures: Sequence[float] | None = None) -> Iterator[Update]:
+        """`n` proposals, each by a whole step, whose technique sets its own temperatures."""
+        return Optimizer.propose_each(self, n, temperatures)
 
     def _step(self, verbose: bool | str = False, mask: list[str] | None = None, *args: Any, **kwargs: Any) -> Update:
         self.spent = Cost()

@@ -162,14 +162,14 @@ class _Improver:
         if not self.waiting:
             raise ValueError("examples is empty: there is nothing to judge the agent by.")
         records: list[StepRecord] = []
-        reason: str | None = None
+        reason, focus = None, self.optimizer.focus
         try:
             while (reason := self._why_stop()) is None:
                 records.append(self._one_step())
         except _ENDS as end:
             reason = _why(end)
         finally:
-            self.optimizer.focus = None
+            self.optimizer.focus = focus
         before, after = _mean(self.starting), self._score()
         emit(ImproveEnded(reason, before, after))
         return Improvement(before, after, tuple(records), tuple(self.present), reason, self.clock() - start)

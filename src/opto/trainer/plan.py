@@ -23,7 +23,8 @@ class TrainingPlan:
     agent (0: no bound); `perfect` is the score from which an example counts as solved; `kept` refused values of
     each part get second chances, at most `pairs` a step two at a time. Each try that led nowhere raises the
     temperatures by `warmer`, up to 1.4.
-    With `batch` only so many examples are used at first; whenever those in use are solved, as many more join.
+    With `batch` only so many examples are used at first; whenever those in use are solved, as many more join, and run
+    once with the values at the start, so that the gain is measured on all of them.
     """
 
     steps: int = 12

@@ -191,3 +191,14 @@ def test_a_learner_has_one_parameter_and_asks_with_its_template() -> None:
 def test_a_trace_object_must_say_what_it_is() -> None:
     with pytest.raises(TypeError):
         TraceObject()  # type: ignore[abstract]
+
+
+@pytest.mark.parametrize("make", [TracedLLM, BasicLearner])
+def test_the_default_model_is_the_one_that_programs_patch(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("opto.utils.llm.LLM", lambda: DummyLLM(lambda messages: "patched"))
+    assert make()("hello").data == "patched"
+
+
+def test_a_call_without_a_model_uses_the_one_that_programs_patch(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("opto.utils.llm.LLM", lambda: DummyLLM(lambda messages: "patched"))
+    assert call_llm(None, "Be brief.", "{message}", "hello") == "patched"

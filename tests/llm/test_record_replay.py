@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 
 from opto.errors import LLMRequestError, LLMServerError, LoadError, ReplayMissError
 from opto.llm import DummyLLM, RecordLLM, ReplayLLM, Response, ScriptedLLM, Usage, profile_of
-from opto.llm.wrappers.json_lines import append, lines
+from opto.llm.wrappers.recordings import append_lines as append
+from opto.llm.wrappers.recordings import read_lines as lines
 
 ASK = [{"role": "user", "content": "hi"}]
 

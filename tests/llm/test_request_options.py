@@ -23,8 +23,8 @@ from opto.llm import (
     ScriptedLLM,
     Wire,
 )
+from opto.llm.backends.retry_by_words import retry_with_exponential_backoff
 from opto.llm.transport.failures import from_exception
-from opto.llm.wrappers.retry_by_words import retry_with_exponential_backoff
 from opto.utils.llm import LiteLLM, LLMFactory
 
 ASK = [{"role": "user", "content": "hi"}]

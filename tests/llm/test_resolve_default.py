@@ -39,8 +39,8 @@ from opto.llm import (
     resolve,
 )
 from opto.llm.backends import BACKENDS, AutoGenLLM, CustomLLM, EmbeddedLLM, LiteLLM, LLMFactory, embed
+from opto.llm.backends.retry_by_words import retry_with_exponential_backoff
 from opto.llm.transport.providers import AzureToken, transport_for
-from opto.llm.wrappers.retry_by_words import retry_with_exponential_backoff
 from opto.utils.llm import LLM, AbstractModel, auto_construct_oai_config_list_from_env
 
 ASK = [{"role": "user", "content": "hi"}]
@@ -301,7 +301,7 @@ def test_errors_of_litellm_are_ours_by_their_status(
 
 def test_litellm_waits_as_long_as_the_server_wishes(foreign: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
     waits: list[float] = []
-    monkeypatch.setattr("opto.llm.wrappers.retry_by_words.time.sleep", waits.append)
+    monkeypatch.setattr("opto.llm.backends.retry_by_words.time.sleep", waits.append)
     foreign[:] = [Foreign(429, retry_after="7"), Foreign(429), "fine"]
     assert LiteLLM("m")(ASK).text == "fine" and waits == [7.0, 9.0]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from opto.llm import default_llm
+from opto.registry import implementation
 from opto.trace.bundle import bundle
 from opto.trace.modules import Model
 from opto.trace.nodes import ParameterNode, node
@@ -23,7 +23,7 @@ def call_llm(llm: Any, system_prompt: str, user_prompt_template: str, message: A
     """
     if _HOLE not in user_prompt_template:
         raise ValueError(f"The template {user_prompt_template!r} has no {_HOLE}, where the message would go.")
-    model = default_llm() if llm is None else llm
+    model = implementation("default model")() if llm is None else llm
     question = user_prompt_template.replace(_HOLE, str(message))
     messages = [{"role": "system", "content": system_prompt}, {"role": "user", "content": question}]
     return str(model(messages=messages).choices[0].message.content)
@@ -47,7 +47,7 @@ class BasicLearner(Model):
     ) -> None:
         self.system_prompt: ParameterNode[str] = ParameterNode(system_prompt, name="system_prompt")
         self.user_prompt_template = node(user_prompt_template, name="user_prompt_template")
-        self.llm = default_llm() if llm is None else llm
+        self.llm = implementation("default model")() if llm is None else llm
 
     @bundle(catch_execution_error=False)
     def model(self, system_prompt: str, user_prompt_template: str, message: Any) -> str:

@@ -7,9 +7,9 @@ from itertools import count
 from typing import Any
 
 from opto.agents.history import ChatHistory
-from opto.llm import default_llm
 from opto.llm.abstract import AbstractModel
 from opto.llm.base import LLM
+from opto.registry import implementation
 from opto.trace.bundle import bundle
 from opto.trace.modules import Model
 from opto.trace.nodes import Node, ParameterNode, node
@@ -47,7 +47,7 @@ class TracedLLM(Model):
         assert llm is None or isinstance(llm, (AbstractModel, LLM)), (
             f"llm is a model such as LLM() or DummyLLM(...), not a {type(llm).__name__}."
         )
-        self.llm = default_llm() if llm is None else llm
+        self.llm = implementation("default model")() if llm is None else llm
         self.system_prompt = _prompt_node(_DEFAULT if system_prompt is None else system_prompt, trainable)
         self.chat_history_on = chat_history_on
         self.chat_history = ChatHistory()

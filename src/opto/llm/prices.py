@@ -1,14 +1,17 @@
-"""What tokens cost. The prices are data (`prices.json`); a price nobody knows is unknown, never zero."""
+"""Prices of tokens: your own, else those that genai-prices publishes; an unknown price is None, never zero."""
 
 from __future__ import annotations
 
 import json
+import logging
 import math
 import os
-import re
 from collections.abc import Mapping
 from dataclasses import astuple, dataclass
+from datetime import UTC, datetime
 from functools import lru_cache
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +20,8 @@ from opto.llm.profile import profile_of
 
 __all__ = ["FREE", "LongPrice", "Price", "PriceSource", "PriceTable", "price_of"]
 
+_log = logging.getLogger(__name__)
 VARIABLE = "OPTO_LLM_PRICES"
-# What services append to a model's name when they date it: -2024-08-06, -20250929, -0613, @20250929, -latest.
-_DATED = re.compile(r"[-@](\d{4}-\d{2}-\d{2}|\d{8}|\d{4}|latest)$")
-
-
-# Before a model's name: whose list price a name is. Resellers and regions ask for prices of their own.
-_MAKERS = frozenset({"anthropic", "deepseek", "gemini", "google", "mistral", "mistralai", "openai", "xai"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,48 +72,40 @@ PriceSource = Mapping[str, Any] | str | os.PathLike[str]
 
 @dataclass(frozen=True, slots=True)
 class PriceTable:
-    """Prices by model name. `PriceTable.of()` is the packaged table under the user's own.
+    """Prices by the names of models: `own` ones first, then the list prices of the package genai-prices.
+
+    That package is the extra `prices`; without it only the prices that you give are known. It reads nothing from the
+    network. A name in `own` also stands for `maker/name`.
 
     >>> table = PriceTable.of({"my-model": (1, 2)})
-    >>> table.price("my-model"), table.price("openai/gpt-4o-2024-08-06"), table.price("somebody's")
-    (Price(prompt=1.0, completion=2.0, long=None), Price(prompt=2.5, completion=10.0, long=None), None)
+    >>> table.price("my-model"), table.price("somebody/my-model"), table.price("another")
+    (Price(prompt=1.0, completion=2.0, long=None), Price(prompt=1.0, completion=2.0, long=None), None)
     """
 
-    prices: Mapping[str, Price]
+    own: Mapping[str, Price]
 
     @classmethod
     def of(
-        cls,
-        source: PriceSource | PriceTable | None = None,
-        environment: Mapping[str, str] | None = None,
-        *,
-        packaged: bool = True,
+        cls, source: PriceSource | PriceTable | None = None, environment: Mapping[str, str] | None = None
     ) -> PriceTable:
-        """The packaged prices, then those of the file that OPTO_LLM_PRICES names, then `source`: the last one counts.
+        """Your prices: those of the file that OPTO_LLM_PRICES names, then those of `source`, which override them.
 
-        `source` is a mapping from names to (prompt, completion), or the path of a file in the form of prices.json.
+        `source` is a mapping from names to (prompt, completion) in dollars per million tokens, or the path of a JSON
+        file `{"models": {name: [prompt, completion]}}`.
         """
         if isinstance(source, PriceTable):
             return source
         named = (os.environ if environment is None else environment).get(VARIABLE)
-        layers = [dict(_packaged()) if packaged else {}, _from_file(Path(named)) if named else {}]
+        own = _from_file(Path(named)) if named else {}
         if isinstance(source, Mapping):
-            layers.append(_parsed(source, "the prices given"))
+            own |= _parsed(source, "the prices given")
         elif source is not None:
-            layers.append(_from_file(Path(source)))
-        return cls({name: price for layer in layers for name, price in layer.items()})
+            own |= _from_file(Path(source))
+        return cls(own)
 
     def price(self, model: str) -> Price | None:
-        """The price of a model by its name, without its maker before it and the date behind it if need be."""
-        known = self.prices.get(model)
-        if known is not None:
-            return known
-        maker, _, bare = model.rpartition("/")
-        for name in (model, bare) if maker in _MAKERS else (model,):
-            price = self.prices.get(name) or self.prices.get(_DATED.sub("", name))
-            if price is not None:
-                return price
-        return None
+        """The price of a model by its name."""
+        return self.own.get(model) or self.own.get(model.rpartition("/")[2]) or _published(model)
 
 
 def price_of(llm: object, table: PriceTable, model: str | None = None) -> Price | None:
@@ -133,21 +123,56 @@ def price_of(llm: object, table: PriceTable, model: str | None = None) -> Price 
     return table.price(name) if found is None and isinstance(name, str) else found
 
 
-@lru_cache(maxsize=1)
-def _packaged() -> Mapping[str, Price]:
-    return _from_file(Path(__file__).with_name("prices.json"))
+@lru_cache(maxsize=1024)
+def _published(model: str) -> Price | None:
+    """The list price of a model today, without discounts for what was cached."""
+    if find_spec("genai_prices") is None:
+        _log_once(
+            "Prices of models are unknown: install opto-trace[prices], or give prices={name: (prompt, completion)}."
+        )
+        return None
+    snapshot = import_module("genai_prices.data_snapshot").get_snapshot()
+    # "litellm" is its word for names that may begin with those of their makers; OpenAI's vectors have bare names.
+    known = _found(snapshot, model, "litellm") or _found(snapshot, model, "openai")
+    if known is None:
+        return None
+    prices: Any = vars(known.get_prices(datetime.now(UTC)))
+    prompt, completion = prices.get("input_mtok"), prices.get("output_mtok")
+    if prompt is None:
+        return None
+    above = [tier.start for price in (prompt, completion) for tier in getattr(price, "tiers", ())]
+    long = LongPrice(min(above), _rate(prompt, -1), _rate(completion, -1)) if above else None
+    return Price(_rate(prompt), _rate(completion), long)
+
+
+def _found(snapshot: Any, model: str, provider: str) -> Any:
+    try:
+        return snapshot.find_provider_model(model, None, provider, None)[1]
+    except LookupError:
+        return None
+
+
+def _rate(price: Any, tier: int | None = None) -> float:
+    """Dollars per million tokens of a price with or without tiers for long prompts."""
+    tiers = getattr(price, "tiers", None)
+    if tier is not None and tiers:
+        return float(tiers[tier].price)
+    return float(getattr(price, "base", price) or 0)
+
+
+@lru_cache
+def _log_once(sentence: str) -> None:
+    _log.warning(sentence)
 
 
 def _from_file(path: Path) -> dict[str, Price]:
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise LLMConfigError(
-            f"The price list {path} cannot be read ({error}): give a file like prices.json."
-        ) from error
+        raise LLMConfigError(f"The price list {path} cannot be read ({error}): give a file of JSON.") from error
     models = data.get("models") if isinstance(data, dict) else None
     if not isinstance(models, dict):
-        raise LLMConfigError(f'The price list {path} has no object "models": give a file like prices.json.')
+        raise LLMConfigError(f'The price list {path} has no object "models": write {{"models": {{"name": [1, 2]}}}}.')
     return _parsed(models, str(path))
 
 

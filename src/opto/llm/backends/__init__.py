@@ -6,9 +6,8 @@ autogen are imported when used. Read common, then models, then factory.
 """
 
 from opto.llm.backends.autogen_backend import AutoGenLLM, auto_construct_oai_config_list_from_env
-from opto.llm.backends.embed import embed
 from opto.llm.backends.factory import BACKENDS, LLM, LLMFactory
-from opto.llm.backends.hosted import CustomLLM, EmbeddedLLM, LiteLLM
+from opto.llm.backends.hosted import CustomLLM, EmbeddedLLM, LiteLLM, embed
 
 __all__ = [
     "BACKENDS",

@@ -6,23 +6,26 @@ import importlib
 import importlib.util
 import inspect
 import json
+import logging
 import os
 from typing import Any
 
 from opto.cost import token_counts
-from opto.errors import LLMError
+from opto.errors import BudgetExceeded, LLMError
 from opto.llm.backends.common import Backend
+from opto.llm.backends.retry_by_words import retry_with_exponential_backoff
 from opto.llm.base import LLM, Messages, Response, TokenUsage
-from opto.llm.embedding import text_of
+from opto.llm.embedding import question, text_of, vector_of
 from opto.llm.local.local_llm import LocalLLM
 from opto.llm.profile import ModelProfile, known_profile
 from opto.llm.resolve import configured_llm, local_llm, named_model
 from opto.llm.transport.failures import from_client
 from opto.llm.transport.providers import AzureToken, custom, transport_for
 from opto.llm.wrappers.retry import Retry, RetryPolicy
-from opto.llm.wrappers.retry_by_words import retry_with_exponential_backoff
 
-__all__ = ["CustomLLM", "EmbeddedLLM", "LiteLLM", "LiteLLMTransport"]
+__all__ = ["CustomLLM", "EmbeddedLLM", "LiteLLM", "LiteLLMTransport", "embed"]
+
+_log = logging.getLogger(__name__)
 
 
 class LiteLLM(Backend):
@@ -153,3 +156,32 @@ class EmbeddedLLM(Backend):
 def _without_backend() -> dict[str, str]:
     """LiteLLM was chosen already: what remains is which server."""
     return {name: value for name, value in os.environ.items() if name != "TRACE_DEFAULT_LLM_BACKEND"}
+
+
+def embed(model: str | LLM, text: str, max_retries: int = 10, base_delay: float = 1.0) -> list[float] | None:
+    """The embedding of `text`, or None (with a logged warning) when the model does not give one.
+
+    `model` is a name or a model, such as one under a budget: `embed(budget.wrap(llm), text)`. A budget that is used up
+    is an error, not None. In new programs `llm.embed(text)` and `await llm.aembed(text)` do the same.
+    """
+    name = model if isinstance(model, str) else repr(model)
+    try:
+        return retry_with_exponential_backoff(
+            lambda: _embed(model, text), max_retries, base_delay, f"embedding by {name}"
+        )
+    except BudgetExceeded:
+        raise
+    except Exception as error:  # noqa: BLE001 - the promise is None, whatever a foreign library raises
+        _log.warning("no embedding: %s", error)
+        return None
+
+
+def _embed(model: str | LLM, text: str) -> list[float]:
+    llm = _named(model) if isinstance(model, str) else model
+    return list(vector_of(llm(messages=question(text), embedding=True)))
+
+
+def _named(model: str) -> Any:
+    if importlib.util.find_spec("litellm") is None:
+        return transport_for(model, os.environ)
+    return LiteLLMTransport(model, max_retries=1, base_delay=0.0)

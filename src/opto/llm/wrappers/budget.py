@@ -308,5 +308,5 @@ def _unsent(error: BaseException) -> bool:
 def _no_price(model: str) -> LLMError:
     return LLMConfigError(
         f"The price of '{model}' is not known, so money cannot be limited: "
-        f"give prices={{'{model}': (prompt, completion)}} in dollars per million tokens."
+        f"give prices={{'{model}': (prompt, completion)}} in dollars per million tokens, or install opto-trace[prices]."
     )

@@ -32,7 +32,7 @@ class Answered(Event):
 class Metered(Wrapper):
     """Wrap a model so that what it costs is counted in `spent`; inside a cache it counts paid calls only.
 
-    `prices` overrides the packaged price list, see `PriceTable.of`. A stream counts when it has ended; one
+    `prices` overrides list prices, see `PriceTable.of`. A stream counts when it has ended; one
     that broke off or was left is a call that did not tell its tokens.
 
     >>> from opto.llm.wrappers.cache import CachedLLM

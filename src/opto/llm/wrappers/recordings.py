@@ -6,8 +6,9 @@ import json
 import logging
 import os
 import re
+import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from difflib import SequenceMatcher
 from functools import partial
@@ -21,11 +22,14 @@ from opto.llm.profile import ModelProfile
 from opto.llm.shared import Shared
 from opto.llm.stream import Stream, when_whole
 from opto.llm.wrappers import response_codec as codec
-from opto.llm.wrappers.json_lines import append, lines
 
-__all__ = ["RecordLLM", "ReplayLLM", "Tape"]
+if sys.platform != "win32":
+    import fcntl
+
+__all__ = ["RecordLLM", "ReplayLLM", "Tape", "append_lines", "read_lines"]
 
 _log = logging.getLogger(__name__)
+_writing = threading.Lock()
 _FORMAT = 1
 _WORD = re.compile(r"\w+|[^\w\s]")
 _SHOWN = 40  # characters of a difference that an error shows
@@ -60,7 +64,7 @@ class RecordLLM(Wrapper):
             return
         entry = {"model": self.identity, **request, "response": plain}
         try:
-            append(self.path, [*self._introduction(), entry])
+            append_lines(self.path, [*self._introduction(), entry])
         except OSError as error:
             self._introduced = False
             _log.warning("a reply is not recorded in %s (%s): a replay will miss it", self.path, error)
@@ -166,7 +170,7 @@ class Tape(Shared):
         self._entries: dict[str, list[_Entry]] = {}
         self.profile = ModelProfile("replay")
         self.identity = self.model or ""
-        for line, data in lines(self.path):
+        for line, data in read_lines(self.path):
             self._add(line, data)
 
     def _add(self, line: int, data: Mapping[str, Any]) -> None:
@@ -236,3 +240,82 @@ def _shown(text: str | None, at: int) -> str:
         return "nothing"
     begin = max(0, at - _SHOWN // 2)
     return repr(("…" if begin else "") + text[begin : begin + _SHOWN] + ("…" if len(text) > begin + _SHOWN else ""))
+
+
+# Files of JSON lines
+
+
+def append_lines(path: Path, entries: Sequence[Mapping[str, Any]]) -> None:
+    """Add a line for each entry; when this returns, the operating system has them.
+
+    A line that a killed process left half written is cut off first.
+    """
+    text = "".join(_line(entry) + "\n" for entry in entries).encode("utf-8")
+    with _writing, _opened(path) as file:
+        if sys.platform != "win32":
+            fcntl.flock(file, fcntl.LOCK_EX)
+        try:
+            _cut_torn_line(file)
+            view = memoryview(text)
+            while view:
+                view = view[file.write(view) :]
+        finally:
+            if sys.platform != "win32":  # closing is not enough: a process forked meanwhile holds the file, too
+                fcntl.flock(file, fcntl.LOCK_UN)
+
+
+def read_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The objects of a file with the numbers of their lines, from 1; LoadError names a line that is none."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise LoadError(f"The recording {path} cannot be read ({error}).") from error
+    rows = text.split("\n")
+    for number, row in enumerate(rows, 1):
+        if not row.strip():
+            continue
+        try:
+            data = json.loads(row)
+            if not isinstance(data, dict):
+                raise ValueError("no object")
+        except (ValueError, RecursionError) as error:
+            if number == len(rows):  # no newline: whoever wrote it was killed
+                _log.warning("%s ends in half a line, which is left out", path)
+                return
+            raise LoadError(f"{path}, line {number}, is no JSON object ({error}).") from error
+        yield number, data
+
+
+def _opened(path: Path) -> Any:
+    try:
+        return path.open("ab+", buffering=0)
+    except FileNotFoundError:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path.open("ab+", buffering=0)
+
+
+def _line(entry: Mapping[str, Any]) -> str:
+    text = json.dumps(entry, ensure_ascii=False)
+    # A lone surrogate has no UTF-8 form: such a line is written in escapes.
+    return text if text.isascii() or _encodes(text) else json.dumps(entry)
+
+
+def _encodes(text: str) -> bool:
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _cut_torn_line(file: Any) -> None:
+    end = file.seek(0, os.SEEK_END)
+    file.seek(max(0, end - 1))
+    if file.read(1) in (b"", b"\n"):
+        return
+    tail, begin = b"", end
+    while begin > 0 and b"\n" not in tail:
+        begin = max(0, begin - 65536)
+        file.seek(begin)
+        tail = file.read(end - begin)
+    file.truncate(begin + tail.rfind(b"\n") + 1)

@@ -1,4 +1,4 @@
-"""What all optimizers that ask a model share: the model and its cost, memory, logs, summary, and belief in a reply."""
+"""The base of optimizers that ask a model: the model and its cost, the summary of a run, checks of a reply, logs."""
 
 from __future__ import annotations
 
@@ -131,7 +131,7 @@ class LLMOptimizer(Optimizer):
     # --- the model ---
 
     def _model_class(self) -> Callable[[], Any]:
-        """What makes the default model: the name `LLM` of the module that programs replace it in."""
+        """The maker of the default model. Programs replace it under the name `LLM` in the modules of the optimizers."""
         return LLM
 
     @property
@@ -199,9 +199,9 @@ class LLMOptimizer(Optimizer):
         return replace(problem, parts=tuple([part_of(p, p.py_name) for p in mine]))
 
     def _notes(self) -> str:
-        """What a classic prompt says beside the problem: what `set_context` was told, and which parts are blamed."""
-        said = {"context": self.context, "blame": str(self.blamed)}
-        return "".join(f"{fill(name, **{name: text})}\n\n" for name, text in said.items() if text)
+        """The notes of a classic prompt beside the problem: the text of `set_context`, and the blamed parts."""
+        notes = {"context": self.context, "blame": str(self.blamed)}
+        return "".join(f"{fill(name, **{name: text})}\n\n" for name, text in notes.items() if text)
 
     # --- methods that programs for the existing library call and override ---
 

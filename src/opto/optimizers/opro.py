@@ -1,4 +1,4 @@
-"""OPRO: no graph, only which values were tried and what was said about them."""
+"""OPRO: the model sees no graph, only the values tried so far and the feedback on each."""
 
 from __future__ import annotations
 

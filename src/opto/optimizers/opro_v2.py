@@ -1,4 +1,4 @@
-"""OPROv2: what the problem is, the present solution and the feedback on it, in tagged sections."""
+"""OPROv2: the problem in words, the present solution and the feedback on the solution, in tagged sections."""
 
 from __future__ import annotations
 

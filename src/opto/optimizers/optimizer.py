@@ -34,7 +34,7 @@ _log = logging.getLogger(__name__)
 
 
 class Update(dict[ParameterNode[Any], Any]):
-    """New values by parameter; it also says what was refused and why it is empty.
+    """New values by parameter; the update also lists refused values and says why it is empty.
 
     `refused` maps names of parts to the fault of the value suggested for them; `reason` is None when
     something changes, else one sentence; `reasoning` is the model's own, `blame` the estimate that its prompt showed.
@@ -67,7 +67,7 @@ def refuse(update: dict[ParameterNode[Any], Any], name: str, fault: str) -> None
 
 
 def why_refused(update: Update) -> str | None:
-    """What was refused and why, as one sentence; None if nothing was."""
+    """The refused values and the reasons, as one sentence; None if no value was refused."""
     return "; ".join(f"the value for {name} was refused: {fault}" for name, fault in update.refused.items()) or None
 
 
@@ -99,7 +99,7 @@ class PartRefused(Event):
 
 @dataclass(frozen=True)
 class ReplyAsked(Event):
-    """A reply could not be used and the model was asked once more; `fault` is what it was told."""
+    """A reply could not be used, and the model was asked once more; the second question quoted `fault`."""
 
     fault: str
 
@@ -155,7 +155,7 @@ class Optimizer(AbstractOptimizer):
     """The part that the next proposals are about, set by a trainer; an optimizer that shows all parts ignores it."""
 
     spent: Cost = Cost()
-    """What the last proposal cost so far."""
+    """The cost of the calls for the last proposal, so far."""
 
     blamed: Blame = Blame()
     """The last estimate of which part is at fault; empty if none was asked for since feedback was forgotten."""
@@ -185,7 +185,7 @@ class Optimizer(AbstractOptimizer):
 
     @property
     def trace_graph(self) -> Any:
-        """The sum of the feedback on the parameters: what `_step` usually starts from."""
+        """The sum of the feedback on the parameters; `_step` usually starts from this graph."""
         return sum_feedback(unique_parameters(self.parameters))
 
     def zero_feedback(self) -> None:
@@ -246,7 +246,7 @@ class Optimizer(AbstractOptimizer):
         return self._step(*args, **kwargs)
 
     def propose_each(self, n: int, temperatures: Sequence[float] | None = None) -> Iterator[Update]:
-        """`n` proposals, projected but not written, each made when it is taken: whoever has enough can stop.
+        """`n` proposals, projected but not written, each made when it is taken, so that a caller may stop early.
 
         An optimizer that asks at a temperature of its own ignores `temperatures`.
         """
@@ -318,7 +318,7 @@ class Optimizer(AbstractOptimizer):
         return copy.deepcopy(value, memo)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Everything but the parameters: a pickled optimizer gets them back from whoever unpickles it."""
+        """Everything but the parameters: the program that unpickles an optimizer sets its parameters again."""
         return {k: v for k, v in self.__dict__.items() if k != "parameters"}
 
     def __setstate__(self, state: dict[str, Any]) -> None:

@@ -138,7 +138,7 @@ class OptoPrime(ClassicMethods, LLMOptimizer):
 
     @property
     def _shape(self) -> str | None:
-        """What a file keeps of `reply`: the name of a shape; a format of the user's stays where it is."""
+        """The part of `reply` that a file keeps: the name of a shape; a format of the user's own is not saved."""
         return self.reply if isinstance(self.reply, str) else None
 
     @_shape.setter
@@ -201,7 +201,7 @@ class OptoPrime(ClassicMethods, LLMOptimizer):
     def _answer(
         self, prompt: Prompt, known: Problem, verbose: bool | str
     ) -> tuple[list[Message], str, Suggestion, Update]:
-        """The chat, the model's reply, what it suggests, and what is believed of that; asked twice at most."""
+        """The chat, the model's reply, its suggestion, and the update; an unusable reply is asked for once more."""
         messages = prompt.messages
         while True:
             reply = self._reply(prompt, messages, verbose)

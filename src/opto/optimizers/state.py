@@ -20,7 +20,7 @@ _PLAIN = (bool, int, float, str, tuple, list, dict)
 
 
 class _StateEncoder(Encoder):
-    """Writes values of subclasses as those of their base, and what is no plain data as its text."""
+    """Writes values of subclasses as those of their base, and other objects as their texts."""
 
     def encode(self, value: Any) -> Any:
         kind = next((kind for kind in _PLAIN if isinstance(value, kind)), None)
@@ -32,7 +32,7 @@ class _StateEncoder(Encoder):
 
 
 def encode(value: Any) -> Any:
-    """`value` as JSON data; what JSON cannot hold becomes its text.
+    """`value` as JSON data; an object that is no plain data becomes its text.
 
     >>> decode(encode({"a": (1, None), 2: object})), list(decode(encode(FIFOBuffer(3))))
     ({'a': (1, None), 2: "<class 'object'>"}, [])

@@ -114,7 +114,7 @@ class TextGrad(LLMOptimizer):
         return reply
 
     def extract_llm_suggestion(self, response: str) -> dict[str, Any]:
-        """`{"value": text}` of what stands between the tags; {} without them."""
+        """`{"value": text}` with the text between the tags; {} without tags."""
         text = extract_first_top_level_block(response, _TAG)
         return {} if text is None else {"value": text.strip()}
 
@@ -136,19 +136,19 @@ def textual_gradients(
     nodes: list[Any] = [node for _, node in graph]
     targets = {id(p) for p in parameters}
     within = _leading_to(nodes, targets)
-    said: dict[int, list[str]] = {}
+    heard: dict[int, list[str]] = {}
     for output, feedback in graph.outputs:
-        said.setdefault(id(output), []).append(str(feedback))
+        heard.setdefault(id(output), []).append(str(feedback))
     found: dict[Node[Any], str] = {}
     for node in reversed(nodes):
-        criticisms = list(dict.fromkeys(said.get(id(node), ())))
+        criticisms = list(dict.fromkeys(heard.get(id(node), ())))
         if not criticisms or id(node) not in within:
             continue
         criticism = criticisms[0] if len(criticisms) == 1 else merge(node, criticisms)
         if id(node) in targets:
             found[node] = criticism
         for parent in {id(p): p for p in node._inputs if id(p) in within}.values():
-            said.setdefault(id(parent), []).append(criticize(node, parent, criticism))
+            heard.setdefault(id(parent), []).append(criticize(node, parent, criticism))
     return found
 
 
@@ -161,11 +161,11 @@ def _leading_to(nodes: list[Any], targets: set[int]) -> set[int]:
     return within
 
 
-# --- what is asked of an edge and of a node ---
+# --- the questions about an edge and about a node ---
 
 
 def edge_prompt(call: MessageNode[Any], parent: Node[Any], criticism: str) -> str:
-    """Asks how `parent` should differ, given what was said of the result of `call`."""
+    """Asks how `parent` should differ, given the criticism of the result of `call`."""
     inputs = list(zip(call._op.keys, call._inputs, strict=False))
     return fill(
         "textgrad_edge",

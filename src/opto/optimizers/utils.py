@@ -37,7 +37,7 @@ def _blocks(text: str, tag: str) -> list[tuple[int, int, int, int]]:
 
 
 def extract_top_level_blocks(text: str, tag: str) -> list[str]:
-    """What stands inside each closed `<tag>…</tag>` that is not inside another one.
+    """The text inside each closed `<tag>…</tag>` that is not inside another one.
 
     >>> extract_top_level_blocks("<a>1<a>2</a></a> <a>3</a>", "a")
     ['1<a>2</a>', '3']
@@ -65,7 +65,7 @@ def strip_nested_blocks(text: str, tag: str) -> str:
 
 
 def extract_reasoning_and_remainder(text: str, tag: str = "reasoning") -> tuple[str, str]:
-    """The stripped text of the first `<tag>` block and what follows it.
+    """The stripped text of the first `<tag>` block, and the text after the block.
 
     Without the tag the reasoning is empty and everything remains; a block that is never closed
     swallows the rest, unstripped.

@@ -27,12 +27,12 @@ _STAR = re.compile(r"args_\d+")
 
 
 class CallsText(NamedTuple):
-    """The run as text; `told` names the outputs whose feedback stands in the lines."""
+    """The run as text; `with_feedback` names the outputs whose feedback stands in the lines."""
 
     notes: str
     lines: str
     left_out: str
-    told: frozenset[str]
+    with_feedback: frozenset[str]
 
 
 class CallTexts:
@@ -61,7 +61,7 @@ class CallTexts:
         found = {code.name: function_label(code.value) or code.name for code in codes if code.is_code}
         seen = Counter(found.values())
         self.labels = {name: label if seen[label] == 1 else f"{name}.{label}" for name, label in found.items()}
-        """What a call of each code value is called: the function's name, with the part's where names repeat."""
+        """The name of the function that each code value defines; where names repeat, the name of the part before it."""
 
     def text(self, line: Line) -> str:
         """The line for a call, a folded call or a chain: `add0(1, 2) -> 3`, the call of add whose value is add0.
@@ -102,7 +102,7 @@ class CallTexts:
         return label, cut_middle(", ".join(written), _ARGUMENTS)
 
     def result(self, call: Call) -> str:
-        """What a call returned or raised; a long result that has feedback is shown beside that."""
+        """The value or the error of a call; a long result that has feedback is shown beside the feedback."""
         if call.is_error:
             return f"ERROR {cut_middle(str(call.value), _RESULT)}"
         if call.name not in self.outcomes:
@@ -146,7 +146,7 @@ class CallTexts:
 
 
 def _inline_feedback(problem: Problem) -> dict[str, str]:
-    """Feedback that stands in the line of its output: of several outputs, where it is one short line."""
+    """The feedback on each output that is one short line and so stands in the line of the output."""
     found: dict[str, str] = {}
     for outcome in problem.outcomes:
         text = str(outcome.feedback)
@@ -233,8 +233,8 @@ def render_calls(problem: Problem, budget: int) -> CallsText:
         if at not in chosen:
             left[line.call.function] += line.count
     shown = {story.lines[at].call.name for at in chosen}
-    told = {name for name in texts.feedback if texts.alias.get(name, name) in shown}
-    return CallsText(notes, "\n".join(written.values()), _left_out(left) if left else "", frozenset(told))
+    with_feedback = {name for name in texts.feedback if texts.alias.get(name, name) in shown}
+    return CallsText(notes, "\n".join(written.values()), _left_out(left) if left else "", frozenset(with_feedback))
 
 
 def _choose(lines: list[Line], texts: CallTexts, budget: int) -> set[int]:

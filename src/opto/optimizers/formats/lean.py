@@ -39,11 +39,11 @@ _LONG = 1_500  # characters; a shorter part is quicker written anew
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """What is sent to a model about one problem, and how its reply is read.
+    """A question to a model about one problem, and the function that reads the reply.
 
     A last message of the assistant is the beginning of the reply. `options` are those of the call: response_format,
     stop, max_tokens … `read(reply, problem)` gives a suggestion, whose `fault` is quoted when the model is asked again.
-    `ask(messages, verbose)` gives the reply where that is not the optimizer's matter; such a reply is asked for once.
+    `ask(messages, verbose)`, if given, calls the model in the place of the optimizer; its reply is asked for only once.
     """
 
     messages: list[Message]
@@ -53,7 +53,7 @@ class Prompt:
 
 
 class Format(Protocol):
-    """What is shown of a problem, how a reply is asked for, and how it is read."""
+    """Shows a problem to a model, asks for a reply in one shape, and reads replies of that shape."""
 
     def prompt(self, problem: Problem, budget: int, turn: int) -> Prompt:
         """The question of step number `turn`, of at most about `budget` tokens."""
@@ -74,7 +74,7 @@ class JsonReplies:
 
     def instruction(self, problem: Problem, turn: int) -> str:
         """How to reply, with the offer to patch where a part is long."""
-        # models lean towards the name that the example of a reply uses: it is that of the likeliest part
+        # models lean towards the name in the example of a reply, so the example names the likeliest part
         name = next((part.name for part in likely_parts(problem)), "name")
         text = prompt_text(self.form).replace("{name}", name)
         is_long = any(isinstance(part.value, str) and len(part.value) >= _LONG for part in problem.parts)
@@ -139,7 +139,7 @@ def _part_of_turn(problem: Problem, turn: int) -> Part:
 
 
 def _read_continuation(part: Part, text: str, problem: Problem) -> Suggestion:
-    """What a reply that was begun for `part` says of it."""
+    """The suggestion of a reply that continues the beginning for `part`."""
     unended = isinstance(text, CutText) and ("\n```" if part.is_code else "\n") not in text.strip()
     if _OTHER_SHAPE.match(text) or (not part.is_code and text.lstrip().startswith("```")):
         return read_reply(text, problem)
@@ -180,7 +180,7 @@ def likely_parts(problem: Problem) -> Iterator[Part]:
 
 
 def re_ask(messages: list[Message], reply: str, fault: str) -> list[Message]:
-    """The chat continued: what was replied, what is wrong with it, and a begun reply begun again."""
+    """The chat continued: the reply, the fault of the reply, and the same beginning if the reply was begun."""
     begun = messages[-1:] if messages[-1]["role"] == "assistant" else []
     chat = messages[: len(messages) - len(begun)]
     said = "".join(m["content"] for m in begun) + reply[:4_000]

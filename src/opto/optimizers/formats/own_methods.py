@@ -29,7 +29,7 @@ REPLACEABLE = frozenset(
         "user_prompt_template",
     }
 )
-"""The methods and texts of the first format; an optimizer of which one was replaced is asked through `OwnMethods`."""
+"""The methods and texts of the first format. An optimizer with one of them replaced is asked through `OwnMethods`."""
 
 
 class HasOwnMethods(Protocol):

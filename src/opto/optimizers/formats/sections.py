@@ -1,4 +1,4 @@
-"""The lean rendering: what may change, the run in one line a call, each output with its feedback.
+"""The text of a lean prompt: the parts that may change, the run in one line a call, each output with its feedback.
 
 Everything is written within a token budget. What does not fit is left out, the least useful
 first (earlier attempts, notes on functions, calls far from the outputs, repeated outputs, the middle
@@ -29,21 +29,21 @@ def render_lean(problem: Problem, budget: int) -> str:
     left_out: list[str] = []
     objective, known = problem.objective, problem.context or ""
     if objective or known:
-        objective, known = _told((objective, known), budget * 6 // 10, left_out)
+        objective, known = _cut_texts((objective, known), budget * 6 // 10, left_out)
     blamed = str(Blame(problem.blame)) if problem.blame else ""
     before = {"Goal": objective, "What else is known": known, "Likely at fault": blamed}
     budget -= estimate_tokens("".join(f"# {title}\n{text}\n" for title, text in before.items() if text)) + 70
     parts = _parts(problem.parts, max(budget * 6 // 10, 50), left_out)
     budget -= estimate_tokens(parts)
-    results, untold = _results(problem, problem.outcomes, max(budget * 6 // 10, 50))
+    results, missing = _results(problem, problem.outcomes, max(budget * 6 // 10, 50))
     past = _history(problem, (budget - estimate_tokens(results)) * 2 // 10, left_out) if problem.history else ""
     run = render_calls(problem, budget - estimate_tokens(results + past))
-    if run.told:  # the room that their feedback would have taken is free for the others
-        rest = tuple(outcome for outcome in problem.outcomes if outcome.name not in run.told)
+    if run.with_feedback:  # the room that their feedback would have taken is free for the others
+        rest = tuple(outcome for outcome in problem.outcomes if outcome.name not in run.with_feedback)
         budget -= estimate_tokens(run.notes + run.lines + past)
-        results, untold = _results(problem, rest, budget) if rest else ("", 0)
+        results, missing = _results(problem, rest, budget) if rest else ("", 0)
     left_out += [run.left_out] if run.left_out else []
-    left_out += [f"{untold} outputs with their feedback"] if untold else []
+    left_out += [f"{missing} outputs with their feedback"] if missing else []
     sections = {
         "Goal": objective,
         "What else is known": known,
@@ -60,7 +60,7 @@ def render_lean(problem: Problem, budget: int) -> str:
     return "\n".join(texts)
 
 
-def _told(texts: tuple[str, str], budget: int, left_out: list[str]) -> list[str]:
+def _cut_texts(texts: tuple[str, str], budget: int, left_out: list[str]) -> list[str]:
     """Goal and context, their middles cut out where they are longer than the budget."""
     lengths, room = [len(text) for text in texts], budget * _CHARACTERS
     if sum(lengths) <= room:

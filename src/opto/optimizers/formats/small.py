@@ -87,7 +87,7 @@ class FocusPrompt:
         return "\n".join(texts or lone or [f"Feedback: {problem.feedback}"])
 
     def _remark(self, use: PartUse) -> str:
-        """What else there is to say of a use."""
+        """A remark on a use, below its line."""
         return ""
 
 
@@ -228,13 +228,13 @@ def _with_imports(source: str, function: ast.FunctionDef | ast.AsyncFunctionDef)
 
 
 class TextFocus(FocusPrompt):
-    """Shows a text and what a model made of it; the reply is one line."""
+    """Shows a text and the results that a model gave with the text; the reply is one line."""
 
     system = "You write precise instructions for language models."
     limit = 80
 
     def _remark(self, use: PartUse) -> str:
-        """Which words of the value the feedback repeats: it often quotes what was wanted. (Code is misled by it.)"""
+        """Which words of the value the feedback repeats: it often quotes the wanted result. (Code is misled so.)"""
         if use.outcome is None or not isinstance(use.call.value, str) or use.call.is_error:
             return ""
         said, unsaid = repeated(use.call.value, str(use.outcome.feedback))
@@ -300,7 +300,7 @@ class ValueFocus(FocusPrompt):
 
 
 def _tried_values(tried: tuple[PastValue, ...]) -> str:
-    """What was tried, in the order of size where values are numbers, and where the feedback turns."""
+    """The tried values, numbers in the order of size, and the two values between which the feedback turns."""
     numbers = [t for t in tried if isinstance(t.value, (int, float)) and not isinstance(t.value, bool)]
     if len(numbers) < len(tried):
         return _attempts(tried[-_SHOWN_VALUES:], lambda value: f"- {show(value, 200)}")

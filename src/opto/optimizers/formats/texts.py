@@ -19,7 +19,7 @@ def prompt_text(name: str) -> str:
 
 
 def fill(name: str, /, **values: object) -> str:
-    """The prompt text `name` with each `{key}` replaced; what a value itself contains is left alone."""
+    """The prompt text `name` with each `{key}` replaced; braces inside a value are left alone."""
     return re.sub(r"\{(\w+)\}", lambda found: str(values.get(found[1], found[0])), prompt_text(name))
 
 

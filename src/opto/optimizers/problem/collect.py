@@ -196,7 +196,7 @@ def _told_apart(names: dict[Any, str], mine: Iterable[Any]) -> dict[Any, str]:
 
 
 def _outcomes(graph: TraceGraph, names: dict[Any, str]) -> tuple[Outcome, ...]:
-    """The outputs, each once with all that was said about it."""
+    """The outputs, each once with all its feedback."""
     said: dict[Node[Any], list[Any]] = {}
     for output, feedback in graph.outputs:
         said.setdefault(output, []).append(feedback)

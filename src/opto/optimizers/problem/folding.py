@@ -112,7 +112,7 @@ def _inputs_first(near: dict[str, None], urgent: dict[str, None], by_name: dict[
 
 
 def identity(value: Any) -> Hashable:
-    """What makes a value equal to another for folding: plain values by type and value, objects by being the same."""
+    """A key that equal values share: type and value of plain values, the id of other objects."""
     return (type(value), value) if isinstance(value, _HASHED) else id(value)
 
 

@@ -82,7 +82,7 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """What may change, what happened, and what was said about it.
+    """The parts that may change, the recorded run, and the feedback.
 
     `calls` are in topological order; `given` holds every value that no shown call made; `outcomes` are the
     nodes that the feedback is about. No name stands for two things.

@@ -64,7 +64,7 @@ def fenced(text: str, language: str = "") -> str:
 
 
 def cut_middle(text: str, limit: int) -> str:
-    """`text` with its middle cut out if it is longer than `limit` characters; much that went is counted.
+    """`text`, its middle cut out if it is longer than `limit` characters; a long cut is counted.
 
     >>> cut_middle("a" * 50 + "z" * 50, 11), cut_middle("a" * 999, 31)
     ('aaaaa…zzzzz', 'aaaaaaaaaa…[979 cut]…aaaaaaaaaa')

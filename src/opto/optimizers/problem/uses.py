@@ -23,7 +23,7 @@ _MANY = 8
 
 
 class PastValue(NamedTuple):
-    """A value that was tried before and not kept, and what was said about it."""
+    """A value that was tried before and not kept, and the feedback on it."""
 
     value: Any
     feedback: str
@@ -31,7 +31,7 @@ class PastValue(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Focus:
-    """What the next proposals are about: the part of that name, and what was tried for it.
+    """The subject of the next proposals: the part of that name, and the values tried for the part.
 
     `tried` is in order, the latest last. `seed` makes sampling repeatable where the server honours seeds.
     `start` is shown instead of the part's present value: a fresh start where the present one leads nowhere.
@@ -108,7 +108,7 @@ def _plain(value: Any) -> bool:
 
 
 def use_text(use: PartUse, part: Part, problem: Problem) -> str:
-    """The use in one line, and what the feedback says about it."""
+    """The use in one line, and the feedback on it below."""
     named = [f"{name}={show(value, _ARGUMENT)}" for name, value in use.arguments]
     if part.is_code:
         head = f"{function_label(part.value) or use.call.function}({', '.join(named)})"

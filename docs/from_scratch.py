@@ -1,7 +1,7 @@
 """The whole idea of Trace in one file that you can read in ten minutes.
 
 A program is run once and recorded as a graph. Feedback on its output walks back over the graph
-to the values that may change. A language model sees them, what became of them and the feedback,
+to the values that may change. A language model sees these values, the run and the feedback,
 and proposes better values. That is gradient descent with words for gradients. The real library adds speed,
 errors, methods, threads, formats and care; it adds no further idea.
 
@@ -24,7 +24,7 @@ _numbers = itertools.count()
 
 
 class Node:
-    """A value, the name of what made it, and its inputs by name. Trainable ones may be rewritten."""
+    """A value, the name of the function that made it, and its inputs by name. Trainable values may be rewritten."""
 
     def __init__(
         self, data: Any, *, name: str = "value", inputs: dict[str, Node] | None = None, trainable: bool = False
@@ -49,6 +49,10 @@ class Node:
                 ancestor.feedback.append((self, feedback))
 
 
+class Code(Node):
+    """The source text of a function."""
+
+
 def node(data: Any, *, trainable: bool = False, name: str = "value") -> Node:
     return data if isinstance(data, Node) else Node(data, trainable=trainable, name=name)
 
@@ -66,7 +70,7 @@ class Bundle:
         self.function = function
         self.keys = list(inspect.signature(function).parameters)
         source = textwrap.dedent(inspect.getsource(function))
-        self.code = Node(source[source.index("def ") :], name="code", trainable=True) if trainable else None
+        self.code = Code(source[source.index("def ") :], name="code", trainable=True) if trainable else None
 
     def __call__(self, *args: Any) -> Node:
         arguments = dict(zip(self.keys, args, strict=True))
@@ -75,7 +79,7 @@ class Bundle:
         return call(self.function.__name__, self.run, {**arguments, "code": self.code})
 
     def run(self, *args: Any) -> Any:
-        """Define the function from its current text, then call it. The real library keeps what it compiled."""
+        """Define the function from its current text, then call it. The real library keeps compiled code."""
         *values, code = args
         scope = dict(self.function.__globals__)
         exec(code, scope)
@@ -86,11 +90,11 @@ def bundle(trainable: bool = False) -> Callable[[Callable[..., Any]], Bundle]:
     return lambda function: Bundle(function, trainable)
 
 
-# --- 2. Propagate: which values had a hand in an output ------------------------------------------
+# --- 2. Propagate: from an output back to the values that it was made of --------------------------
 
 
 def past(output: Node) -> list[Node]:
-    """The output and all its ancestors, inputs before what was made of them; no recursion, each node once."""
+    """The output and all its ancestors, each node once and after its inputs; without recursion."""
     order: list[Node] = []
     seen: set[int] = set()
     stack = [(output, False)]
@@ -111,7 +115,7 @@ LLM = Callable[[str], str]
 
 
 class Optimizer:
-    """Shows a language model the trainable values, the run and the feedback; takes over what it proposes."""
+    """Shows a language model the trainable values, the run and the feedback; takes over the values that it proposes."""
 
     def __init__(self, parameters: list[Node], llm: LLM) -> None:
         self.parameters = parameters
@@ -122,14 +126,14 @@ class Optimizer:
             parameter.feedback.clear()
 
     def problem(self) -> str:
-        """Pure text: what may change, how it was used, what people said of the outcome."""
-        outputs = {id(out): (out, said) for p in self.parameters for out, said in p.feedback}.values()
+        """Pure text: the values that may change, the run that used them, the feedback on its output."""
+        outputs = {id(out): (out, text) for p in self.parameters for out, text in p.feedback}.values()
         lines = ["Values that may change:"]
         lines += [f"<{p.name}>\n{p.data}\n</{p.name}>" for p in self.parameters]
-        for output, said in outputs:
+        for output, text in outputs:
             lines.append("The run:")
             lines += [self.line(step) for step in past(output) if step.inputs]
-            lines.append(f"Feedback on {output.name}: {said}")
+            lines.append(f"Feedback on {output.name}: {text}")
         lines.append(
             'Answer in JSON, {"reasoning": "...", "values": {"name": new value}}; name only what should change.'
         )
@@ -141,7 +145,7 @@ class Optimizer:
         return f"  {step.name} = {step.made_by}({shown}) = {step.data!r}"
 
     def step(self) -> dict[str, Any]:
-        """Ask once; believe only what names a parameter and fits it."""
+        """Ask once; believe only values that name a parameter and fit it."""
         reply = json.loads(self.llm(self.problem()))
         changed = {}
         for parameter in self.parameters:
@@ -152,7 +156,7 @@ class Optimizer:
 
     @staticmethod
     def fits(parameter: Node, value: Any) -> bool:
-        if parameter.made_by == "code":
+        if isinstance(parameter, Code):
             try:
                 compile(value, "<proposal>", "exec")
             except (SyntaxError, TypeError):

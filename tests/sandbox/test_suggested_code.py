@@ -102,7 +102,7 @@ def test_copies_pickles_and_files_remember_what_the_user_wrote(tmp_path: Any) ->
     copies = [copy.deepcopy(agent.act).parameter, pickle.loads(pickle.dumps(parameter)), loaded.act.parameter]
     for twin in [*copies, pickle.loads(pickle.dumps(agent)).act.parameter, copy.deepcopy(agent).act.parameter]:
         assert isinstance(twin._data, SuggestedText)
-        assert by_hand in twin._own_texts()
+        assert by_hand in twin._user_texts()
     for twin in (copies[0], copies[2]):
         twin.change(by_hand)
         assert type(twin._data) is str

@@ -96,8 +96,8 @@ def test_a_trial_of_code_leaves_the_users_text() -> None:
     fun = copy.deepcopy(double)
     parameter: ParameterNode[Any] | None = fun.parameter
     assert parameter is not None
-    before, own = parameter.data, parameter._own_texts()
+    before, own = parameter.data, parameter._user_texts()
     with parameter.trial("def double(x):\n    return 3 * x"):
         assert fun(2).data == 6
-    assert parameter.data is before and parameter._own_texts() == own and type(parameter.data) is str
+    assert parameter.data is before and parameter._user_texts() == own and type(parameter.data) is str
     assert fun(2).data == 4

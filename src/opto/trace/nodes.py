@@ -333,20 +333,20 @@ class ParameterNode(Node[T]):
     def _marked(self, text: str) -> str:
         """The text as the user wrote it, if the user did; else marked as suggested."""
         if type(self._data) is str:
-            self._remember([self._data])
-        return next((own for own in self._own_texts() if own == text), None) or SuggestedText(text)
+            self._remember_user_texts([self._data])
+        return next((own for own in self._user_texts() if own == text), None) or SuggestedText(text)
 
-    def _own_texts(self) -> tuple[str, ...]:
+    def _user_texts(self) -> tuple[str, ...]:
         """The texts that the user wrote, of those that an optimizer replaced."""
         rare = self._rare
-        return () if rare is None else rare.own
+        return () if rare is None else rare.user_texts
 
-    def _remember(self, texts: Any) -> None:
-        """Adds texts that the user wrote."""
-        known = self._own_texts()
+    def _remember_user_texts(self, texts: Any) -> None:
+        """Adds texts that the user wrote, so that they stay such when they are put back."""
+        known = self._user_texts()
         fresh = [text for text in texts or () if type(text) is str and text not in known]
         if fresh:
-            self._rare_attributes().own = (*known, *fresh)[-_USER_TEXTS_KEPT:]
+            self._rare_attributes().user_texts = (*known, *fresh)[-_USER_TEXTS_KEPT:]
 
     def rollback(self) -> bool:
         """Put back the value from before the last `change`; False if there was none, or it was put back already.
@@ -365,7 +365,7 @@ class ParameterNode(Node[T]):
 
     @contextmanager
     def trial(self, value: Any) -> Generator[None]:
-        """Inside the block the parameter has this value, as if by `change`; after it nothing tells of the trial.
+        """Inside the block the parameter has this value, as if by `change`; after it the trial has left no trace.
 
         >>> from opto.trace import node
         >>> x = node("Be brief.", trainable=True)
@@ -376,12 +376,12 @@ class ParameterNode(Node[T]):
         ('Be brief.', False)
         """
         rare = self._rare_attributes()
-        before = self._data, rare.previous, rare.own
+        before = self._data, rare.previous, rare.user_texts
         self.change(value)
         try:
             yield
         finally:
-            self._data, rare.previous, rare.own = before
+            self._data, rare.previous, rare.user_texts = before
 
     def fault(self) -> Exception | None:
         """Why the value, if it is the code of a bundled function, cannot be defined; None if it can."""

@@ -117,7 +117,7 @@ class RareAttributes:
     hidden: frozenset[Any] = frozenset()
     implementations: Any = None
     previous: tuple[Any] | None = None
-    own: tuple[str, ...] = ()
+    user_texts: tuple[str, ...] = ()
 
 
 class Children(list["ref[Any]"]):
@@ -140,7 +140,7 @@ def copied_rare(rare: RareAttributes | None, memo: dict[int, Any] | None = None)
         return None
     twin = RareAttributes()
     twin.info, twin.trainable, twin.code = rare.info, rare.trainable, rare.code
-    twin.implementations, twin.own = rare.implementations, rare.own
+    twin.implementations, twin.user_texts = rare.implementations, rare.user_texts
     twin.projections = None if rare.projections is None else list(rare.projections)
     if memo is not None:
         memo.update((id(shared), shared) for projection in twin.projections or () for shared in projection._shared())

@@ -340,7 +340,7 @@ class FunModule(Module):
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         """By reference where the function can be imported; the current code text goes along."""
-        text = None if self.parameter is None else (self.parameter._data, self.parameter._own_texts())
+        text = None if self.parameter is None else (self.parameter._data, self.parameter._user_texts())
         if self._receiver is not None:
             instance = self._receiver._data if isinstance(self._receiver, Node) else self._receiver
             return getattr, (instance, self._attribute), text
@@ -355,7 +355,7 @@ class FunModule(Module):
     def __setstate__(self, state: tuple[str, tuple[str, ...]]) -> None:
         if self.parameter is not None:
             self.parameter._data, own = state
-            self.parameter._remember(own)
+            self.parameter._remember_user_texts(own)
 
 
 def _raw(values: tuple[Any, ...]) -> list[Any]:

@@ -77,7 +77,7 @@ def _last(past: list[Any]) -> Any:
     return past[-1]
 
 
-_KEPT = ("name", "trainable", "projections", "own", "code")
+_KEPT = ("name", "trainable", "projections", "user_texts", "code")
 
 
 def _state(node: Any) -> dict[str, Any]:

@@ -298,7 +298,7 @@ def _restore(container: ParameterContainer, document: Mapping[str, Any], known: 
             container._attach_member(key, member)
         if isinstance(member, ParameterNode):
             member._data = entry["value"]
-            member._remember(entry.get("own"))
+            member._remember_user_texts(entry.get("own"))
         else:
             _restore(member, entry, known)
     if "attributes" in document:

@@ -80,8 +80,8 @@ def node_record(node: Any, encode: Callable[[Any], Any]) -> dict[str, Any]:
     record = {"name": node.name.rsplit(":", 1)[0], "value": encode(plain_value(node)), "description": node._description}
     if isinstance(node, ParameterNode) and not node.trainable:
         record["trainable"] = False
-    if isinstance(node, ParameterNode) and node._own_texts():
-        record["own"] = list(node._own_texts())
+    if isinstance(node, ParameterNode) and node._user_texts():
+        record["own"] = list(node._user_texts())
     if isinstance(node, ParameterNode) and node.is_code and record["name"] != CODE_NAME:
         record["code"] = True
     return record

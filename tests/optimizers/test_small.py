@@ -18,7 +18,7 @@ from opto.optimizers.formats.texts import prompt_text
 from opto.optimizers.problem.problem import Call, Outcome, Part, Problem
 from opto.optimizers.problem.show import estimate_tokens
 from opto.optimizers.problem.uses import Focus, PastValue, repeated, uses_of
-from opto.optimizers.replies.shapes import read_fence
+from opto.optimizers.replies.fences import read_fence
 from opto.trace import bundle, model, node
 
 GOLDEN = Path(__file__).parent / "golden"

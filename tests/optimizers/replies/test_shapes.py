@@ -17,8 +17,9 @@ from opto.optimizers.formats.tags import (
     OptimizerPromptSymbolSetJSON,
 )
 from opto.optimizers.problem.problem import Part, Problem
+from opto.optimizers.replies.fences import read_fence
 from opto.optimizers.replies.json_replies import CutText, parse_json, read_json_reply
-from opto.optimizers.replies.shapes import Suggestion, clean_name, read_fence, read_reply
+from opto.optimizers.replies.shapes import Suggestion, clean_name, read_reply
 from opto.optimizers.replies.tag_replies import extract_xml_like_data
 
 CODE = "def greet(lang, name):\n    return f'Hola, {name}!'"
@@ -200,6 +201,36 @@ def test_read_fence() -> None:
     assert read_fence("def f():\n    return 4") == "def f():\n    return 4"
 
 
+SHOWN = 'def f(x):\n    """Shows\n\n```python\nf(1)\n```\n    and returns.\n    """\n    return x + 1'
+
+
+@pytest.mark.parametrize("mark", ["```", "````", "~~~"])
+def test_a_fence_inside_a_docstring_does_not_end_the_code(mark: str) -> None:
+    problem = Problem(parts=(Part("__code0", "def f(x):\n    return x", is_code=True),))
+    reply = f"Here:\n{mark}python\n{SHOWN}\n{mark}\nIt adds one:\n```\nf(1)\n```\n"
+    assert dict(read_reply(reply, problem).values) == {"__code0": SHOWN}
+    begun, rest = SHOWN.split("\n", 1)
+    assert read_fence(f"{rest}\n```\nDone.", f"{begun}\n") == SHOWN
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "Put </value> at the end.",
+        "Put <value> first.",
+        "Put <value> first and </value> last.",
+        "Close with </value>, then </value> again.",
+        "Say </variable> and go on.",
+        "Use <name>x</name>.",
+    ],
+)
+def test_a_value_may_speak_of_the_tags_around_it(value: str) -> None:
+    other = "<variable><name>x0</name><value>2</value></variable>"
+    reply = f"<variable><name>prompt0</name><value>{value}</value></variable>"
+    assert extract_xml_like_data(reply + other)["variables"] == {"prompt0": value, "x0": "2"}
+    assert dict(read_reply(other + reply, PROBLEM).values) == {"prompt0": value, "x0": "2"}
+
+
 def test_clean_name() -> None:
     assert clean_name("int:0") == "int0"
     assert clean_name('"a:b"') == "a:b"
@@ -303,10 +334,10 @@ HOSTILE = [
     "<think></think>" * 20_000,
     "a <think></think>" * 20_000,
     '{"x": "</think>"}' * 10_000,
-    "{x0: " * 10_000,
-    "{’1" + "“{" * 10_000,
+    "{x0: " * 5_000,
+    "{’1" + "“{" * 5_000,
     '{"x0": x0: <<<<<<< SEARCH a{' * 2_000,
-    '[{"x": 1 ' * 10_000,
+    '[{"x": 1 ' * 3_000,
     "```\n" * 30_000,
     "`" * 60_000,
     '<variable name="x0">' * 20_000 + "</part>",

@@ -16,8 +16,9 @@ from opto.optimizers.formats.sections import render_lean
 from opto.optimizers.formats.texts import prompt_text
 from opto.optimizers.problem.problem import Part, Problem
 from opto.optimizers.problem.show import estimate_tokens, function_label
+from opto.optimizers.replies.fences import read_fence
 from opto.optimizers.replies.json_replies import CutText
-from opto.optimizers.replies.shapes import Suggestion, cut_inside, read_fence, read_reply
+from opto.optimizers.replies.shapes import Suggestion, cut_inside, read_reply
 
 __all__ = [
     "FORMATS",

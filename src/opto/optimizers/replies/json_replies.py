@@ -37,7 +37,7 @@ _START = re.compile(r"\{\s*(?:[\"'“”}/#]|[\w.-]{1,200}\s*:)|\[\s*\{")
 _TRIPLE = re.compile(r"([:\[,]\s*)(\"\"\"|''')\n?(.*?)(\2|\Z)", re.DOTALL)
 _MOST_MENDED = 200_000  # characters; json-repair copies its text for some faults
 _MOST_FAILURES = 100  # a text with more braces that begin nothing is no JSON
-_STEPS = 30  # for each character of the text; json-repair looks ahead, for some texts at each character to the end
+_STEPS = 15  # for each character of the text; json-repair looks ahead, for some texts at each character to the end
 _DEEPEST = 50
 _GUESSES = ("we missed a : after a key", "we found a stray", "extreme corner case")
 """What json-repair says when it is about to lose a value, or has ended one too early."""

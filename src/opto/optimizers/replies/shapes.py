@@ -14,6 +14,7 @@ from itertools import islice
 from typing import Any
 
 from opto.optimizers.problem.problem import Problem
+from opto.optimizers.replies.fences import closed_spans, fences
 from opto.optimizers.replies.json_replies import (
     CUT_EARLY,
     Cut,
@@ -30,10 +31,7 @@ __all__ = [
     "Suggestion",
     "clean_name",
     "cut_inside",
-    "fences",
-    "read_fence",
     "read_reply",
-    "unfenced",
 ]
 
 _THOUGHTS = {
@@ -50,8 +48,7 @@ _THOUGHTS = {
 }
 """Marks around the thoughts of models, by their chat templates and the reasoning parsers of vLLM and SGLang."""
 _OPENING = re.compile(rf"\s*({'|'.join(map(re.escape, _THOUGHTS))})")
-_FENCE = re.compile(r"(?<!`)(`{3,})(?!`)[^\n`]*\n(?P<body>.*?)(?:\n[ \t]*(?P<end>\1)|\Z)", re.DOTALL)
-_MOST_FENCES = 100  # a reply with more is no list of parts
+_MOST_TAGS = 100
 _VALUE_TAG = re.compile(r"<(value|part|variable)\b[^>\n]{0,200}>[^<]*(?:<(?!/\1>)[^<]*)*</\1>")
 _UNCLOSED = re.compile(r"<[/\w][^<>]{0,200}\Z|\{[^{}]{0,200}\Z")
 _SEVERAL_QUOTED = {
@@ -135,8 +132,7 @@ def _without_thoughts(text: str) -> str:
 def _without_blocks(text: str, opening: str, closing: str) -> str:
     """The text without what stands between two marks, unless they stand inside an object, a fence or a value's tag."""
     tags = (match.span() for match in _VALUE_TAG.finditer(text))
-    closed_fences = (match.span() for match in _FENCE.finditer(text) if match["end"])
-    spans = [*object_spans(text), *islice(tags, _MOST_FENCES), *islice(closed_fences, _MOST_FENCES)]
+    spans = [*object_spans(text), *islice(tags, _MOST_TAGS), *closed_spans(text)]
     kept: list[str] = []
     at, is_thought = 0, False
     for match in re.finditer(f"{re.escape(opening)}|{re.escape(closing)}", text):
@@ -280,23 +276,14 @@ def _from_patches(text: str, problem: Problem) -> Suggestion | None:
 def _from_fences(text: str, problem: Problem) -> Suggestion | None:
     """Fenced code that defines the function of one code part; a lone fence for a lone part."""
     values: dict[str, Any] = {}
-    found = list(islice(_FENCE.finditer(text), _MOST_FENCES))
-    for fence in found:
-        name = _heading_before(text, fence.start(), problem.names) or _part_defined_by(fence["body"], problem)
+    found = list(fences(text))
+    for start, body in found:
+        name = _heading_before(text, start, problem.names) or _part_defined_by(body, problem)
         if name is not None:
-            values[name] = fence["body"] if fence["end"] else CutText()
+            values[name] = body
     if not values and len(found) == 1 and len(problem.parts) == 1 and not problem.parts[0].is_code:
-        values[problem.names[0]] = found[0]["body"].strip() if found[0]["end"] else CutText()
+        values[problem.names[0]] = found[0][1] if isinstance(found[0][1], Cut) else found[0][1].strip()
     return _known(values, problem) if values else None
-
-
-def fences(text: str) -> list[str]:
-    """What stands in each closed fence of a text.
-
-    >>> fences("a\\n```py\\nb\\n```\\nc")
-    ['b']
-    """
-    return [match["body"] for match in islice(_FENCE.finditer(text), _MOST_FENCES) if match["end"]]
 
 
 def _heading_before(text: str, at: int, names: Iterable[str]) -> str | None:
@@ -314,33 +301,6 @@ def _part_defined_by(code: str, problem: Problem) -> str | None:
 def _main_def(code: Any, description: str | None) -> str | None:
     match = re.search(r"\bdef\s+(\w+)", description or "") or re.search(r"\bdef\s+(\w+)", str(code))
     return match.group(1) if match else None
-
-
-def read_fence(text: str, begun: str = "") -> str:
-    """The code of a reply whose fence was begun with `begun`: up to the closing fence or the end.
-
-    A model that repeats the beginning is forgiven.
-
-    >>> read_fence("    return 1\\n```\\nDone.", "def f():\\n")
-    'def f():\\n    return 1'
-    """
-    fence = _FENCE.search(text)
-    if fence is not None and (not begun or begun.strip().splitlines()[0] in fence["body"]):
-        return fence["body"].rstrip()
-    body = text.split("```", 1)[0]
-    if begun and body.lstrip().startswith(begun.strip().splitlines()[0]):
-        begun = ""
-    return (begun + body).rstrip() if begun else body.strip("\n").rstrip()
-
-
-def unfenced(code: str) -> str:
-    """The code inside a fence that was put around a value; other code as it is.
-
-    >>> unfenced("```python\\nx = 1\\n```")
-    'x = 1'
-    """
-    fence = _FENCE.fullmatch(code.strip())
-    return code if fence is None else fence["body"]
 
 
 def _from_lines(text: str, problem: Problem) -> Suggestion | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from opto.optimizers.replies.json_replies import CutText
@@ -37,12 +37,34 @@ def extract_xml_like_data(
     """
     reasoning, rest = extract_reasoning_and_remainder(text, reasoning_tag)
     variables: dict[str, str] = {}
-    for block in extract_top_level_blocks(rest, improved_variable_tag):
+    for block in _variable_blocks(rest, improved_variable_tag, value_tag):
         name = extract_first_top_level_block(strip_nested_blocks(block, value_tag), name_tag)
-        value = extract_first_top_level_block(block, value_tag)
+        value = _inside(block, value_tag)
         if name is not None and value is not None and strip_nested_blocks(name, name_tag):
             variables[strip_nested_blocks(name, name_tag)] = value.strip()
     return {"reasoning": reasoning, "variables": variables}
+
+
+def _variable_blocks(text: str, tag: str, value_tag: str) -> Iterator[str]:
+    """What stands in each top-level `tag`; a closing tag inside a value, which is not closed yet, is text."""
+    at = 0
+    for block in extract_top_level_blocks(text, tag):
+        start = text.index(block, at)
+        at = start + len(block)
+        more = text.find(f"</{value_tag}></{tag}>", at) if _inside(block, value_tag) is None else -1
+        if f"<{value_tag}>" in block and more >= 0 and f"<{tag}>" not in text[at:more]:
+            block = text[start : more + len(value_tag) + 3]
+        yield block
+
+
+def _inside(text: str, tag: str) -> str | None:
+    """What stands in the first block of a tag: up to the last closing tag, if no other block begins; else None."""
+    opening, closing = f"<{tag}>", f"</{tag}>"
+    start, end = text.find(opening) + len(opening), text.rfind(closing)
+    inner = extract_first_top_level_block(text, tag)
+    if inner is not None and opening in text[start + len(inner) + len(closing) :]:
+        return inner
+    return text[start:end] if len(opening) <= start <= end else None
 
 
 def tagged_values(text: str, names: Sequence[str]) -> tuple[dict[str, Any], str]:
@@ -58,7 +80,7 @@ def tagged_values(text: str, names: Sequence[str]) -> tuple[dict[str, Any], str]
         return {}, ""
     values: dict[str, Any] = {}
     for name, body in _named_blocks(text).items():
-        inner = extract_first_top_level_block(body, "value")
+        inner = _inside(body, "value")
         unended = isinstance(body, CutText) or (inner is None and body.lstrip().startswith("<value>"))
         values[name] = CutText() if unended else (body if inner is None else inner).strip()
     for name in names:

@@ -8,16 +8,16 @@ import logging
 import math
 import re
 import sys
-import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from opto.errors import ReplyError
 from opto.optimizers.problem.problem import Part, Problem
+from opto.optimizers.replies.fences import fences, is_python, unfenced
 from opto.optimizers.replies.json_replies import strict_json
 from opto.optimizers.replies.patches import apply_patch, as_patch, has_markers
-from opto.optimizers.replies.shapes import fences, read_reply, unfenced
-from opto.syntax import literal_of, tree_of
+from opto.optimizers.replies.shapes import read_reply
+from opto.syntax import literal_of
 from opto.trace.spaces import Text
 from opto.trace.spaces.code_signature import check_code
 from opto.trace.spaces.space import space_of
@@ -267,15 +267,5 @@ def read_code(said: Any) -> Any:
     if not isinstance(said, str):
         return said
     code = unfenced(said.removeprefix("\ufeff").replace("\r\n", "\n"))
-    inside = fences(code) if "```" in code and not _is_python(code) else []
-    return inside[0] if len(inside) == 1 and _is_python(inside[0]) else code
-
-
-def _is_python(code: str) -> bool:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            tree_of(code)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return False
-    return True
+    inside = [body for _, body in fences(code)] if "```" in code and not is_python(code) else []
+    return inside[0] if len(inside) == 1 and is_python(inside[0]) else code

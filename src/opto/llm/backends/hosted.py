@@ -103,7 +103,7 @@ class LiteLLMTransport:
         given = {name: value for name, value in options.items() if value is not None}
         reply = importlib.import_module("litellm").embedding(model=model, input=text_of(messages), **given)
         return Response.of(
-            json.dumps(reply.data[0]["embedding"]), usage=TokenUsage(token_counts(reply.usage)[0], 0), model=model
+            json.dumps(reply.data[0]["embedding"]), usage=TokenUsage(token_counts(getattr(reply, "usage", None))[0], 0), model=model
         )
 
     def _credentials(self) -> dict[str, Any]:

@@ -38,7 +38,7 @@ from opto.llm import (
     ScriptedLLM,
     Usage,
 )
-from opto.llm.wrappers.estimates import most_prompt_tokens
+from opto.llm.wrappers.estimates import prompt_token_bound
 
 ASK = [{"role": "user", "content": "hi"}]
 QUICK = RetryPolicy(attempts=5, base=0.0, now=lambda seconds: None)
@@ -90,7 +90,7 @@ async def test_a_hundred_tasks_stay_below_tokens_and_money(server: Any, wire: An
             break
     paid = budget.spent
     assert paid.calls == len(server.requests) and paid.tokens == 60 * paid.calls <= 2000
-    assert paid.tokens + most_prompt_tokens(ASK, {}) + 10 > 2000, "it stops only when the next call could exceed"
+    assert paid.tokens + prompt_token_bound(ASK, {}) + 10 > 2000, "it stops only when the next call could exceed"
     assert paid.money == pytest.approx(60e-6 * paid.calls)
 
 
@@ -351,7 +351,7 @@ def test_limits_hold_and_nothing_stays_held(calls: list[tuple[int, int, str]]) -
         "refused": lambda usage: LLMServerError("x"),
         "unclear": lambda usage: LLMTimeoutError("x"),
     }
-    bound = most_prompt_tokens(ASK, {})
+    bound = prompt_token_bound(ASK, {})
     script = [outcomes[kind]((min(prompt, bound), reply)) for prompt, reply, kind in calls]
     budget = Budget(calls=7, tokens=900, money=0.002, prices={"scripted": (1, 3)})
     inner = ScriptedLLM(script)

@@ -32,7 +32,7 @@ from opto.llm import (
     Wire,
     identity_of,
 )
-from opto.llm.wrappers.estimates import most_prompt_tokens
+from opto.llm.wrappers.estimates import prompt_token_bound
 
 ASK = [{"role": "user", "content": "hi"}]
 CALL = {"id": "c1", "type": "function", "function": {"name": "look", "arguments": '{"at": "π"}'}}
@@ -63,19 +63,19 @@ def test_a_stream_that_the_server_breaks_off_stays_paid_at_its_bound(server: Any
     stream: Any = budget.wrap(OpenAICompatible(server.url, "m"))(ASK, stream=True, max_tokens=500)
     with pytest.raises(LLMServerError, match="overloaded"):
         list(stream)
-    assert budget._counted.tokens == most_prompt_tokens(ASK, {}) + 500 and budget.spent.uncounted == 1
+    assert budget._counted.tokens == prompt_token_bound(ASK, {}) + 500 and budget.spent.uncounted == 1
 
 
 def test_several_answers_without_a_limit_may_each_fill_the_window() -> None:
     llm = Budget(tokens=20_000).wrap(ScriptedLLM(["a", "b"]))
     assert llm(ASK).text == "a"
-    with pytest.raises(BudgetExceeded, match=str(3 * 8192 + most_prompt_tokens(ASK, {}))):
+    with pytest.raises(BudgetExceeded, match=str(3 * 8192 + prompt_token_bound(ASK, {}))):
         llm(ASK, n=3)
 
 
 def test_calls_of_tools_in_the_past_are_part_of_the_prompt() -> None:
     past = [{"role": "assistant", "content": None, "tool_calls": [{**CALL, "function": {"arguments": "x" * 5000}}]}]
-    assert most_prompt_tokens(past, {}) > 5000
+    assert prompt_token_bound(past, {}) > 5000
 
 
 def test_a_model_named_by_a_call_is_paid_at_its_own_price() -> None:

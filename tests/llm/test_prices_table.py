@@ -104,8 +104,8 @@ def test_a_long_prompt_is_dearer_as_a_whole() -> None:
 
 def test_the_dearer_of_two_prices_bounds_both() -> None:
     one, two = Price(1, 9, LongPrice(100, 5, 9)), Price(2, 3)
-    both = one.dearer(two)
-    assert both == two.dearer(one) == Price(2, 9, LongPrice(100, 5, 9)) and two.dearer(FREE) == two
+    both = one.upper_bound(two)
+    assert both == two.upper_bound(one) == Price(2, 9, LongPrice(100, 5, 9)) and two.upper_bound(FREE) == two
     for prompt, reply in ((0, 50), (99, 1), (101, 0), (10_000, 10_000)):
         assert (both.of(prompt, reply) or 0) >= max(one.of(prompt, reply) or 0, two.of(prompt, reply) or 0)
 

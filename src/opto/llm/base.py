@@ -1,4 +1,4 @@
-"""The seam: what a language model is to the rest of the house, and the records it answers with.
+"""The seam: the protocol of a language model, and the records that it answers with.
 
 A model is anything callable with chat messages that has an async twin `acall`:
 
@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
 __all__ = [
-    "CARRIED",
+    "DELIVERY_OPTIONS",
     "LLM",
     "ChatMessage",
     "Choice",
@@ -26,8 +26,8 @@ __all__ = [
     "Response",
     "TokenUsage",
     "Usage",
-    "asked",
     "identity_of",
+    "request_options",
 ]
 
 ChatMessage = Mapping[str, Any]
@@ -39,7 +39,7 @@ Options = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """What the model said: words, calls of the tools that it was given (as the protocol's plain dicts), or why not."""
+    """A model's reply: its text, its calls of tools (as the protocol's plain dicts), or its refusal."""
 
     content: str
     role: str = "assistant"
@@ -57,7 +57,7 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class TokenUsage:
-    """Tokens paid for; None means that the server did not say, never zero."""
+    """Tokens paid for; None, which is not zero, if the server did not tell."""
 
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
@@ -98,7 +98,7 @@ class Response:
 
 @dataclass(frozen=True, slots=True)
 class Delta:
-    """What a chunk adds to a message."""
+    """The part of a message that a chunk adds."""
 
     content: str
     role: str | None = None
@@ -124,24 +124,24 @@ class Chunk:
 
     @property
     def text(self) -> str:
-        """What it adds to the first answer."""
+        """The text that this chunk adds to the first answer."""
         return "".join(choice.delta.content for choice in self.choices if choice.index == 0)
 
 
-CARRIED = frozenset(
+DELIVERY_OPTIONS = frozenset(
     {"api_key", "azure_ad_token", "azure_ad_token_provider", "extra_headers", "headers", "max_retries", "timeout"}
 )
-"""Options about the way of a request, never part of what is asked: keys, headers, patience."""
-_UNASKED = CARRIED | {"stream", "stream_options"}
+"""Options that say how a request is sent, which no answer depends on: keys, headers, limits of time."""
+_NOT_ASKED = DELIVERY_OPTIONS | {"stream", "stream_options"}
 
 
-def asked(options: Options) -> dict[str, Any]:
-    """The options that decide the answer, which a cache goes by and a file may hold: no keys, no manner of delivery.
+def request_options(options: Options) -> dict[str, Any]:
+    """The options that decide the answer, for a cache's key and for recordings: no keys, no manner of delivery.
 
-    >>> asked({"seed": 1, "stop": None, "timeout": 5, "api_key": "secret"})
+    >>> request_options({"seed": 1, "stop": None, "timeout": 5, "api_key": "secret"})
     {'seed': 1}
     """
-    return {name: value for name, value in options.items() if value is not None and name not in _UNASKED}
+    return {name: value for name, value in options.items() if value is not None and name not in _NOT_ASKED}
 
 
 @runtime_checkable

@@ -12,15 +12,15 @@ from typing import Any
 from opto.errors import LLMResponseError
 from opto.llm.base import LLM, Messages
 
-__all__ = ["Embeds", "question", "text_of", "vector_of"]
+__all__ = ["Embeds", "embedding_request", "text_to_embed", "vector_of"]
 
 
-def question(text: str) -> Messages:
+def embedding_request(text: str) -> Messages:
     """The request for the vector of `text`, with the option `embedding=True`."""
     return [{"role": "user", "content": text}]
 
 
-def text_of(messages: Messages) -> str:
+def text_to_embed(messages: Messages) -> str:
     """The text to embed: what the last message says."""
     content = messages[-1].get("content") if messages else None
     return content if isinstance(content, str) else ""
@@ -54,8 +54,8 @@ class Embeds:
 
     def embed(self: LLM, text: str, **options: Any) -> tuple[float, ...]:
         """The vector of `text`, through all that is wrapped around the model."""
-        return vector_of(self(messages=question(text), embedding=True, **options))
+        return vector_of(self(messages=embedding_request(text), embedding=True, **options))
 
     async def aembed(self: LLM, text: str, **options: Any) -> tuple[float, ...]:
         """`embed` without blocking."""
-        return vector_of(await self.acall(messages=question(text), embedding=True, **options))
+        return vector_of(await self.acall(messages=embedding_request(text), embedding=True, **options))

@@ -47,7 +47,7 @@ class Price:
     completion: float
     long: LongPrice | None = None
 
-    def dearer(self, other: Price) -> Price:
+    def upper_bound(self, other: Price) -> Price:
         """No cheaper than either, whatever is asked."""
         long = None
         if self.long is not None or other.long is not None:

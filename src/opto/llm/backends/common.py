@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from opto.llm.abstract import AbstractModel
-from opto.llm.base import asked, identity_of
+from opto.llm.base import identity_of, request_options
 from opto.llm.embedding import Embeds
 from opto.llm.profile import ModelProfile, profile_of
 
@@ -37,7 +37,7 @@ class Backend(Embeds, AbstractModel):
 
     @property
     def identity(self) -> str:
-        defaults = json.dumps(asked(self.default_options), sort_keys=True, default=repr)
+        defaults = json.dumps(request_options(self.default_options), sort_keys=True, default=repr)
         return f"{identity_of(self._live())}|{defaults}"
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:

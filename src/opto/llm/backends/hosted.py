@@ -15,7 +15,7 @@ from opto.errors import BudgetExceeded, LLMError
 from opto.llm.backends.common import Backend
 from opto.llm.backends.retry_by_words import retry_with_exponential_backoff
 from opto.llm.base import LLM, Messages, Response, TokenUsage
-from opto.llm.embedding import question, text_of, vector_of
+from opto.llm.embedding import embedding_request, text_to_embed, vector_of
 from opto.llm.local.local_llm import LocalLLM
 from opto.llm.profile import ModelProfile, known_profile
 from opto.llm.resolve import configured_llm, local_llm, named_model
@@ -101,9 +101,11 @@ class LiteLLMTransport:
 
     def _vector(self, model: str, messages: Messages, embedding: bool = True, **options: Any) -> Response:
         given = {name: value for name, value in options.items() if value is not None}
-        reply = importlib.import_module("litellm").embedding(model=model, input=text_of(messages), **given)
+        reply = importlib.import_module("litellm").embedding(model=model, input=text_to_embed(messages), **given)
         return Response.of(
-            json.dumps(reply.data[0]["embedding"]), usage=TokenUsage(token_counts(getattr(reply, "usage", None))[0], 0), model=model
+            json.dumps(reply.data[0]["embedding"]),
+            usage=TokenUsage(token_counts(getattr(reply, "usage", None))[0], 0),
+            model=model,
         )
 
     def _credentials(self) -> dict[str, Any]:
@@ -178,7 +180,7 @@ def embed(model: str | LLM, text: str, max_retries: int = 10, base_delay: float 
 
 def _embed(model: str | LLM, text: str) -> list[float]:
     llm = _named(model) if isinstance(model, str) else model
-    return list(vector_of(llm(messages=question(text), embedding=True)))
+    return list(vector_of(llm(messages=embedding_request(text), embedding=True)))
 
 
 def _named(model: str) -> Any:

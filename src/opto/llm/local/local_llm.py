@@ -99,7 +99,7 @@ class LocalLLM(FlowLLM):
                 response = yield ask(transport, messages, options)
             except LLMConnectionError as error:
                 yield blocking(self._died)
-                last = self._transport[0].last_words() if self._transport else ""
+                last = self._transport[0].log_tail() if self._transport else ""
                 raise LLMServerError(
                     f"The local server died twice on this request ({last}): free memory, or make the request smaller."
                 ) from error

@@ -77,7 +77,7 @@ class LocalServer:
         self._listener.join(within)
         return True
 
-    def last_words(self) -> str:
+    def log_tail(self) -> str:
         """The end of the server's log, in one line."""
         return " | ".join(list(self._words)[-4:]) or "it said nothing"
 
@@ -134,7 +134,7 @@ class LocalServer:
             self.stop()
             raise LLMTimeoutError(
                 f"The local server did not load {self.config.model.name} within {self.config.start_limit:g} s "
-                f"({self.last_words()}): free memory, or use a smaller model."
+                f"({self.log_tail()}): free memory, or use a smaller model."
             ) from error
         except BaseException:
             self.stop()
@@ -142,7 +142,7 @@ class LocalServer:
         if not address.startswith("http://"):
             self.stop()
             raise LLMServerError(
-                f"The local server ended while loading {self.config.model} ({self.last_words()}): "
+                f"The local server ended while loading {self.config.model} ({self.log_tail()}): "
                 "check that the file is a sound GGUF model and that memory suffices."
             )
         return address

@@ -64,7 +64,7 @@ def find_weights(model: KnownModel, sources: Sources, report: Report = quiet) ->
             lock.acquire()
         try:
             if not _is_gguf(final):
-                _obtain(model, final, sources, report)
+                _fetch(model, final, sources, report)
         finally:
             lock.release()
     except OSError as error:
@@ -93,7 +93,7 @@ def _is_gguf(path: Path) -> bool:
         return False
 
 
-def _obtain(model: KnownModel, final: Path, sources: Sources, report: Report) -> None:
+def _fetch(model: KnownModel, final: Path, sources: Sources, report: Report) -> None:
     """Try each source in order; the first that works wins, and each failure is reported."""
     failures: list[str] = []
     for name, fetch in _sources(model, final, sources, report):

@@ -42,7 +42,7 @@ def parse_completion(body: bytes, url: str) -> Response:
     choices = data.get("choices")
     told = data.get("error")
     if not choices and (isinstance(told, str) or (isinstance(told, dict) and isinstance(told.get("message"), str))):
-        raise _told_error(told, body, url)
+        raise _reported_error(told, body, url)
     if not isinstance(choices, list) or not choices:
         what = "has no `choices`" if "choices" not in data else "has empty or malformed `choices`"
         raise _bad(url, f"the reply {what} ({_glimpse(body)})")
@@ -83,7 +83,7 @@ def parse_embedding(body: bytes, url: str) -> Response:
     return Response.of(text, usage=usage, model=model if isinstance(model, str) else None)
 
 
-def _told_error(error: Any, body: bytes, url: str) -> LLMError:
+def _reported_error(error: Any, body: bytes, url: str) -> LLMError:
     """The error that some gateways send under status 200."""
     code = error.get("code") if isinstance(error, dict) else None
     if isinstance(code, int) and 400 <= code < 600:

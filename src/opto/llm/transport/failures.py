@@ -118,7 +118,7 @@ def _unsent(error: _E) -> _E:
 
 def from_status(status: int, headers: Mapping[str, str], body: bytes, url: str, secret: str | None) -> LLMError:
     """Map an answer whose status is not 2xx."""
-    where, said = shown_url(url), _said(body, secret)
+    where, said = shown_url(url), _server_message(body, secret)
     if status in (401, 403):
         return LLMAuthError(f"{where} refused the key (status {status}{said}): check the API key and its rights.")
     if status == 429 and _error_code(body) in _NO_CREDIT:
@@ -221,7 +221,7 @@ def _error_code(body: bytes) -> object:
     return code if isinstance(code, str) else None
 
 
-def _said(body: bytes, secret: str | None) -> str:
+def _server_message(body: bytes, secret: str | None) -> str:
     """The server's own words as `, it says: …`; pages of HTML say nothing to a person."""
     fields = _error_fields(body)
     message = fields.get("message") or fields.get("detail")  # the latter by servers made with FastAPI

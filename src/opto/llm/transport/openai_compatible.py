@@ -15,8 +15,8 @@ from typing import Any, cast
 import httpx2
 
 from opto.errors import LLMConfigError, LLMRequestError
-from opto.llm.base import CARRIED, Messages, Response, asked
-from opto.llm.embedding import text_of
+from opto.llm.base import DELIVERY_OPTIONS, Messages, Response, request_options
+from opto.llm.embedding import text_to_embed
 from opto.llm.flow import Flow, FlowLLM
 from opto.llm.profile import ModelProfile, known_profile
 from opto.llm.stream import Stream
@@ -25,7 +25,12 @@ from opto.llm.transport.connections import Clients
 from opto.llm.transport.exchange import Exchange, Wire
 from opto.llm.transport.failures import shown_url
 
-_HERE = CARRIED | {"api_base", "base_url", "embedding", "extra_body"}  # options that are not sent as they are
+_NOT_SENT = DELIVERY_OPTIONS | {
+    "api_base",
+    "base_url",
+    "embedding",
+    "extra_body",
+}  # options that are not sent as they are
 _HEADERS = {
     "accept": "application/json, text/event-stream",
     "accept-encoding": "identity",
@@ -103,10 +108,10 @@ class OpenAICompatible(FlowLLM):
 
     @property
     def identity(self) -> str:
-        defaults = json.dumps(asked(self.defaults), sort_keys=True, default=repr) if self.defaults else "{}"
-        return f"{shown_url(self.base_url)}|{self.model_name}|{defaults}{self._way()}"
+        defaults = json.dumps(request_options(self.defaults), sort_keys=True, default=repr) if self.defaults else "{}"
+        return f"{shown_url(self.base_url)}|{self.model_name}|{defaults}{self._route_digest()}"
 
-    def _way(self) -> str:
+    def _route_digest(self) -> str:
         """A digest of what else decides where a request ends, and may hold secrets: queries and headers."""
         _, _, query = self.base_url.partition("?")
         more: list[Any] = [query, dict(self.wire.query), dict(self.wire.headers)]
@@ -146,14 +151,18 @@ class OpenAICompatible(FlowLLM):
         return f"{type(self).__name__}({shown_url(self.base_url)!r}, {self.model_name!r})"
 
     def _embed(self, messages: Messages, options: Mapping[str, Any]) -> Flow[Response]:
-        payload = {"model": self.model_name, **_sent(options), "input": text_of(_plain(messages))}
+        payload = {
+            "model": self.model_name,
+            **_body_options(options),
+            "input": text_to_embed(_plain_messages(messages)),
+        }
         payload.pop("stream", None)
         exchange = self._exchange("embeddings", payload, {**self.defaults, **options})
         yield from exchange.send()
         return exchange.parsed(parse_embedding, (yield from exchange.whole()))
 
     def _completion(self, messages: Messages, options: Mapping[str, Any]) -> dict[str, Any]:
-        payload = {"model": self.model_name, **_sent(options), "messages": _plain(messages)}
+        payload = {"model": self.model_name, **_body_options(options), "messages": _plain_messages(messages)}
         if payload.get("stream"):
             payload.setdefault("stream_options", {"include_usage": True})
         if "max_tokens" in payload and self.profile.limit_option != "max_tokens":
@@ -166,7 +175,7 @@ class OpenAICompatible(FlowLLM):
         except (TypeError, ValueError, RecursionError) as error:
             raise LLMRequestError(f"The request cannot be written as JSON ({error}): pass plain values.") from error
         base_url = str(options.get("base_url") or options.get("api_base") or self.base_url)
-        secret = _secret(options.get("api_key") or self._api_key)
+        secret = _checked_key(options.get("api_key") or self._api_key)
         url, login = _request_url(base_url, path, tuple(self.wire.query.items()))
         headers = dict(_HEADERS)
         if secret is not None:
@@ -175,30 +184,30 @@ class OpenAICompatible(FlowLLM):
         if login is not None:
             headers.setdefault("authorization", login)
         for more in (self.wire.headers, options.get("headers"), options.get("extra_headers")):
-            headers |= _checked(more or {})
+            headers |= _checked_headers(more or {})
         return Exchange(
             self._clients,
             httpx2.Request("POST", url, headers=headers, content=content),
-            timeout=_seconds(options.get("timeout"), self.timeout),
+            timeout=_checked_timeout(options.get("timeout"), self.timeout),
             wire=self.wire,
             secret=secret,
         )
 
 
-def _sent(options: Mapping[str, Any]) -> dict[str, Any]:
+def _body_options(options: Mapping[str, Any]) -> dict[str, Any]:
     """The options that go into the body of a request."""
-    sent = {name: value for name, value in options.items() if value is not None and name not in _HERE}
+    sent = {name: value for name, value in options.items() if value is not None and name not in _NOT_SENT}
     return {**sent, **options["extra_body"]} if options.get("extra_body") else sent
 
 
-def _seconds(given: Any, otherwise: float) -> float:
+def _checked_timeout(given: Any, otherwise: float) -> float:
     seconds = float(given) if isinstance(given, (int, float)) else otherwise
     if not seconds > 0:
         raise LLMConfigError(f"timeout={seconds!r}: give a number of seconds above zero.")
     return seconds
 
 
-def _secret(key: ApiKey | None) -> str | None:
+def _checked_key(key: ApiKey | None) -> str | None:
     text = (key if isinstance(key, str) or key is None else key()) or ""
     text = text.strip()
     if not text.isascii() or not text.isprintable():
@@ -207,7 +216,7 @@ def _secret(key: ApiKey | None) -> str | None:
     return text or None
 
 
-def _checked(headers: Mapping[Any, Any]) -> dict[str, str]:
+def _checked_headers(headers: Mapping[Any, Any]) -> dict[str, str]:
     """Headers by their names in small letters; what none can carry is refused without quoting it."""
     checked = dict[str, str]()
     for name, value in headers.items():
@@ -241,7 +250,7 @@ def _request_url(base_url: str, path: str, query: tuple[tuple[str, str], ...]) -
     return url.copy_merge_params(dict(query)) if query else url, login
 
 
-def _plain(messages: Messages | Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def _plain_messages(messages: Messages | Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Messages as JSON knows them; one that is not a mapping is a mistake of the caller."""
     if isinstance(messages, (str, bytes, Mapping)):
         raise LLMRequestError("`messages` must be a list of {'role': …, 'content': …}: wrap yours in a list.")

@@ -30,10 +30,10 @@ from opto.llm.stream import Stream
 from opto.llm.wrappers.estimates import (
     Bound,
     Forecast,
-    choices_wanted,
-    likely_tokens,
-    longest_reply,
-    most_prompt_tokens,
+    choice_count,
+    estimated_tokens,
+    prompt_token_bound,
+    reply_token_bound,
 )
 from opto.llm.wrappers.retry import CalledAgain, Retried, Waits
 
@@ -83,7 +83,7 @@ class Budget(Shared):
         seconds: float | None = None,
         prices: PriceSource | PriceTable | None = None,
         reply_tokens: int | None = None,
-        count: Callable[[Messages, Mapping[str, Any]], int] = most_prompt_tokens,
+        count: Callable[[Messages, Mapping[str, Any]], int] = prompt_token_bound,
     ) -> None:
         super().__init__()
         self.limits: dict[str, float | None] = {"calls": calls, "tokens": tokens, "money": money, "seconds": seconds}
@@ -196,11 +196,11 @@ class Budgeted(Wrapper):
 
     def flow(self, messages: Messages, options: dict[str, Any]) -> Flow[Response]:
         budget = self.budget
-        if budget.counts_tokens and budget.reply_tokens is not None and longest_reply(options) is None:
+        if budget.counts_tokens and budget.reply_tokens is not None and reply_token_bound(options) is None:
             options = {**options, "max_tokens": budget.reply_tokens}
         charge = _Charge(budget, self.llm, messages, options)
         try:
-            with listen(charge.heard):
+            with listen(charge.on_event):
                 response: Response = yield ask(self.llm, messages, options)
         except BaseException as error:
             charge.failed(error)
@@ -225,7 +225,7 @@ class _Charge:
         self.open = False
         self._hold()
 
-    def heard(self, event: Event) -> None:
+    def on_event(self, event: Event) -> None:
         """A wrapper inside is about to wait, or to call again: that is another call to pay."""
         if isinstance(event, CalledAgain) and self.open:
             self.failed(event.error)
@@ -240,9 +240,9 @@ class _Charge:
             self._settle(prompt + completion, prompt, completion, money, counted=True)
             return
         if prompt is None:
-            prompt = likely_tokens(most_prompt_tokens(self.messages, {}))
+            prompt = estimated_tokens(prompt_token_bound(self.messages, {}))
         if completion is None:
-            completion = likely_tokens(_reply_bytes(response))
+            completion = estimated_tokens(_reply_bytes(response))
         self._settle(self.prompt + self.reply or prompt + completion, prompt, completion, money)
 
     def failed(self, error: BaseException) -> None:
@@ -263,9 +263,9 @@ class _Charge:
     def _most(self, options: Mapping[str, Any]) -> tuple[int, int]:
         if not self.budget.counts_tokens:
             return 0, 0
-        reply = longest_reply(options)
+        reply = reply_token_bound(options)
         if reply is None:
-            reply = profile_of(self.llm).context_tokens * choices_wanted(options)
+            reply = profile_of(self.llm).context_tokens * choice_count(options)
         return self.budget.count(self.messages, options), reply
 
     def _need(self) -> Bound:

@@ -13,13 +13,14 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol, cast
 
-from opto.llm.base import LLM, Messages, Response, asked
+from opto.llm.base import LLM, Messages, Response, request_options
 from opto.llm.flow import Effect, Flow, Wrapper, ask, running_loop
 from opto.llm.stream import Stream, when_whole
 
 __all__ = ["CacheStats", "CachedLLM", "MemoryStore", "Store", "request_key"]
 
 
+Pending = tuple["Future[Response | None]", object]  # the answer to come, and the event loop that brings it
 _SORTED = json.JSONEncoder(sort_keys=True)
 
 
@@ -32,7 +33,7 @@ def request_key(identity: str, messages: Messages, options: Mapping[str, Any]) -
     ...     "m", [{"content": "a", "role": "user"}], {"n": 1})
     True
     """
-    given = asked(options)  # and headers, of which a digest tells nothing
+    given = request_options(options)  # and headers, of which a digest tells nothing
     given |= {name: options[name] for name in ("extra_headers", "headers") if options.get(name)}
     try:
         plain = [message if type(message) is dict else dict(message) for message in messages]
@@ -97,16 +98,6 @@ class CacheStats:
     unkeyed: int = 0
 
 
-class _Flight:
-    """A request under way; `landed` is made by the first equal one that waits for it."""
-
-    __slots__ = ("landed", "loop")
-
-    def __init__(self) -> None:
-        self.landed: Future[Response | None] | None = None
-        self.loop = running_loop()
-
-
 class CachedLLM(Wrapper):
     """Wrap a model so that a request equal in messages, options and model is asked once.
 
@@ -143,15 +134,15 @@ class CachedLLM(Wrapper):
             response: Response = yield ask(self.llm, messages, options)
             return response
         while True:
-            flight = self._board(key)
-            if flight is None:
-                return (yield from self._fly(key, messages, options))
-            landed: Response | None = yield _wait(*flight)
-            if landed is not None:
+            pending = self._join(key)
+            if pending is None:
+                return (yield from self._answer(key, messages, options))
+            answer: Response | None = yield _wait(*pending)
+            if answer is not None:
                 self._count(hits=1)
-                return landed
-            if flight[0].done():
-                continue  # the first one was cancelled: somebody else must ask
+                return answer
+            if pending[0].done():
+                continue  # the first request was cancelled: another one must ask
             self._count(misses=1)
             response = yield ask(self.llm, messages, options)
             return response
@@ -170,18 +161,16 @@ class CachedLLM(Wrapper):
         self._count(misses=1)
         return when_whole(response, partial(self.store.put, key))
 
-    def _board(self, key: str) -> tuple[Future[Response | None], object] | None:
-        """Join the flight of `key` (when it lands, and the loop it is in), or start it."""
+    def _join(self, key: str) -> Pending | None:
+        """The equal request under way, if there is one; otherwise this one is under way from now on."""
         with self._lock:
-            flight = self._flights.get(key)
-            if flight is None:
-                self._flights[key] = _Flight()
-                return None
-            flight.landed = flight.landed or Future()
-            return flight.landed, flight.loop
+            pending = self._pending.get(key)
+            if pending is None:
+                self._pending[key] = Future(), running_loop()
+            return pending
 
-    def _fly(self, key: str, messages: Messages, options: dict[str, Any]) -> Flow[Response]:
-        """Look and, if need be, ask for everybody; whatever happens, the flight lands."""
+    def _answer(self, key: str, messages: Messages, options: dict[str, Any]) -> Flow[Response]:
+        """Look in the store, else ask the model; those that wait for this request get the result in any case."""
         try:
             response = self.store.get(key)
             if response is not None:
@@ -191,23 +180,21 @@ class CachedLLM(Wrapper):
                 self._count(misses=1)
                 self.store.put(key, response)
         except Exception as error:
-            self._land(key, error)
+            self._finish(key, error)
             raise
         except BaseException:
-            self._land(key, None)
+            self._finish(key, None)
             raise
-        self._land(key, response)
+        self._finish(key, response)
         return response
 
-    def _land(self, key: str, result: Response | Exception | None) -> None:
+    def _finish(self, key: str, result: Response | Exception | None) -> None:
         with self._lock:
-            landed = self._flights.pop(key).landed
-        if landed is None:
-            return
+            future, _ = self._pending.pop(key)
         if isinstance(result, Exception):
-            landed.set_exception(result)
+            future.set_exception(result)
         else:
-            landed.set_result(result)
+            future.set_result(result)
 
     def _count(self, *, hits: int = 0, misses: int = 0, unkeyed: int = 0) -> None:
         with self._lock:
@@ -216,24 +203,24 @@ class CachedLLM(Wrapper):
 
     def _start(self) -> None:
         self._lock = threading.Lock()
-        self._flights: dict[str, _Flight] = {}
+        self._pending: dict[str, Pending] = {}
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_flights": None, "_lock": None}  # a copy waits for none of our requests
+        return {**self.__dict__, "_pending": None, "_lock": None}  # a copy waits for none of our requests
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
         self._start()
 
 
-def _wait(landed: Future[Response | None], loop: object) -> Effect:
+def _wait(future: Future[Response | None], loop: object) -> Effect:
     def now() -> Response | None:
         if loop is not None and loop is running_loop():
-            return None  # blocking the loop that must land the flight would wait for ever: ask alone
-        return landed.result()
+            return None  # blocking the loop in which the first request runs would wait for ever: ask alone
+        return future.result()
 
     async def later() -> Response | None:
-        # A copy of the future: cancelling one that waits must not cancel the flight for the others.
-        return await asyncio.shield(asyncio.wrap_future(landed))
+        # A copy of the future: cancelling one that waits must not cancel the request of the others.
+        return await asyncio.shield(asyncio.wrap_future(future))
 
     return Effect(now, later)

@@ -11,7 +11,7 @@ from opto.cost import Cost
 from opto.llm.base import Messages
 from opto.llm.prices import Price
 
-__all__ = ["Bound", "Forecast", "choices_wanted", "likely_tokens", "longest_reply", "most_prompt_tokens"]
+__all__ = ["Bound", "Forecast", "choice_count", "estimated_tokens", "prompt_token_bound", "reply_token_bound"]
 
 _TEMPLATE, _PER_MESSAGE = 64, 16  # what a server's chat template may add, in tokens
 _BYTES_PER_TOKEN = 4  # of English text and code, roughly
@@ -64,10 +64,10 @@ class Forecast:
         return cls(**values, breaks=tuple(breaks))
 
 
-def most_prompt_tokens(messages: Messages, options: Mapping[str, Any]) -> int:
+def prompt_token_bound(messages: Messages, options: Mapping[str, Any]) -> int:
     """No fewer tokens than the prompt has: a token stands for at least one byte.
 
-    >>> most_prompt_tokens([{"role": "user", "content": "four"}], {})
+    >>> prompt_token_bound([{"role": "user", "content": "four"}], {})
     84
     """
     extra = {name: options[name] for name in ("tools", "functions", "response_format") if options.get(name)}
@@ -75,21 +75,21 @@ def most_prompt_tokens(messages: Messages, options: Mapping[str, Any]) -> int:
     return _TEMPLATE + _PER_MESSAGE * len(messages) + size + (_size(extra) if extra else 0)
 
 
-def likely_tokens(text_bytes: int) -> int:
+def estimated_tokens(text_bytes: int) -> int:
     """About how many tokens so many bytes are."""
     return -(-text_bytes // _BYTES_PER_TOKEN)
 
 
-def longest_reply(options: Mapping[str, Any]) -> int | None:
+def reply_token_bound(options: Mapping[str, Any]) -> int | None:
     """How many tokens all choices together may have; None when the request does not bound them."""
     if options.get("embedding"):
         return 0
     limits = (options.get(name) for name in ("max_tokens", "max_completion_tokens"))
     given = [limit for limit in limits if isinstance(limit, int)]
-    return min(given) * choices_wanted(options) if given else None
+    return min(given) * choice_count(options) if given else None
 
 
-def choices_wanted(options: Mapping[str, Any]) -> int:
+def choice_count(options: Mapping[str, Any]) -> int:
     """How many answers the request asks for."""
     wanted = options.get("n")
     return wanted if isinstance(wanted, int) and wanted > 0 else 1

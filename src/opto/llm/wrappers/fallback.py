@@ -83,7 +83,7 @@ class Fallback(FlowLLM):
         known = [price for price in prices if isinstance(price, Price)]
         if len(known) < len(prices):
             return None
-        return reduce(Price.dearer, known)
+        return reduce(Price.upper_bound, known)
 
     def flow(self, messages: Messages, options: dict[str, Any]) -> Flow[Response]:
         last = len(self.llms) - 1

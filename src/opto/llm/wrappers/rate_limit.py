@@ -17,7 +17,7 @@ from opto.llm.base import LLM, Messages, Response
 from opto.llm.flow import Flow, Wrapper, ask, sleep
 from opto.llm.shared import Shared
 from opto.llm.stream import when_whole
-from opto.llm.wrappers.estimates import likely_tokens, longest_reply, most_prompt_tokens
+from opto.llm.wrappers.estimates import estimated_tokens, prompt_token_bound, reply_token_bound
 from opto.llm.wrappers.retry import Waits
 
 __all__ = ["Clock", "Pace", "Paced", "Turn"]
@@ -153,4 +153,4 @@ class Paced(Wrapper):
 
 
 def _guess(messages: Messages, options: Mapping[str, Any]) -> int:
-    return likely_tokens(most_prompt_tokens(messages, options)) + (longest_reply(options) or 0)
+    return estimated_tokens(prompt_token_bound(messages, options)) + (reply_token_bound(options) or 0)

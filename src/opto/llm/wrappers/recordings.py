@@ -1,4 +1,4 @@
-"""Write down what models were asked and what they said, and play it back without them."""
+"""Record requests and replies in a file of JSON lines; replay the replies without a model."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from opto.errors import LLMRequestError, LoadError, ReplayMissError
-from opto.llm.base import LLM, Messages, Response, asked
+from opto.llm.base import LLM, Messages, Response, request_options
 from opto.llm.flow import Flow, FlowLLM, Wrapper, ask
 from opto.llm.profile import ModelProfile
 from opto.llm.shared import Shared
@@ -196,7 +196,7 @@ class Tape(Shared):
 
 def _request(messages: Messages, options: Mapping[str, Any]) -> dict[str, Any]:
     """The request as it is recorded: what decides the answer, and no key."""
-    request = {"messages": [dict(message) for message in messages], "options": asked(options)}
+    request = {"messages": [dict(message) for message in messages], "options": request_options(options)}
     try:
         _key(request)
     except (TypeError, ValueError, RecursionError) as error:
@@ -214,9 +214,9 @@ def _words(request: Mapping[str, Any]) -> list[str]:
     return _WORD.findall(_key(request))[-_COMPARED:]
 
 
-def _difference(recorded: Mapping[str, Any], asked: Mapping[str, Any]) -> str:
+def _difference(recorded: Mapping[str, Any], request: Mapping[str, Any]) -> str:
     """The first thing in which two requests differ, in words."""
-    ours, theirs = _flat(asked), _flat(recorded)
+    ours, theirs = _flat(request), _flat(recorded)
     for place in [*theirs, *(place for place in ours if place not in theirs)]:
         old, new = theirs.get(place), ours.get(place)
         if old != new:

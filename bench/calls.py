@@ -21,8 +21,8 @@ from typing import Any
 from oracles import Oracle, print_table, read_prompt
 
 from opto.cli.demo_agent import Agent
+from opto.cost import estimate_tokens
 from opto.optimizers import OptoPrime, OptoPrimeV1, TextGrad
-from opto.optimizers.problem.show import estimate_tokens
 from opto.trace import GRAPH, bundle, node
 
 INSTRUCTION = (

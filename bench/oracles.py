@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from opto.cost import estimate_tokens
 from opto.llm.base import Response, Usage
-from opto.optimizers.problem.show import estimate_tokens
 
 _TITLES = (
     "Goal|What else is known|Parts you may change|Functions|What happened|Result and feedback|Earlier attempts|Reply"

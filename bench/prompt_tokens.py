@@ -11,9 +11,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from opto.cost import estimate_tokens
 from opto.llm.fakes import DummyLLM
 from opto.optimizers import OptoPrime, OptoPrimeV1
-from opto.optimizers.problem.show import estimate_tokens
 from opto.trace import GRAPH, bundle, node
 
 SIZES = (10, 100, 1_000, 10_000)

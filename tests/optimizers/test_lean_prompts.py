@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from opto.cost import estimate_tokens
 from opto.llm.fakes import ScriptedLLM
 from opto.optimizers import OptoPrime, OptoPrimeV1, OptoPrimeV2
 from opto.optimizers.formats.calls import render_calls
@@ -19,7 +20,6 @@ from opto.optimizers.optoprime_v2 import OptimizerPromptSymbolSet2, OptimizerPro
 from opto.optimizers.problem.collect import collect
 from opto.optimizers.problem.folding import fold
 from opto.optimizers.problem.problem import Attempt, Call, Given, Outcome, Part, Problem
-from opto.optimizers.problem.show import estimate_tokens
 from opto.optimizers.replies.shapes import read_reply
 from opto.trace.bundle import bundle
 from opto.trace.nodes import GRAPH, node

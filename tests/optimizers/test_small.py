@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from opto.cost import estimate_tokens
 from opto.llm import ScriptedLLM
 from opto.llm.profile import ModelProfile
 from opto.optimizers import OptoPrime
 from opto.optimizers.formats.small import CodeFocus, TextFocus, ValueFocus, focus_prompt, mend_code, tidy_code
 from opto.optimizers.formats.texts import prompt_text
 from opto.optimizers.problem.problem import Call, Outcome, Part, Problem
-from opto.optimizers.problem.show import estimate_tokens
 from opto.optimizers.problem.uses import Focus, PastValue, repeated, uses_of
 from opto.optimizers.replies.fences import read_fence
 from opto.trace import bundle, model, node

@@ -11,12 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from opto.cost import estimate_tokens
 from opto.errors import LoadError
 from opto.optimizers import OptoPrime
 from opto.optimizers.buffers import FIFOBuffer
 from opto.optimizers.formats.texts import PromptText, prompt_text
 from opto.optimizers.optimizer import Update
-from opto.optimizers.problem.show import cut_middle, estimate_tokens, fenced, show
+from opto.optimizers.problem.show import cut_middle, fenced, show
 from opto.optimizers.state import decode, encode, read_state
 from opto.optimizers.utils import (
     extract_first_top_level_block,

@@ -95,6 +95,10 @@ class LLMOptimizer(Optimizer):
         "include_example",
         "ignore_extraction_error",
     )
+    by_own_methods: bool = True
+    """Whether the rules of the existing library hold: the optimizer's methods, which a program may override, make the
+    prompt and read the reply (`formats/own_methods.py`), and 2.7 for a whole number is read as 2, with a warning."""
+
     default_objective: Any
     default_prompt_symbols: Mapping[str, str]
 
@@ -263,11 +267,6 @@ class LLMOptimizer(Optimizer):
             _log.warning("Not all of the reply was used: %s", suggestion.fault)
         return update
 
-    @property
-    def rounds_numbers(self) -> bool:
-        """Whether 2.7 for a whole number is read as 2, with a warning; else it is refused with a reason."""
-        return True
-
     def construct_update_dict(self, suggestion: dict[str, Any]) -> dict[ParameterNode[Any], Any]:
         """The suggested values by parameter, converted to the type that each has.
 
@@ -284,7 +283,7 @@ class LLMOptimizer(Optimizer):
             if part.name not in named:
                 continue
             try:
-                value = read_value(named[part.name], parameter, parts, rounds=self.rounds_numbers)
+                value = read_value(named[part.name], parameter, parts, rounds=self.by_own_methods)
             except ReplyError as error:
                 if not self.ignore_extraction_error:
                     raise ReplyError(f"The value suggested for {part.name} is refused: {error}.") from error

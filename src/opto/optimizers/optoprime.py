@@ -97,9 +97,7 @@ class OptoPrime(ClassicMethods, LLMOptimizer):
         "by_own_methods",
         "_shape",
     )
-    by_own_methods: bool = False
-    """Whether prompts are made and read by the methods of the classic format below, which a program may override."""
-
+    by_own_methods = False
     default_objective = PromptText("lean_objective")
 
     def __init__(
@@ -123,10 +121,6 @@ class OptoPrime(ClassicMethods, LLMOptimizer):
         self.highlight_variables = highlight_variables
         if json_keys is not None:
             self.by_own_methods = True
-
-    @property
-    def rounds_numbers(self) -> bool:
-        return self.by_own_methods
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)

@@ -8,9 +8,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from opto.cost import estimate_tokens
 from opto.optimizers.problem.folding import Line, Story, fold, identity
 from opto.optimizers.problem.problem import Call, Given, Part, Problem
-from opto.optimizers.problem.show import cut_middle, estimate_tokens, function_label, show
+from opto.optimizers.problem.show import cut_middle, function_label, show
 
 __all__ = ["CallTexts", "CallsText", "render_calls"]
 

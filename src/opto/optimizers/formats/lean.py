@@ -12,10 +12,11 @@ from functools import partial
 from itertools import chain
 from typing import Any, Protocol
 
+from opto.cost import estimate_tokens
 from opto.optimizers.formats.sections import render_lean
 from opto.optimizers.formats.texts import prompt_text
 from opto.optimizers.problem.problem import Part, Problem
-from opto.optimizers.problem.show import estimate_tokens, function_label
+from opto.optimizers.problem.show import function_label
 from opto.optimizers.replies.fences import read_fence
 from opto.optimizers.replies.json_replies import CutText
 from opto.optimizers.replies.shapes import Suggestion, cut_inside, read_reply

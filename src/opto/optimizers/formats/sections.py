@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from opto.cost import estimate_tokens
 from opto.optimizers.blame import Blame
 from opto.optimizers.formats.calls import render_calls
 from opto.optimizers.formats.texts import prompt_text
 from opto.optimizers.problem.problem import Outcome, Part, Problem
-from opto.optimizers.problem.show import cut_middle, estimate_tokens, fenced, show
+from opto.optimizers.problem.show import cut_middle, fenced, show
 from opto.syntax import tree_of
 
 __all__ = ["part_text", "render_lean"]

@@ -13,11 +13,12 @@ from bisect import bisect_right
 from itertools import pairwise
 from typing import Any
 
+from opto.cost import estimate_tokens
 from opto.errors import ReplyError
 from opto.optimizers.formats.lean import Message, Prompt, likely_parts
 from opto.optimizers.formats.texts import prompt_text
 from opto.optimizers.problem.problem import Part, Problem
-from opto.optimizers.problem.show import cut_middle, estimate_tokens, fenced, function_label, show
+from opto.optimizers.problem.show import cut_middle, fenced, function_label, show
 from opto.optimizers.problem.uses import Focus, PartUse, PastValue, receivers, repeated, use_text, uses_of
 from opto.optimizers.replies.fences import read_fence
 from opto.optimizers.replies.json_replies import CutText

@@ -6,9 +6,7 @@ import re
 import reprlib
 from typing import Any
 
-from opto.trace.spaces.text import estimate_tokens
-
-__all__ = ["cut_middle", "estimate_tokens", "fenced", "function_label", "show"]
+__all__ = ["cut_middle", "fenced", "function_label", "show"]
 
 _DIGITS = 12
 _COUNTED = 200  # a cut of so many characters is worth saying how many

@@ -21,7 +21,7 @@ from opto.llm.fakes import DummyLLM, ScriptedLLM
 from opto.optimizers import Mixed
 from opto.optimizers.search.axes import axis_of
 from opto.optimizers.search.proposals import ScoredPoint, ask_sampler, suggest
-from opto.optimizers.search.trials import MODEL, SEARCH, Trial, best_of, levelled, read_score, rest_is_over
+from opto.optimizers.search.trials import MODEL, SEARCH, Trial, best_of, comparable_scores, model_has_rested, read_score
 from opto.trace import GRAPH, bundle, node
 from opto.trace.spaces import Choice, Float, Int, Text
 
@@ -307,7 +307,7 @@ def test_numbers_tried_with_other_texts_are_compared_fairly() -> None:
         return Trial({"t": text, "x": x}, score)
 
     trials = [trial("a", 1, 1.0), trial("a", 2, 3.0), trial("b", 2, 13.0), trial("b", 1, 11.5), trial("b", 3, None)]
-    assert levelled(trials, ["x"]) == [1.0, 3.0, 3.0, 1.5, None]
+    assert comparable_scores(trials, ["x"]) == [1.0, 3.0, 3.0, 1.5, None]
     assert best_of(trials) is trials[2] and best_of([]) is None
     assert best_of([trial("a", 1, 0.0), trial("a", 2, 0.0)]).values["x"] == 2  # type: ignore[union-attr]
 
@@ -323,11 +323,11 @@ def test_a_model_that_fails_rests_longer_and_longer() -> None:
             for gain in gains
         ]
 
-    assert rest_is_over(trials(True)) and rest_is_over(trials(True, True))
-    assert not rest_is_over(trials(True, False)) and rest_is_over(trials(True, False, None))
-    assert not rest_is_over(trials(True, False, None, False, None, None))
-    assert rest_is_over(trials(True, False, None, False, None, None, None))
-    assert not rest_is_over([Trial({}, 0.0), Trial({}, 5.0, by=SEARCH, asked=True)]), "silence is a failure too"
+    assert model_has_rested(trials(True)) and model_has_rested(trials(True, True))
+    assert not model_has_rested(trials(True, False)) and model_has_rested(trials(True, False, None))
+    assert not model_has_rested(trials(True, False, None, False, None, None))
+    assert model_has_rested(trials(True, False, None, False, None, None, None))
+    assert not model_has_rested([Trial({}, 0.0), Trial({}, 5.0, by=SEARCH, asked=True)]), "silence is a failure too"
 
 
 # --- copies and files ---

@@ -13,7 +13,7 @@ from opto.llm.base import Response
 from opto.llm.fakes import DummyLLM, ScriptedLLM
 from opto.optimizers import OptoPrimeMulti
 from opto.optimizers.sampling.medoid import majority
-from opto.optimizers.sampling.techniques import read_experts, spread
+from opto.optimizers.sampling.techniques import read_experts, temperatures_between
 from opto.trace.nodes import GRAPH, node
 from opto.utils import llm as models
 
@@ -181,7 +181,7 @@ def test_majority_takes_the_middle_of_the_biggest_group() -> None:
     assert majority(texts) == 2 and majority(["one text"] * 4) == 3 and majority(["abc", "xyz"]) == 0
     optimizer, _ = make(ScriptedLLM([]))
     assert optimizer.select_candidate(texts, "majority") == texts[2]
-    assert spread(1.0, 0.0, 1) == [1.0] and spread(0.9, 0.1, 2) == pytest.approx([0.9, 0.1])
+    assert temperatures_between(1.0, 0.0, 1) == [1.0] and temperatures_between(0.9, 0.1, 2) == pytest.approx([0.9, 0.1])
 
 
 def test_selectors_and_overrides_of_a_step() -> None:

@@ -24,10 +24,10 @@ from opto.optimizers.search.trials import (
     START,
     Trial,
     best_of,
-    levelled,
+    comparable_scores,
+    model_has_rested,
     read_score,
-    rest_is_over,
-    texts_of,
+    unsearched_values,
 )
 from opto.trace.nodes import ExceptionNode, Node, ParameterNode
 from opto.trace.propagators.propagators import Propagator
@@ -86,7 +86,7 @@ class Mixed(Optimizer):
         self.score, self.sampler = score, sampler
         self.trials: list[Trial] = []
         self.by, self.asked = START, False  # of the present values
-        self._heard: list[tuple[float | None, str]] = []  # score and text of each feedback since the last step
+        self._feedbacks: list[tuple[float | None, str]] = []  # score and text of each feedback since the last step
         self.writer: OptoPrime | None = None
         """The optimizer that asks the model for texts; None where a search is enough."""
         if llm is not None or self._texts():
@@ -98,36 +98,36 @@ class Mixed(Optimizer):
     def zero_feedback(self) -> None:
         """Forget the feedback on all parameters, and its score."""
         super().zero_feedback()
-        self._heard = []
+        self._feedbacks = []
 
     def backward(self, node: Node[Any], *args: Any, score: float | None = None, **kwargs: Any) -> Any:
         """`node.backward(feedback, …)`, and its `score` where the feedback holds none; a failed call needs none."""
         feedback = args[0] if args else kwargs.pop("feedback", "" if score is None else score)
-        heard = self._read(node, feedback) if score is None else float(score)
-        self._heard.append((heard, cut_middle(str(feedback), _SHOWN)))
+        number = self._score_of(node, feedback) if score is None else float(score)
+        self._feedbacks.append((number, cut_middle(str(feedback), _SHOWN)))
         return super().backward(node, feedback, *args[1:], **kwargs)
 
-    def _read(self, node: Node[Any], feedback: Any) -> float | None:
+    def _score_of(self, node: Node[Any], feedback: Any) -> float | None:
         if isinstance(node, ExceptionNode):
             return -math.inf if self.maximize else math.inf
-        said = feedback.data if isinstance(feedback, Node) else feedback
+        content = feedback.data if isinstance(feedback, Node) else feedback
         if self.score is None:
-            return read_score(said)
-        value = self.score(said)
+            return read_score(content)
+        value = self.score(content)
         return None if value is None else float(value)
 
-    def _observe(self) -> None:
+    def _add_trial(self) -> None:
         """The candidate that ran becomes a trial."""
-        heard, self._heard = self._heard, []
-        if not heard:
+        feedbacks, self._feedbacks = self._feedbacks, []
+        if not feedbacks:
             return
-        scores = [score for score, _ in heard if score is not None]
+        scores = [score for score, _ in feedbacks if score is not None]
         score = None
         if scores:
             mean = sum(scores) / len(scores)
             score = -math.inf if not math.isfinite(mean) else mean if self.maximize else -mean
         values = {p.py_name: plain_value(p) for p in unique_parameters(self.parameters)}
-        feedback = "\n".join(dict.fromkeys(text for _, text in heard))
+        feedback = "\n".join(dict.fromkeys(text for _, text in feedbacks))
         self.trials.append(Trial(values, score, feedback, self.by, self.asked))
 
     @property
@@ -163,15 +163,15 @@ class Mixed(Optimizer):
     # --- the step ---
 
     def _step(self, *args: Any, **kwargs: Any) -> Update:
-        self._observe()
+        self._add_trial()
         self.spent = Cost()
         best, axes = best_of(self.trials), self._axes()
         if best is None:
-            return self._unscored(*args, **kwargs)
+            return self._ask_for_all(*args, **kwargs)
         if self.budget is not None and len(self.trials) >= self.budget:
             return self._best_again(best, f"the budget of {self.budget} candidates is used up")
         self.asked = not axes or self._is_models_turn(axes, best)
-        written = self._written(axes, *args, **kwargs) if self.asked else Update()
+        written = self._ask_for_texts(axes, *args, **kwargs) if self.asked else Update()
         if written or not axes:
             self.by = MODEL
             written.update(self._values({name: best.values.get(name) for name in axes}))
@@ -186,9 +186,11 @@ class Mixed(Optimizer):
         """The model edits only the best texts, and rests for a while after an edit that gained nothing."""
         if self.writer is None or not self._texts():
             return False
-        return texts_of(self.trials[-1], axes) == texts_of(best, axes) and rest_is_over(self.trials)
+        return unsearched_values(self.trials[-1], axes) == unsearched_values(best, axes) and model_has_rested(
+            self.trials
+        )
 
-    def _written(self, axes: Mapping[str, Axis], *args: Any, **kwargs: Any) -> Update:
+    def _ask_for_texts(self, axes: Mapping[str, Axis], *args: Any, **kwargs: Any) -> Update:
         """The model's proposal for the texts; an empty one if its budget is used up and a search can go on alone."""
         if self.writer is None:
             return Update(reason="none of the parameters is trainable")
@@ -211,7 +213,7 @@ class Mixed(Optimizer):
             self.spent = writer.spent
         return found if isinstance(found, Update) else Update(found)
 
-    def _unscored(self, *args: Any, **kwargs: Any) -> Update:
+    def _ask_for_all(self, *args: Any, **kwargs: Any) -> Update:
         """Without a score there is nothing to search by: the model, if there is one, works on all parts."""
         if self.writer is None:
             return Update(reason="no feedback holds a score: give backward(node, score=…) or Mixed(…, score=function)")
@@ -221,7 +223,7 @@ class Mixed(Optimizer):
     def _points(self, axes: Mapping[str, Axis]) -> list[ScoredPoint]:
         """The trials as points of the search; not those with values that the present spaces do not hold."""
         spaces = {p.py_name: space_of(p) for p in unique_parameters(self.parameters) if p.py_name in axes}
-        levels = zip(self.trials, levelled(self.trials, axes), strict=True)
+        levels = zip(self.trials, comparable_scores(self.trials, axes), strict=True)
         return [
             ScoredPoint({name: trial.values[name] for name in axes}, level)
             for trial, level in levels

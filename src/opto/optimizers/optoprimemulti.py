@@ -23,7 +23,7 @@ from opto.optimizers.optoprime_v2 import OptoPrimeV2
 from opto.optimizers.problem.problem import Problem
 from opto.optimizers.replies.shapes import Suggestion, clean_name
 from opto.optimizers.sampling.medoid import majority
-from opto.optimizers.sampling.techniques import TECHNIQUES, Draw, answers_text
+from opto.optimizers.sampling.techniques import TECHNIQUES, Draw, quoted_answers
 from opto.registry import implementation
 from opto.trace.nodes import ParameterNode
 
@@ -163,17 +163,17 @@ class CandidateSets(LLMOptimizer):
 
     def _select_moa(self, candidates: list[Any], texts: list[str], summary: str = "") -> Any:
         """A new reply that unites the candidates, by one call."""
-        return self._asked("multi_mix", candidates, texts, summary)
+        return self._ask_about("multi_mix", candidates, texts, summary)
 
     def _select_bestofn(self, candidates: list[Any], texts: list[str], summary: str = "") -> Any:
         """The candidate that the model calls the best, by one call."""
-        return self._asked("multi_choose", candidates, texts, summary)
+        return self._ask_about("multi_choose", candidates, texts, summary)
 
     def _select_majority(self, candidates: list[Any], texts: list[str], summary: str = "") -> Any:
         """The candidate in the middle of the biggest group of similar ones."""
         return candidates[majority(texts)]
 
-    def _suggested(self, picked: Any, problem: Problem) -> Suggestion:
+    def _suggestion_of(self, picked: Any, problem: Problem) -> Suggestion:
         """What the chosen reply, or ready values by name, suggest."""
         if isinstance(picked, str):
             return read_own(self, picked, self._with_all_parts(problem))
@@ -181,8 +181,8 @@ class CandidateSets(LLMOptimizer):
             return Suggestion(fault="there is no candidate: every call of the model failed, or the selector chose none")
         return Suggestion({clean_name(str(name)): value for name, value in picked.items()})
 
-    def _asked(self, system: str, candidates: list[Any], texts: list[str], summary: str) -> Any:
-        user = fill("multi_select", problem=summary, answers=answers_text(texts))
+    def _ask_about(self, system: str, candidates: list[Any], texts: list[str], summary: str) -> Any:
+        user = fill("multi_select", problem=summary, answers=quoted_answers(texts))
         replies = self.call_llm(prompt_text(system), user, max_tokens=self.max_tokens, temperature=0.0)
         return replies[0] if replies else candidates[-1]
 
@@ -234,7 +234,7 @@ class CandidateSets(LLMOptimizer):
         self.selected_candidate = picked
         if isinstance(picked, str) and picked.strip() == STOP_WORD:
             return stopped()
-        update = self._believe(self._suggested(picked, summary.problem))
+        update = self._believe(self._suggestion_of(picked, summary.problem))
         entry = {"system_prompt": system, "user_prompt": user, "response": self.candidates}
         technique = chosen["generation_technique"]
         self._record({**entry, "generation_technique": technique, "llm_profiles": self.llm_profiles}, summary, mask)

@@ -11,7 +11,7 @@ from opto.optimizers.replies.values import same_value
 from opto.trainer.gate import Candidate
 from opto.trainer.rollouts import Rollout
 
-__all__ = ["Attempts", "is_ordered"]
+__all__ = ["Attempts", "is_number"]
 
 
 class Attempts:
@@ -42,15 +42,15 @@ class Attempts:
         ((name, value),) = candidate.values.items()
         if not any(same_value(t.value, value) for t in self.shown[name]):
             self.shown[name].append(PastValue(value, _most_frequent_feedback(candidate.verdict.seen, self.perfect)))
-        self._keep(name, value)
+        self._keep_refused(name, value)
 
     def accept(self, values: Mapping[str, Any], before: Mapping[str, Any], rollouts: Iterable[Rollout]) -> None:
         """Note that `values` replace `before`, with which the rollouts ran: other parts have their turn."""
         feedback = _most_frequent_feedback(rollouts, self.perfect)
         for name, old in before.items():
-            self.shown[name] = [PastValue(old, feedback), *self.shown[name]] if is_ordered(old) else []
+            self.shown[name] = [PastValue(old, feedback), *self.shown[name]] if is_number(old) else []
             self.refused[name].pop(repr(values[name]), None)
-            self._keep(name, old)
+            self._keep_refused(name, old)
         for name in self.visits:
             self.visits[name] = 1 if name in values else max(0, self.visits[name] - 1)
         self._tested.clear()
@@ -75,7 +75,7 @@ class Attempts:
         for other, partner in reversed(others):
             yield {name: value, other: partner}
 
-    def _keep(self, name: str, value: Any) -> None:
+    def _keep_refused(self, name: str, value: Any) -> None:
         """Keep a refused value; the oldest make room."""
         pool = self.refused[name]
         pool[repr(value)] = value
@@ -83,7 +83,7 @@ class Attempts:
             del pool[next(iter(pool))]
 
 
-def is_ordered(value: Any) -> bool:
+def is_number(value: Any) -> bool:
     """Whether the value is a number: the feedback on earlier numbers says where better ones lie."""
     return isinstance(value, int | float) and not isinstance(value, bool)
 

@@ -20,12 +20,12 @@ from typing import Any
 from opto.cost import Cost
 from opto.errors import BudgetExceeded
 from opto.events import emit
-from opto.optimizers.blame.from_runs import blame_from_runs, telling_runs
+from opto.optimizers.blame.from_runs import blame_from_runs, runs_to_show
 from opto.optimizers.optimizer import Update
 from opto.optimizers.problem.uses import Focus
 from opto.optimizers.replies.values import same_value
 from opto.trace.nodes import ParameterNode
-from opto.trainer.attempts import Attempts, is_ordered
+from opto.trainer.attempts import Attempts, is_number
 from opto.trainer.gate import Candidate, Verdict, best_of, judge_candidate
 from opto.trainer.plan import Plan, Proposer, TrainingPlan
 from opto.trainer.rollouts import Agent, Judge, Rollout, roll_out
@@ -43,7 +43,7 @@ class _TimeIsUpError(Exception):
 _ENDS = (BudgetExceeded, _TimeIsUpError)
 
 
-def _why(end: BaseException) -> str:
+def _end_reason(end: BaseException) -> str:
     return "out of budget" if isinstance(end, BudgetExceeded) else "out of time"
 
 
@@ -167,7 +167,7 @@ class _Improver:
             while (reason := self._why_stop()) is None:
                 records.append(self._one_step())
         except _ENDS as end:
-            reason = _why(end)
+            reason = _end_reason(end)
         finally:
             self.optimizer.focus = focus
         before, after = _mean(self.starting), self._score()
@@ -220,7 +220,7 @@ class _Improver:
         except _ENDS as end:
             if not self.fresh and not self.tried:
                 raise
-            self.ended = _why(end)
+            self.ended = _end_reason(end)
             self._accept()  # a candidate that passed before the end stays
         seconds, score = self.clock() - start, self._score()
         changed = tuple(dict.fromkeys(name for candidate in self.accepted for name in candidate.values))
@@ -235,7 +235,7 @@ class _Improver:
         self.rng.shuffle(mixed)
         plan = self.plan
         self.optimizer.zero_feedback()
-        for r in telling_runs(mixed, part, failing=plan.failing, passing=plan.passing, perfect=plan.perfect):
+        for r in runs_to_show(mixed, part, failing=plan.failing, passing=plan.passing, perfect=plan.perfect):
             self.optimizer.backward(r.output, r.feedback, retain_graph=True)
 
     def _search(self, part: str) -> None:
@@ -255,7 +255,7 @@ class _Improver:
             self.spent += self.optimizer.spent
             candidate = self._try(update, leader=best_of(drawn), reason=update.reason)
             drawn.append(candidate)
-            if all(map(is_ordered, candidate.values.values())):
+            if all(map(is_number, candidate.values.values())):
                 self.attempts.remember(candidate)  # at once: the next question can already tell of this number
             if candidate.verdict.better and self._solved(candidate.verdict.rollouts):
                 break
@@ -266,9 +266,9 @@ class _Improver:
         original, visits = self.originals[part], self.attempts.visits[part]
         is_text = isinstance(original, str) and not self.by_name[part].is_code  # short, so more can be drawn
         number = max(self.plan.texts, self.plan.candidates) if is_text else self.plan.candidates
-        warmer = 0.0 if is_ordered(original) else self.plan.warmer * visits
+        warmer = 0.0 if is_number(original) else self.plan.warmer * visits
         # every second visit starts afresh: the present value may have learned the wrong thing, and lead astray
-        start = original if visits % 2 and not is_ordered(original) else None
+        start = original if visits % 2 and not is_number(original) else None
         temperatures = [max(t, min(t + warmer, _HOTTEST)) for t in self.plan.temperatures]
         seed = self.rng.randrange(2**31)
         for i in range(number):

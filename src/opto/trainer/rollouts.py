@@ -67,18 +67,18 @@ def roll_out(
     """
     try:
         with time_limit(seconds):
-            output = agent(_copied(example))
+            output = agent(_copy_of(example))
     except ExecutionError as error:
         node = error.exception_node
         feedback = str(node.data).split("\n\n", 1)[0][:_LONGEST]
-        return Rollout(example, node, 0.0, feedback, recorded_uses(node, parameters), True, _ran_out(error))
+        return Rollout(example, node, 0.0, feedback, recorded_uses(node, parameters), True, _is_timeout(error))
     if not isinstance(output, Node):
         raise OptimizerError(f"The agent returned a {type(output).__name__}, not a node: feedback has nowhere to go.")
-    score, feedback = _judged(judge(example, output.data))
+    score, feedback = _checked(judge(example, output.data))
     return Rollout(example, output, score, feedback, recorded_uses(output, parameters))
 
 
-def _judged(said: Any) -> Judgement:
+def _checked(said: Any) -> Judgement:
     """The score as a number and the feedback as words; OptimizerError if the judge did not return both."""
     try:
         score, feedback = said
@@ -89,14 +89,14 @@ def _judged(said: Any) -> Judgement:
     return Judgement(score, "" if feedback is None else str(feedback))
 
 
-def _ran_out(error: BaseException | None) -> bool:
+def _is_timeout(error: BaseException | None) -> bool:
     """Whether the sandbox's limit of time is behind an error."""
     while error is not None and not isinstance(error, SandboxTimeoutError):
         error = error.__cause__
     return error is not None
 
 
-def _copied(example: Any) -> Any:
+def _copy_of(example: Any) -> Any:
     """A deep copy; the example itself if it cannot be copied."""
     try:
         return copy.deepcopy(example)
@@ -112,7 +112,7 @@ def time_limit(seconds: float) -> Generator[None, None, None]:
     Works by a timer signal, so only in the main thread of a POSIX system; elsewhere, and where the program
     uses that signal itself, there is no limit.
     """
-    if seconds <= 0 or not _possible():
+    if seconds <= 0 or not _can_limit_time():
         yield
         return
 
@@ -129,7 +129,7 @@ def time_limit(seconds: float) -> Generator[None, None, None]:
         signal.signal(signal.SIGALRM, before)
 
 
-def _possible() -> bool:
+def _can_limit_time() -> bool:
     return (
         hasattr(signal, "setitimer")
         and threading.current_thread() is threading.main_thread()

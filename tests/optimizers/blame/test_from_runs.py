@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from opto.optimizers.blame.from_runs import blame_from_runs, telling_runs
+from opto.optimizers.blame.from_runs import blame_from_runs, runs_to_show
 from opto.optimizers.blame.recorded_uses import RecordedUse
 from opto.trace import node
 from opto.trainer.rollouts import Rollout
@@ -43,24 +43,24 @@ def test_parts_that_no_failing_run_used_are_not_blamed() -> None:
     assert blame_from_runs([], {}, 1) == {}
 
 
-def test_telling_runs_show_differing_failures_first_then_a_success() -> None:
+def test_runs_to_show_are_differing_failures_first_then_a_success() -> None:
     rollouts = [run(0, a="1"), run(0, a="1"), run(0, a="2"), run(1, a="3"), run(0, b="4")]
-    shown = telling_runs(rollouts, "a", failing=2, passing=1, perfect=1)
+    shown = runs_to_show(rollouts, "a", failing=2, passing=1, perfect=1)
     assert [r.uses["a"][0].value for r in shown] == ["'1'", "'2'", "'3'"]
 
 
 def test_values_that_successful_runs_share_are_shown_last() -> None:
     rollouts = [run(0, a="fine"), run(1, a="fine"), run(0, a="odd")]
-    shown = telling_runs(rollouts, "a", failing=1, passing=0, perfect=1)
+    shown = runs_to_show(rollouts, "a", failing=1, passing=0, perfect=1)
     assert [r.uses["a"][0].value for r in shown] == ["'odd'"]
 
 
-def test_telling_runs_show_each_kind_of_input_rather_than_one_kind_thrice() -> None:
+def test_runs_to_show_are_each_kind_of_input_rather_than_one_kind_thrice() -> None:
     def near(kind: str, name: str, score: float) -> Rollout:
         usage = RecordedUse((f"'{kind}'", f"'{name}'"), f"'{name}!'", False, 1)
         return Rollout(name, node(0), score, f"expected {name}", {"a": (usage,)})
 
     rollouts = [near("es", "Eva", 0.5), near("es", "Leo", 0.5), near("es", "Rosa", 0.5), near("en", "Ann", 0)]
     rollouts.append(near("en", "Bob", 1))
-    shown = telling_runs(rollouts, "a", failing=3, passing=1, perfect=1)
+    shown = runs_to_show(rollouts, "a", failing=3, passing=1, perfect=1)
     assert [r.example for r in shown] == ["Eva", "Ann", "Leo", "Bob"]

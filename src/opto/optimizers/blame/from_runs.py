@@ -14,7 +14,7 @@ from typing import Protocol, TypeVar
 
 from opto.optimizers.blame.recorded_uses import RecordedUse
 
-__all__ = ["Run", "blame_from_runs", "is_idle", "telling_runs", "uses_in"]
+__all__ = ["Run", "blame_from_runs", "is_idle", "runs_to_show", "uses_in"]
 
 _FLOOR = 0.5
 _TRY = 0.5
@@ -65,7 +65,7 @@ def is_idle(uses: Sequence[RecordedUse], at_least: int) -> bool:
     return is_constant or (inputs > 1 and all(use.echo for use in uses))
 
 
-def telling_runs(runs: Sequence[R], part: str, *, failing: int, passing: int, perfect: float) -> list[R]:
+def runs_to_show(runs: Sequence[R], part: str, *, failing: int, passing: int, perfect: float) -> list[R]:
     """The runs to show about a part: failing ones that differ, near misses first, then successful ones."""
     using = [r for r in runs if part in r.uses]
     good = [r for r in using if r.score >= perfect]

@@ -14,7 +14,7 @@ from typing import Any
 from opto.optimizers.formats.texts import fill, prompt_text
 from opto.optimizers.replies.json_replies import parse_json
 
-__all__ = ["TECHNIQUES", "Draw", "answers_text", "read_experts", "spread"]
+__all__ = ["TECHNIQUES", "Draw", "quoted_answers", "read_experts", "temperatures_between"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,22 +35,22 @@ class Draw:
         return {"system_prompt": self.system, "user_prompt": self.user, "temperature": temperature, **changed}
 
 
-def spread(high: float, low: float, count: int) -> list[float]:
+def temperatures_between(high: float, low: float, count: int) -> list[float]:
     """`count` temperatures from `high` down to `low`, evenly.
 
-    >>> spread(1.0, 0.0, 3)
+    >>> temperatures_between(1.0, 0.0, 3)
     [1.0, 0.5, 0.0]
     """
     return [high - (high - low) * i / max(count - 1, 1) for i in range(count)]
 
 
-def answers_text(answers: Sequence[str]) -> str:
+def quoted_answers(answers: Sequence[str]) -> str:
     """Candidates as a prompt quotes them."""
     return "\n".join(fill("multi_answer", answer=answer) for answer in answers)
 
 
 def _temperature_variation(draw: Draw) -> list[str]:
-    return draw.ask([draw.call(t) for t in spread(draw.high, draw.low, draw.count)])
+    return draw.ask([draw.call(t) for t in temperatures_between(draw.high, draw.low, draw.count)])
 
 
 def _one_after_another(draw: Draw, prompt: Callable[[list[str]], str]) -> list[str]:
@@ -66,7 +66,7 @@ def _self_refinement(draw: Draw) -> list[str]:
 
 def _iterative_alternatives(draw: Draw) -> list[str]:
     def prompt(found: list[str]) -> str:
-        return fill("multi_alternative", problem=draw.user, previous=answers_text(found))
+        return fill("multi_alternative", problem=draw.user, previous=quoted_answers(found))
 
     return _one_after_another(draw, prompt)
 

@@ -41,11 +41,11 @@ class NumberAxis:
             place = math.exp(min(place, self.start + self.width))
         return self.space.project(place)
 
-    def allowed(self, value: Any) -> Any:
+    def nearest_allowed(self, value: Any) -> Any:
         """The value of the space that a sampler's value stands for."""
         return self.space.project(value)
 
-    def every(self) -> list[Any]:
+    def all_values(self) -> list[Any]:
         """All values, if `size` is finite."""
         return [self.space.project(self.space.low + i * (self.space.step or 1)) for i in range(int(self.size))]
 
@@ -53,9 +53,9 @@ class NumberAxis:
         """The range as the sampler's library describes it."""
         space, kinds = self.space, optuna.distributions
         kind = kinds.IntDistribution if isinstance(space, Int) else kinds.FloatDistribution
-        if space.log:  # the library has no steps on a logarithmic range: `allowed` rounds to them
+        if space.log:  # the library has no steps on a logarithmic range: `nearest_allowed` rounds to them
             return kind(space.low, space.high, log=True)
-        high = self.every()[-1] if self.size < math.inf and space.step != 1 else space.high
+        high = self.all_values()[-1] if self.size < math.inf and space.step != 1 else space.high
         return kind(space.low, high, step=space.step)
 
 
@@ -72,10 +72,10 @@ class ChoiceAxis:
     def near(self, value: Any, reach: float, rng: random.Random) -> Any:
         return rng.choice(self.labels)
 
-    def allowed(self, value: Any) -> Any:
+    def nearest_allowed(self, value: Any) -> Any:
         return value
 
-    def every(self) -> list[Any]:
+    def all_values(self) -> list[Any]:
         return [*self.labels]
 
     def distribution(self, optuna: Any) -> Any:

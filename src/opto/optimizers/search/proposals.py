@@ -51,13 +51,13 @@ def suggest(
     scored = [point for point in tried if point.score is not None]
     informed = len(tried) >= _first_draws(axes) and any(math.isfinite(point.rating) for point in scored)
     if informed and len(tried) % _EXPLORE_EVERY:
-        refined = _refined(axes, scored, seen, rng)
+        refined = _refine(axes, scored, seen, rng)
         if refined is not None:
             return refined
     asked = ask_sampler(axes, tried, rng.randrange(2**31), sampler)
     if _key(asked) not in seen:
         return asked
-    return _refined(axes, scored, seen, rng) or _untried(axes, seen, rng)
+    return _refine(axes, scored, seen, rng) or _any_untried(axes, seen, rng)
 
 
 def ask_sampler(
@@ -88,7 +88,7 @@ def ask_sampler(
                 )
             )
     asked = study.ask(distributions).params
-    return {name: axis.allowed(asked[name]) for name, axis in axes.items()}
+    return {name: axis.nearest_allowed(asked[name]) for name, axis in axes.items()}
 
 
 def _first_draws(axes: Mapping[str, Axis]) -> int:
@@ -100,7 +100,7 @@ def _key(values: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
     return tuple(sorted(values.items()))
 
 
-def _refined(
+def _refine(
     axes: Mapping[str, Axis], scored: Sequence[ScoredPoint], seen: set[Any], rng: random.Random
 ) -> dict[str, Any] | None:
     """The most promising of random points near the best one; None if all of them were tried."""
@@ -129,10 +129,10 @@ def _near(axes: Mapping[str, Axis], best: Mapping[str, Any], rng: random.Random)
     }
 
 
-def _untried(axes: Mapping[str, Axis], seen: set[Any], rng: random.Random) -> dict[str, Any] | None:
+def _any_untried(axes: Mapping[str, Axis], seen: set[Any], rng: random.Random) -> dict[str, Any] | None:
     """Any point that is left, where all points can be listed."""
     if math.prod(axis.size for axis in axes.values()) > _MOST_LISTED:
         return None
-    every = itertools.product(*(axis.every() for axis in axes.values()))
+    every = itertools.product(*(axis.all_values() for axis in axes.values()))
     left = [point for values in every if _key(point := dict(zip(axes, values, strict=True))) not in seen]
     return rng.choice(left) if left else None

@@ -15,10 +15,10 @@ __all__ = [
     "START",
     "Trial",
     "best_of",
-    "levelled",
+    "comparable_scores",
+    "model_has_rested",
     "read_score",
-    "rest_is_over",
-    "texts_of",
+    "unsearched_values",
 ]
 
 START, MODEL, SEARCH = "start", "model", "search"
@@ -71,7 +71,7 @@ def best_of(trials: Sequence[Trial]) -> Trial | None:
     return max(reversed(scored), key=lambda trial: trial.score or 0, default=None)
 
 
-def rest_is_over(trials: Sequence[Trial]) -> bool:
+def model_has_rested(trials: Sequence[Trial]) -> bool:
     """Whether the model is to be asked again: at once after a gain, else after 1, 2, then always 4 trials."""
     best, failures, since = -math.inf, 0, 0
     for trial in trials:
@@ -84,12 +84,12 @@ def rest_is_over(trials: Sequence[Trial]) -> bool:
     return since >= 1 << min(failures, 2)
 
 
-def texts_of(trial: Trial, searched: Collection[str]) -> tuple[tuple[str, str], ...]:
+def unsearched_values(trial: Trial, searched: Collection[str]) -> tuple[tuple[str, str], ...]:
     """The values of a trial that are not searched, in a form that can be compared."""
     return tuple(sorted((name, str(value)) for name, value in trial.values.items() if name not in searched))
 
 
-def levelled(trials: Sequence[Trial], searched: Collection[str]) -> list[float | None]:
+def comparable_scores(trials: Sequence[Trial], searched: Collection[str]) -> list[float | None]:
     """The scores as they would be with the first texts, so that numbers tried with different texts can be compared.
 
     New texts are first tried with numbers that were tried before: the difference of the scores is due to the texts,
@@ -99,7 +99,7 @@ def levelled(trials: Sequence[Trial], searched: Collection[str]) -> list[float |
     levels: dict[Any, float] = {}
     found: list[float | None] = []
     for trial in trials:
-        texts = texts_of(trial, searched)
+        texts = unsearched_values(trial, searched)
         numbers = tuple(trial.values.get(name) for name in searched)
         if trial.score is None or not trial.is_scored:
             found.append(trial.score)

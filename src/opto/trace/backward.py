@@ -85,8 +85,8 @@ def _share_walk(order: list[MessageNode[Any]], first: TraceGraph) -> None:
 
 def _note_walk(root: Any, child: Any, order: list[MessageNode[Any]], feedback: Any, outputs: list[Any]) -> None:
     items = root.feedback[child]
-    last = items[-1] if items else None
-    if not isinstance(last, SubgraphFromWalk) or last.order is not order:  # x * y * x: one entry a pass
+    # x * y * x: one entry a pass
+    if not items or not isinstance(items[-1], SubgraphFromWalk) or items[-1].order is not order:
         items.append(SubgraphFromWalk(order, child, feedback, outputs))
 
 

@@ -164,9 +164,12 @@ class Node(ValueMethods, AbstractNode[T]):
     @property
     def feedback(self) -> Any:
         """Child node -> the feedback objects that came from it."""
-        rare = self._rare or self._rare_attributes()
-        if rare.feedback is None:
+        rare = self._rare
+        if rare is None or rare.feedback is None:
             with RARE_LOCK:  # threads that share a parameter must add to the same place
+                if self._rare is None:
+                    self._rare = RareAttributes()
+                rare = self._rare
                 if rare.feedback is None:
                     rare.feedback = defaultdict(list)
         return rare.feedback

@@ -29,12 +29,12 @@ def fences(text: str) -> Iterator[tuple[int, str]]:
         opened = _FENCE.search(text, at)
         if opened is None:
             return
-        first, at = opened.end(), opened.end() - 1
+        at = opened.end()
         ends = [match.span() for match in islice(re.finditer(rf"\n[ \t]*{opened[1]}", text[at:]), _MOST_CLOSINGS)]
         if not ends:
-            yield opened.start(), CutText(text[first:])
+            yield opened.start(), CutText(text[at:])
             return
-        bodies = [text[first : at + start] for start, _ in ends]
+        bodies = [text[at : at + start] for start, _ in ends]
         number = _number_of_code(bodies)
         yield opened.start(), bodies[number]
         at += ends[number][1]

@@ -9,6 +9,7 @@ import json
 import os
 import pickle
 import socket
+import time
 import warnings
 from typing import Any
 
@@ -199,6 +200,36 @@ def test_a_drip_cannot_outlast_the_total_time(server: Any, wire: Any) -> None:
     server.script = [wire.say("x" * 2_000_000)]
     llm = OpenAICompatible(server.url, "m", timeout=60, wire=Wire(clock=lambda: float(next(ticks))))
     assert type(both(llm)) is LLMTimeoutError
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("piece", [b"", b"2\r\n: \r\n"])
+def test_a_stall_after_the_head_lasts_what_is_left_of_the_call(server: Any, stream: bool, piece: bytes) -> None:
+    now = [0.0]
+
+    def answer(handler: Any) -> None:
+        handler.send_response(200)
+        handler.send_header("Transfer-Encoding", "chunked")
+        handler.send_header("Content-Type", "text/event-stream")
+        now[0] += 29.98
+        handler.end_headers()
+        handler.wfile.write(piece)
+        server.stall(handler)
+
+    server.script = [answer]
+    llm = OpenAICompatible(server.url, "m", timeout=30, wire=Wire(clock=lambda: now[0]))
+    begin = time.monotonic()
+    with pytest.raises(LLMTimeoutError):
+        list(llm(ASK, stream=stream))  # type: ignore[call-overload]
+
+    async def later() -> None:
+        answer: Any = await llm.acall(ASK, stream=stream)
+        async for _ in answer:
+            pass
+
+    with pytest.raises(LLMTimeoutError):
+        asyncio.run(later())
+    assert time.monotonic() - begin < 20
 
 
 def test_nobody_listening_is_said_with_the_address() -> None:

@@ -39,7 +39,7 @@ _HOMES = {
 }
 """The public names by their modules, which are imported when a name is first used: httpx2 and asyncio take 150 ms."""
 _HOME = {name: module for module, names in _HOMES.items() for name in names.split()}
-__all__ = sorted(_HOME)
+__all__ = sorted(_HOME)  # pyright: ignore[reportUnsupportedDunderAll] - it reads `__init__.pyi`
 
 
 def __getattr__(name: str) -> Any:

@@ -78,3 +78,16 @@ def f(path, name):
             assert outcome.result() == ([name], "PermissionError")
             assert [path.name for path in tmp_path.glob("*/*/*")] == [name]
     assert os.listdir(tmp_path) == []
+
+
+def test_nothing_is_left_when_the_first_process_cannot_be_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*args: object, **options: object) -> None:
+        raise OSError("no processes left")
+
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(subprocess, "Popen", refuse)
+    with ProcessExecutor() as executor:
+        assert "no processes left" in str(executor.run(Job("def f():\n    return 1", "f")).error)
+    assert os.listdir(tmp_path) == []

@@ -75,11 +75,17 @@ class FirstProcess:
                 "functions, or let code that a model wrote run in your program, at your own risk: with "
                 'opto.sandbox.using("unsafe")'
             )
-        self._folder = tempfile.mkdtemp(prefix="opto-sandbox-")
         temporary = "/scratch" if any(p.startswith("/tmp/") for p in readable_paths()) else "/tmp"
+        self._folder = ""
         self._orders, theirs = socket.socketpair()
-        with theirs:
-            self._process = _launched(theirs.fileno(), temporary)
+        try:
+            with theirs:
+                self._folder = tempfile.mkdtemp(prefix="opto-sandbox-")
+                self._process = _launched(theirs.fileno(), temporary)
+        except BaseException:
+            self._orders.close()
+            self._remove_folder()
+            raise
         paths = {"root": self._folder, "readable": readable_paths(), "temporary": temporary}
         preload = [*_PRELOAD, *(name for name in PRELOADED_IN_SANDBOX if name in sys.modules)]
         try:
@@ -92,7 +98,7 @@ class FirstProcess:
             raise SandboxError(f"The sandbox's first process did not start: {report['failed']}.")
         self.report: dict[str, str | None] = report
         if report["files"] is None:  # its root is in memory, and nothing leads there from here
-            remove_folder(self._folder)
+            self._remove_folder()
         _warn_of_missing_layers(report)
 
     def is_alive(self) -> bool:
@@ -123,7 +129,12 @@ class FirstProcess:
         """Ends the process, and so its workers."""
         self._orders.close()
         self._process.wait()
-        remove_folder(self._folder)
+        self._remove_folder()
+
+    def _remove_folder(self) -> None:
+        folder, self._folder = self._folder, ""  # once only: later the name may be another's
+        if folder:
+            remove_folder(folder)
 
     def abandon(self) -> None:
         """In a fork of the program: leaves the process to the parent."""

@@ -19,11 +19,11 @@ TOOL_CALL = {"id": "1", "type": "function", "function": {"name": "search", "argu
 @pytest.mark.parametrize(
     ("reply", "word"),
     [
-        fails(4, "refusal", response("", refusal="I cannot help with that."), "refus"),
-        fails(4, "words of a refusal", response("", refusal="Not allowed by policy 7."), "policy 7"),
-        fails(4, "tool call", response("", "tool_calls", tool_calls=(TOOL_CALL,)), "tool"),
+        case("refusal", response("", refusal="I cannot help with that."), "refus"),
+        case("words of a refusal", response("", refusal="Not allowed by policy 7."), "policy 7"),
+        case("tool call", response("", "tool_calls", tool_calls=(TOOL_CALL,)), "tool"),
         fails(4, "name of the tool", response("", "tool_calls", tool_calls=(TOOL_CALL,)), "search"),
-        fails(4, "content filter", response("", "content_filter"), "filter"),
+        case("content filter", response("", "content_filter"), "filter"),
         case("limit", response("", "length"), "limit"),
         case("limit within thoughts", response("<think>I wonder", "length"), "limit"),
         case("nothing at all", response("", "stop"), "empty"),
@@ -54,7 +54,7 @@ def test_kind_04_what_was_cut_is_not_believed(text: str, finish: str) -> None:
     assert found.value == "A" and ("filter" if finish == "content_filter" else "cut") in found.said
 
 
-@pytest.mark.parametrize("optimizer", [fails(4, "V1", OptoPrimeV1), fails(4, "V2", OptoPrimeV2)])
+@pytest.mark.parametrize("optimizer", [case("V1", OptoPrimeV1), case("V2", OptoPrimeV2)])
 def test_kind_04_the_classic_formats_say_why_too(optimizer: Any) -> None:
     assert "refus" in step_on(response("", refusal="I cannot."), optimizer=optimizer).update.reason
 
@@ -70,23 +70,20 @@ def answer(content: Any) -> Any:
 @pytest.mark.parametrize(
     ("content", "wanted"),
     [
-        fails(4, "one part", [{"type": "text", "text": J("B")}], "B"),
-        fails(4, "two parts", [{"type": "text", "text": J("B")[:9]}, {"type": "text", "text": J("B")[9:]}], "B"),
-        fails(
-            4,
+        case("one part", [{"type": "text", "text": J("B")}], "B"),
+        case("two parts", [{"type": "text", "text": J("B")[:9]}, {"type": "text", "text": J("B")[9:]}], "B"),
+        case(
             "thoughts and text",
             [{"type": "thinking", "thinking": J("draft")}, {"type": "text", "text": J("B")}],
             "B",
         ),
-        fails(
-            4, "reasoning and text", [{"type": "reasoning", "text": J("draft")}, {"type": "text", "text": J("B")}], "B"
-        ),
+        case("reasoning and text", [{"type": "reasoning", "text": J("draft")}, {"type": "text", "text": J("B")}], "B"),
         case("objects", [SimpleNamespace(type="text", text=J("B"))], "B"),
-        fails(4, "tuple", ({"type": "text", "text": J("B")},), "B"),
-        fails(4, "output text", [{"type": "output_text", "text": J("B")}], "B"),
+        case("tuple", ({"type": "text", "text": J("B")},), "B"),
+        case("output text", [{"type": "output_text", "text": J("B")}], "B"),
         case("texts", [J("B")], "B"),
-        fails(4, "two lines", [{"type": "text", "text": J("B\nC")}], "B\nC"),
-        fails(4, "quotes", [{"type": "text", "text": J('it\'s "B"')}], 'it\'s "B"'),
+        case("two lines", [{"type": "text", "text": J("B\nC")}], "B\nC"),
+        case("quotes", [{"type": "text", "text": J('it\'s "B"')}], 'it\'s "B"'),
     ],
 )
 def test_kind_04_content_may_be_a_list_of_parts(content: Any, wanted: str) -> None:
@@ -98,9 +95,7 @@ def test_kind_04_content_may_be_a_list_of_parts(content: Any, wanted: str) -> No
     assert p.data == wanted
 
 
-@pytest.mark.parametrize(
-    "optimizer", [fails(4, "V1", OptoPrimeV1), fails(4, "V2", OptoPrimeV2), fails(4, "OPRO", OPRO)]
-)
+@pytest.mark.parametrize("optimizer", [case("V1", OptoPrimeV1), case("V2", OptoPrimeV2), case("OPRO", OPRO)])
 def test_kind_04_parts_in_the_classic_formats(optimizer: Any) -> None:
     p = node("A", name="p", trainable=True)
     parts = [{"type": "text", "text": J('it\'s "B"')}]
@@ -124,9 +119,9 @@ def test_kind_04_parts_for_textgrad() -> None:
 @pytest.mark.parametrize(
     ("message", "finish", "word"),
     [
-        fails(4, "refusal of a server", {"content": None, "refusal": "I cannot."}, "stop", "refus"),
-        fails(4, "tool call of a server", {"content": None, "tool_calls": [TOOL_CALL]}, "tool_calls", "tool"),
-        fails(4, "filter of a server", {"content": None}, "content_filter", "filter"),
+        case("refusal of a server", {"content": None, "refusal": "I cannot."}, "stop", "refus"),
+        case("tool call of a server", {"content": None, "tool_calls": [TOOL_CALL]}, "tool_calls", "tool"),
+        case("filter of a server", {"content": None}, "content_filter", "filter"),
         case("limit of a server", {"content": None}, "length", "limit"),
         case("thoughts only", {"content": None, "reasoning_content": "I wonder"}, "length", "limit"),
         fails(4, "filter after the text", {"content": J("B")}, "content_filter", "filter"),

@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 import pytest
-from fault_cases import J, case, fails, is_open, row, step_on
+from fault_cases import J, case, fails, row, step_on
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -74,17 +74,21 @@ FORMATS: dict[str, Any] = {
     "tags": (tags, OptoPrime, {"reply": "text"}),
     "tags after thoughts": (lambda v: f"<think>I wonder.</think>{tags(v)}", OptoPrime, {"reply": "text"}),
 }
-THOUGHTS = {"thoughts", "thoughts with words", "closing thoughts"}
-REPLIES = {"variable", "named variable", "JSON"}
-TAGS = {"closing value", "closing variable"}
-
-
-def fails_today(form: str, name: str) -> bool:
-    return name in REPLIES or (name in THOUGHTS and " of V" not in form) or (name in TAGS and form.startswith("tags"))
-
-
+EQUAL_FAILING: dict[str, tuple[str, ...]] = {
+    "JSON": ("variable", "named variable", "JSON"),
+    "JSON after thoughts": ("variable", "named variable", "JSON"),
+    "JSON after bare thoughts": ("variable", "named variable", "JSON"),
+    "JSON in a fence": ("variable", "named variable", "JSON"),
+    "JSON in prose": ("variable", "named variable", "JSON"),
+    "schema": ("variable", "named variable", "JSON"),
+    "JSON of V1": ("variable", "named variable", "JSON"),
+    "JSON of V2": ("variable", "named variable", "JSON"),
+    "tags of V2": ("closing variable", "variable", "named variable", "JSON"),
+    "tags": ("closing variable", "variable", "named variable", "JSON"),
+    "tags after thoughts": ("closing variable", "variable", "named variable", "JSON"),
+}  # by format, the values
 TABLE = [
-    row(2, f"{form}: {name}", *FORMATS[form], value, failing=fails_today(form, name))
+    row(2, f"{form}: {name}", *FORMATS[form], value, failing=name in EQUAL_FAILING.get(form, ()))
     for form in FORMATS
     for name, value in VALUES.items()
     if not (name == "terminate" and " of V" in form)  # there the word ends the step, wherever it stands
@@ -99,7 +103,7 @@ def test_kind_02_a_value_comes_back_equal(write: Any, optimizer: Any, options: d
 @pytest.mark.parametrize(
     ("body", "value"),
     [
-        fails(2, "raw closing tag", "Put </value> at the end.", "Put </value> at the end."),
+        case("raw closing tag", "Put </value> at the end.", "Put </value> at the end."),
         case("raw nested", "Use <value>x</value> here.", "Use <value>x</value> here."),
         fails(2, "escaped", "Put &lt;/value&gt; at the end.", "Put </value> at the end."),
         fails(2, "CDATA", "<![CDATA[Put </value> at the end.]]>", "Put </value> at the end."),
@@ -130,7 +134,6 @@ def test_kind_02_no_text_makes_a_step_raise(text: str) -> None:
     assert isinstance(step_on(text, optimizer=OptoPrimeV2).value, str)
 
 
-@is_open(2)
 def test_kind_02_the_current_value_may_hold_markup_too() -> None:
     found = step_on(J("Think in <think>a</think>."), value="Plan in <think></think>. Then </value>.")
     assert found.value == "Think in <think>a</think>."

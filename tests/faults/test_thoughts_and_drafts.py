@@ -52,12 +52,22 @@ SHAPES: dict[str, Any] = {
     "line": lambda v: f"\np0: {v}\n",
     "fence": lambda v: f"\n```\n{v}\n```\n",
 }
+CUT_FAILING: dict[str, tuple[str, ...]] = {
+    "thoughts": ("json", "json in a fence", "bare pair", "tags", "named tag", "line", "fence"),
+    "reasoning": ("json", "json in a fence", "bare pair", "named tag", "line", "fence"),
+    "reflection": ("json", "json in a fence", "bare pair", "tags", "named tag", "line", "fence"),
+    "scratchpad": ("json", "json in a fence", "bare pair", "tags", "named tag", "line", "fence"),
+    "analysis": ("json", "json in a fence", "bare pair", "tags", "named tag", "line", "fence"),
+    "apertus": ("json", "json in a fence", "bare pair", "tags", "named tag", "line", "fence"),
+    "capitals": ("json", "json in a fence", "bare pair", "tags", "named tag", "line", "fence"),
+    "attribute": ("json", "json in a fence", "bare pair", "tags", "named tag", "line", "fence"),
+}  # by family, the shapes
 CUT = [
     row(
         1,
         f"{family}, {shape}",
         f"{opening}Try {write('draft')}. No, wrong, bec",
-        failing=(family, shape) != ("reasoning", "tags"),
+        failing=shape in CUT_FAILING.get(family, ()),
     )
     for family, (opening, _, _) in MARKERS.items()
     if opening
@@ -72,13 +82,22 @@ def test_kind_01_thoughts_that_were_cut_off_hold_no_answer(reply: str) -> None:
     assert "cut" in found.said or "limit" in found.said
 
 
-READ_TODAY = {"think", "thinking", "thought", "granite 3.3", "hunyuan", "opening swallowed", "attribute"}
+FOLLOWS_FAILING: dict[str, tuple[str, ...]] = {
+    "thoughts": ("line", "fence"),
+    "reasoning": ("line", "fence"),
+    "reflection": ("line", "fence"),
+    "scratchpad": ("line", "fence"),
+    "analysis": ("line", "fence"),
+    "harmony, tokens swallowed": ("line", "fence"),
+    "apertus": ("line", "fence"),
+    "capitals": ("line", "fence"),
+}  # by family, the shapes
 THOUGHT = [
     row(
         1,
         f"{family}, {shape}",
         f"{opening}Try {write('draft')}. No, wrong, better:{closing}{write('final')}{end}",
-        failing=family not in READ_TODAY and "tag" not in shape,
+        failing=shape in FOLLOWS_FAILING.get(family, ()),
     )
     for family, (opening, closing, end) in MARKERS.items()
     for shape, write in SHAPES.items()
@@ -114,36 +133,36 @@ SCHEMA = (
 @pytest.mark.parametrize(
     "reply",
     [
-        fails(1, "two in prose", "First: " + J("draft") + " Worse. Final: " + J("final")),
-        fails(1, "three in prose", "1: " + J("a") + " 2: " + J("b") + " So: " + J("final") + " Done."),
-        fails(1, "format echoed", 'In the form {"suggestion": {"p0": "..."}}: ' + J("final")),
-        fails(1, "format echoed with words", 'As {"suggestion": {"p0": "its new value"}}:\n' + J("final")),
-        fails(1, "format echoed in a fence", '```json\n{"suggestion": {"p0": "..."}}\n```\n' + J("final")),
-        fails(1, "schema echoed", f"The schema is {SCHEMA}. " + J("final")),
-        fails(1, "two lines of JSON", J("draft") + "\n" + J("final")),
-        fails(1, "no space between", J("draft") + J("final")),
-        fails(1, "two fences", f"```json\n{J('draft')}\n```\nBetter:\n```json\n{J('final')}\n```"),
-        fails(1, "draft in a fence, answer bare", f"```json\n{J('draft')}\n```\nBetter: {J('final')}"),
+        case("two in prose", "First: " + J("draft") + " Worse. Final: " + J("final")),
+        case("three in prose", "1: " + J("a") + " 2: " + J("b") + " So: " + J("final") + " Done."),
+        case("format echoed", 'In the form {"suggestion": {"p0": "..."}}: ' + J("final")),
+        case("format echoed with words", 'As {"suggestion": {"p0": "its new value"}}:\n' + J("final")),
+        case("format echoed in a fence", '```json\n{"suggestion": {"p0": "..."}}\n```\n' + J("final")),
+        case("schema echoed", f"The schema is {SCHEMA}. " + J("final")),
+        case("two lines of JSON", J("draft") + "\n" + J("final")),
+        case("no space between", J("draft") + J("final")),
+        case("two fences", f"```json\n{J('draft')}\n```\nBetter:\n```json\n{J('final')}\n```"),
+        case("draft in a fence, answer bare", f"```json\n{J('draft')}\n```\nBetter: {J('final')}"),
         case("draft bare, answer in a fence", f"{J('draft')} Better:\n```json\n{J('final')}\n```"),
         case("braces in prose before", "A set {a, b} and a dict {'k': 1}: " + J("final")),
         case("braces in prose after", J("final") + " {that is all}"),
         case("another object after", J("final") + ' {"confidence": 0.9}'),
-        fails(1, "another object before", '{"plan": "rewrite p0"} ' + J("final")),
+        case("another object before", '{"plan": "rewrite p0"} ' + J("final")),
         case("a list of two", json.dumps([{"p0": "draft"}, {"p0": "final"}])),
-        fails(1, "bare pairs", '{"p0": "draft"} or {"p0": "final"}'),
-        fails(1, "the current value first", "Now: " + J("A") + " Better: " + J("final")),
+        case("bare pairs", '{"p0": "draft"} or {"p0": "final"}'),
+        case("the current value first", "Now: " + J("A") + " Better: " + J("final")),
         case(
             "two tags", "".join(f"<variable><name>p0</name><value>{v}</value></variable>" for v in ("draft", "final"))
         ),
         fails(1, "two lines", "p0: draft\nBut that is worse.\np0: final\n"),
         case("two named tags", '<variable name="p0">draft</variable><variable name="p0">final</variable>'),
         fails(1, "tags, then JSON", "<variable><name>p0</name><value>draft</value></variable> no: " + J("final")),
-        case("JSON, then tags", J("draft") + " no: <variable><name>p0</name><value>final</value></variable>"),
+        fails(1, "JSON, then tags", J("draft") + " no: <variable><name>p0</name><value>final</value></variable>"),
         case("thoughts twice", "<think>" + J("a") + "</think>so<think>" + J("b") + "</think>" + J("final")),
         case("thoughts in thoughts", "<think>a <think>" + J("a") + "</think> b</think>" + J("final")),
         case("thoughts after", J("final") + "<think>Was " + J("draft") + " better? No.</think>"),
         case("thoughts in a fence", "```\n<think>" + J("draft") + "</think>\n```\n" + J("final")),
-        fails(1, "two families", "<think>" + J("a") + "</think><reflection>" + J("b") + "</reflection>" + J("final")),
+        case("two families", "<think>" + J("a") + "</think><reflection>" + J("b") + "</reflection>" + J("final")),
     ],
 )
 def test_kind_01_the_last_complete_answer_is_the_answer(reply: str) -> None:
@@ -153,13 +172,13 @@ def test_kind_01_the_last_complete_answer_is_the_answer(reply: str) -> None:
 @pytest.mark.parametrize(
     ("reply", "finish"),
     [
-        fails(1, "never closed, server silent", "<think>Try " + J("draft") + ". No", None),
-        fails(1, "never closed, said to be whole", "<think>Try " + J("draft") + ". No", "stop"),
-        fails(1, "magistral, server silent", "[THINK]Try " + J("draft") + ". No", None),
-        fails(1, "harmony, server silent", "<|channel|>analysis<|message|>Try " + J("draft"), None),
-        fails(1, "cut in the closing marker", "<think>Try " + J("draft") + "</thi", "length"),
+        case("never closed, server silent", "<think>Try " + J("draft") + ". No", None),
+        case("never closed, said to be whole", "<think>Try " + J("draft") + ". No", "stop"),
+        case("magistral, server silent", "[THINK]Try " + J("draft") + ". No", None),
+        case("harmony, server silent", "<|channel|>analysis<|message|>Try " + J("draft"), None),
+        case("cut in the closing marker", "<think>Try " + J("draft") + "</thi", "length"),
         case("cut after the thoughts", "<think>Try " + J("draft") + '</think>{"suggestion": {"p0": "fin', "length"),
-        fails(1, "cut in second thoughts", "<think>a</think><think>Try " + J("draft") + ". No", "length"),
+        case("cut in second thoughts", "<think>a</think><think>Try " + J("draft") + ". No", "length"),
     ],
 )
 def test_kind_01_no_answer_is_no_answer(reply: str, finish: str | None) -> None:
@@ -188,8 +207,7 @@ def code(operator: str) -> str:
             f"<|channel|>analysis<|message|>```python\n{code('-')}\n```<|end|><|start|>assistant<|channel|>final"
             f"<|message|>```python\n{code('*')}\n```",
         ),
-        fails(
-            1,
+        case(
             "JSON twice",
             f"{{'code': 1}} {json.dumps({'__code0': code('-')})} or {json.dumps({'__code0': code('*')})}",
         ),

@@ -96,6 +96,7 @@ class OptoPrimeV2(OptoPrime):
         self.optimizer_prompt_symbol_set = optimizer_prompt_symbol_set or self.default_symbol_set()
         self.default_prompt_symbols = self.optimizer_prompt_symbol_set.default_prompt_symbols
         super().__init__(parameters, llm, *args, max_tokens=max_tokens, **kwargs)
+        self.highlight_variables = False  # the last lines name the variables anyway
         self.initial_var_char_limit = initial_var_char_limit
         self.truncate_expression = truncate_expression
         self.use_json_object_format = self.use_json_object_format and self.optimizer_prompt_symbol_set.expect_json
@@ -150,24 +151,10 @@ class OptoPrimeV2(OptoPrime):
             show=lambda values: self.repr_node_value_compact(values, symbols.node_tag, symbols.value_tag),
         )
 
-    def _compose(self, summary: FunctionFeedback, mask: list[str] | None) -> tuple[str, str]:
-        pieces = [self._example()] if self.include_example else []
-        problem = str(self.problem_instance(summary, mask))
-        pieces.append(self.user_prompt_template.replace("{problem_instance}", problem))
-        pieces.append(self._notes())
-        past = self._rounds()
-        if past:
-            pieces.append(f"{prompt_text('classic_memory')}\n\n{past}\n\n")
-        pieces.append(self.final_prompt.replace("{names}", ", ".join(summary.variables)))
-        return f"{self.representation_prompt}\n\n{self.output_format_prompt}", "".join(pieces)
-
-    def _rounds(self) -> str:
+    def _past(self) -> str:
         symbols = self.optimizer_prompt_symbol_set
-        attempts = [
-            str(MemoryInstance(variables, feedback, symbols, index))
-            for index, (variables, feedback) in enumerate(self.memory, 1)
-        ]
-        return "\n\n".join(attempts)
+        rounds = [str(MemoryInstance(*attempt, symbols, index)) for index, attempt in enumerate(self.memory, 1)]
+        return "\n\n".join([prompt_text("classic_memory"), *rounds]) if rounds else ""
 
     def _example(self) -> str:
         summary = FunctionFeedback(

@@ -24,6 +24,7 @@ __all__ = [
     "kind_of",
     "memory_text",
     "problem_instance",
+    "section_bodies",
     "value_lines",
 ]
 
@@ -97,6 +98,20 @@ def constraint_lines(values: Mapping[str, tuple[Any, Any]]) -> str:
 Lines = Callable[[Mapping[str, tuple[Any, Any]]], str]
 
 
+def section_bodies(summary: FunctionFeedback, objective: str, changeable: Lines, given: Lines) -> dict[str, Any]:
+    """The bodies of the sections of a problem; two functions write the values that may change and the others."""
+    return {
+        "instruction": objective,
+        "code": "\n".join(text for _, text in sorted(summary.graph)),
+        "documentation": "\n".join(f"[{name}] {text}" for name, text in summary.documentation.items()),
+        "variables": changeable(summary.variables),
+        "inputs": given(summary.inputs),
+        "others": given(summary.others),
+        "outputs": given(summary.output),
+        "feedback": summary.user_feedback,
+    }
+
+
 def problem_instance(
     summary: FunctionFeedback,
     objective: str,
@@ -106,17 +121,8 @@ def problem_instance(
     constraint_lines: Lines = constraint_lines,
 ) -> ProblemInstance:
     """The problem of a summary; the bodies under the headings listed in `mask` are left empty."""
-    shown = {
-        "instruction": objective,
-        "code": "\n".join(text for _, text in sorted(summary.graph)),
-        "documentation": "\n".join(f"[{name}] {text}" for name, text in summary.documentation.items()),
-        "variables": value_lines(summary.variables),
-        "constraints": constraint_lines(summary.variables),
-        "inputs": value_lines(summary.inputs),
-        "others": value_lines(summary.others),
-        "outputs": value_lines(summary.output),
-        "feedback": summary.user_feedback,
-    }
+    shown = section_bodies(summary, objective, value_lines, value_lines)
+    shown["constraints"] = constraint_lines(summary.variables)
     masked = {key for key, heading in DEFAULT_SYMBOLS.items() if heading in (mask or ())}
     return ProblemInstance(**{key: "" if key in masked else body for key, body in shown.items()})
 
@@ -218,10 +224,9 @@ class ClassicMethods:
         past = self._past()
         if past:
             pieces.append(past + "\n\n")
-        if self.highlight_variables:
-            names = ", ".join(summary.variables)
-            pieces.append(prompt_text("classic_highlight").replace("{names}", names) + "\n\n")
-        return self._system(), "".join([*pieces, self.final_prompt])
+        ending = f"{prompt_text('classic_highlight')}\n\n" if self.highlight_variables else ""
+        pieces.append((ending + self.final_prompt).replace("{names}", ", ".join(summary.variables)))
+        return self._system(), "".join(pieces)
 
     def _system(self) -> str:
         return f"{self.representation_prompt}\n\n{self.output_format_prompt}"

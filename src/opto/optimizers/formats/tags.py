@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from opto.optimizers.formats.classic import kind_of
+from opto.optimizers.formats.classic import kind_of, section_bodies
 from opto.optimizers.formats.texts import prompt_text
 from opto.optimizers.problem.collect import FunctionFeedback
 from opto.optimizers.replies.json_replies import drop_blank_code, read_json_reply
@@ -239,16 +239,7 @@ def problem_instance(
 ) -> ProblemInstance:
     """The problem of a summary; `show` writes the values that may not change, `mask` lists titles to leave empty."""
     tags = Tags(symbols.variable_tag, symbols.value_tag, symbols.constraint_tag)
-    shown = {
-        "instruction": objective,
-        "code": "\n".join(text for _, text in sorted(summary.graph)),
-        "documentation": "\n".join(f"[{name}] {text}" for name, text in summary.documentation.items()),
-        "variables": tagged_values(summary.variables, tags),
-        "inputs": show(summary.inputs),
-        "others": show(summary.others),
-        "outputs": show(summary.output),
-        "feedback": summary.user_feedback,
-    }
+    shown = section_bodies(summary, objective, lambda values: tagged_values(values, tags), show)
     masked = masked_titles(mask, symbols.default_prompt_symbols)
     body: dict[str, Any] = {key: "" if key in masked else text for key, text in shown.items()}
     return ProblemInstance(**body, optimizer_prompt_symbol_set=symbols)

@@ -153,7 +153,10 @@ class OptoPrimeV2(OptoPrime):
 
     def _past(self) -> str:
         symbols = self.optimizer_prompt_symbol_set
-        rounds = [str(MemoryInstance(*attempt, symbols, index)) for index, attempt in enumerate(self.memory, 1)]
+        rounds = [
+            str(MemoryInstance(variables, feedback, symbols, index))
+            for index, (variables, feedback) in enumerate(self.memory, 1)
+        ]
         return "\n\n".join([prompt_text("classic_memory"), *rounds]) if rounds else ""
 
     def _example(self) -> str:

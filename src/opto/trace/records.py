@@ -219,5 +219,5 @@ def same_value(one: object, other: object) -> bool:
     """Whether two values are one object or equal; arrays, which answer with more than a truth, are not equal."""
     if one is other:
         return True
-    equal = one == other
+    equal: Any = one == other
     return equal if isinstance(equal, bool) else False

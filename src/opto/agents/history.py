@@ -1,4 +1,4 @@
-"""What was said in a conversation, oldest first, of bounded length."""
+"""The messages of a conversation, oldest first, of bounded length."""
 
 from __future__ import annotations
 

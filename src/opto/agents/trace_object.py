@@ -1,4 +1,4 @@
-"""What a value that an optimizer is shown must be able to say of itself."""
+"""The base of values of your own that prompts of optimizers show as text."""
 
 from __future__ import annotations
 

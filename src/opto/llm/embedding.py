@@ -1,4 +1,4 @@
-"""A text as a vector, asked for as any other request, so that every wrapper holds for it: a budget, a cache, a retry.
+"""A text as a vector, requested like any other answer, so that each wrapper applies: a budget, a cache, a retry.
 
 The request is one message and the option `embedding=True`; the reply's text is the vector in JSON. What lies
 between passes both on without knowing them.
@@ -21,7 +21,7 @@ def embedding_request(text: str) -> Messages:
 
 
 def text_to_embed(messages: Messages) -> str:
-    """The text to embed: what the last message says."""
+    """The text to embed: the content of the last message."""
     content = messages[-1].get("content") if messages else None
     return content if isinstance(content, str) else ""
 

@@ -82,7 +82,7 @@ async def arun(flow: Flow[T]) -> T:
 
 
 def _abandon(flow: Flow[Any], error: GeneratorExit) -> None:
-    """Let a flow whose loop is gone give back what it holds; nothing can be awaited any more on the way."""
+    """Let a flow whose event loop is gone release its slots and budgets; it can await nothing any more."""
     with suppress(StopIteration, GeneratorExit):
         flow.throw(error)
         while True:
@@ -133,17 +133,17 @@ class FlowLLM(Embeds, ABC):
         return await arun(self.flow(messages, options))
 
     def holds(self) -> Sequence[Any]:
-        """What is closed with this model; what has nothing to close is left alone."""
+        """The objects that are closed with this model, such as the model inside; one without `close` is skipped."""
         return ()
 
     def close(self) -> None:
-        """Close what is held; the next call opens it again."""
+        """Close connections and files; the next call opens them again."""
         for held in self.holds():
             if callable(close := getattr(held, "close", None)):
                 close()
 
     async def aclose(self) -> None:
-        """`close`, and what belongs to the running loop too."""
+        """`close`, and close the connections of the running event loop too."""
         for held in self.holds():
             aclose: Any = getattr(held, "aclose", None)
             if aclose is not None:
@@ -165,7 +165,7 @@ class FlowLLM(Embeds, ABC):
 
 
 class Wrapper(FlowLLM):
-    """Base of what wraps a model and is a model; profile and identity are those of the inner one."""
+    """Base of models that wrap a model; profile and identity are those of the inner model."""
 
     def __init__(self, llm: LLM) -> None:
         self.llm = llm

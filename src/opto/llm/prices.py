@@ -26,7 +26,7 @@ VARIABLE = "OPTO_LLM_PRICES"
 
 @dataclass(frozen=True, slots=True)
 class LongPrice:
-    """What a call costs whose prompt is longer than `above` tokens, the whole of it; in dollars per million."""
+    """The price of all tokens of a call whose prompt is longer than `above` tokens, in dollars per million."""
 
     above: float
     prompt: float
@@ -48,7 +48,7 @@ class Price:
     long: LongPrice | None = None
 
     def upper_bound(self, other: Price) -> Price:
-        """No cheaper than either, whatever is asked."""
+        """A price that is no lower than either of the two, for any call."""
         long = None
         if self.long is not None or other.long is not None:
             rates = [price.long or LongPrice(math.inf, price.prompt, price.completion) for price in (self, other)]
@@ -125,7 +125,7 @@ def price_of(llm: object, table: PriceTable, model: str | None = None) -> Price 
 
 @lru_cache(maxsize=1024)
 def _published(model: str) -> Price | None:
-    """The list price of a model today, without discounts for what was cached."""
+    """The list price of a model today, without discounts for cached prompts."""
     if find_spec("genai_prices") is None:
         _log_once(
             "Prices of models are unknown: install opto-trace[prices], or give prices={name: (prompt, completion)}."

@@ -1,4 +1,4 @@
-"""What a model is able to do, so that a prompt can ask for a reply in the shape that suits it."""
+"""The abilities of a model, so that a prompt can ask for a reply in the shape that suits it."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ _KNOWN: tuple[tuple[str, ModelProfile], ...] = (
 
 
 def known_profile(model: str) -> ModelProfile:
-    """Look a hosted model's name up; a name nobody knows gets the careful default.
+    """Look a hosted model's name up; an unknown name gets the careful default.
 
     >>> known_profile("gpt-4o-mini").reply, known_profile("my-model").reply
     ('json_schema', 'json_object')

@@ -1,4 +1,4 @@
-"""Which model answers when the user names none: what the environment configures, else the one on this machine."""
+"""The default model: the one that the environment configures, else the one on this machine."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ __all__ = ["Shared"]
 
 
 class Shared:
-    """Base of what several models hold together: a copy, deep or pickled, is the same object in this process.
+    """Base of objects that several models hold together: a copy, deep or pickled, is the same object in this process.
 
     Training copies optimizers with their models; a copied budget would be a second budget. A pickle that is read
     in another process, or after this one, starts from the state when it was written. Subclasses say in

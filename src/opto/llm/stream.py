@@ -19,7 +19,7 @@ Source = Callable[[], Flow[Chunk | None]]
 
 
 class Stream:
-    """What a model gives for `stream=True`: iterate with `for` or `async for`, as the call was made.
+    """The answer to a call with `stream=True`: iterate with `for`, or with `async for` after `acall`.
 
     `whole` is the response so far, in one piece; close a stream that is left before its end (it is
     a context manager). An error on the way is raised where the next chunk was asked for.
@@ -160,7 +160,7 @@ class Stream:
 
 
 def when_whole(response: Response, keep: Callable[[Response], None]) -> Response:
-    """Call `keep` with the whole response: now, or when the stream that it is has ended; returns what was given."""
+    """Call `keep` with the whole response, now or when its stream has ended; returns `response`."""
     if isinstance(response, Stream):
         return cast(Response, response.when_done(keep))
     keep(response)

@@ -2,7 +2,7 @@
 
 Each is an `AbstractModel` that builds its transport when first called, so that constructing
 needs neither network, key nor package. May import the leaves and the rest of `opto.llm`; litellm and
-autogen are imported when used. Read common, then models, then factory.
+autogen are imported when used. Read common, then hosted, then factory.
 """
 
 from opto.llm.backends.autogen_backend import AutoGenLLM, auto_construct_oai_config_list_from_env

@@ -33,7 +33,9 @@ class AutoGenLLM(Backend):
     ) -> None:
         self._wrapper = _openai_wrapper()
         found = list(config_list) if config_list is not None else _config_list()
-        self.config_list = [entry for entry in found if _passes(entry, filter_dict or {})]
+        self.config_list = [
+            entry for entry in found if all(entry.get(field) in values for field, values in (filter_dict or {}).items())
+        ]
         super().__init__(self._build, reset_freq)
         self.model_name = str(self.config_list[0].get("model", "")) if self.config_list else ""
 
@@ -80,7 +82,3 @@ def _config_list() -> list[Config]:
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
         raise LLMConfigError("OAI_CONFIG_LIST must hold a JSON list of objects.")
     return entries
-
-
-def _passes(entry: Config, wanted: Mapping[str, Sequence[Any]]) -> bool:
-    return all(entry.get(field) in values for field, values in wanted.items())

@@ -1,4 +1,4 @@
-"""What the named backends share: default completion options, a profile, an identity."""
+"""The base of the named backends: default completion options, a profile, an identity."""
 
 from __future__ import annotations
 

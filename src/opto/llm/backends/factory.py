@@ -42,7 +42,7 @@ class LLMFactory:
 
     @classmethod
     def get_llm(cls, profile: str = "default") -> AbstractModel:
-        """A new model of this profile; ValueError if nobody registered it."""
+        """A new model of this profile; ValueError if it is not registered."""
         entry = cls._profiles.get(profile)
         if entry is None:
             raise ValueError(

@@ -55,7 +55,9 @@ class LiteLLM(Backend):
         if installed and (self._named or os.environ.get("OPENAI_API_KEY")):
             return LiteLLMTransport(self.model_name, self.max_retries, self.base_delay)
         if self._named is None:
-            return configured_llm(_without_backend()) or local_llm()
+            # LiteLLM was chosen already: the rest of the environment says which server.
+            others = {name: value for name, value in os.environ.items() if name != "TRACE_DEFAULT_LLM_BACKEND"}
+            return configured_llm(others) or local_llm()
         policy = RetryPolicy(attempts=self.max_retries, base=self.base_delay)
         return Retry(transport_for(self._named, os.environ), policy)
 
@@ -153,11 +155,6 @@ class EmbeddedLLM(Backend):
 
     def _build(self) -> LocalLLM:
         return LocalLLM(**self._settings)
-
-
-def _without_backend() -> dict[str, str]:
-    """LiteLLM was chosen already: what remains is which server."""
-    return {name: value for name, value in os.environ.items() if name != "TRACE_DEFAULT_LLM_BACKEND"}
 
 
 def embed(model: str | LLM, text: str, max_retries: int = 10, base_delay: float = 1.0) -> list[float] | None:

@@ -1,8 +1,8 @@
 """A language model on this machine: weights found or fetched, served by llama.cpp, spoken to over HTTP.
 
 May import the leaves and the rest of `opto.llm`; the package `xllamacpp` is needed by the
-child process alone. Read models (the table), weights (where from), hub and packages (how),
-process and server (the child), model (`LocalLLM`).
+child process alone, huggingface_hub and filelock where weights are fetched. Read known_models (the table), weights and
+packages (where files come from), server_process and server (the child), local_llm (`LocalLLM`).
 """
 
 from opto.llm.local.known_models import DEFAULT_MODEL, KNOWN_MODELS, KnownModel

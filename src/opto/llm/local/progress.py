@@ -1,4 +1,4 @@
-"""How far a long piece of work is: a record for the core, a bar or plain lines for who watches."""
+"""Progress of long work: a record for the core, a bar or plain lines for people."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["Progress", "Report", "quiet", "watch"]
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """`done` of `total` bytes of `what`; total 0 means that it is a plain remark."""
+    """`done` of `total` bytes of the work `what`; with total 0 it is a plain remark."""
 
     what: str
     done: int = 0

@@ -25,7 +25,7 @@ __all__ = ["LocalServer", "ServerConfig", "close_servers", "require_extra", "ser
 
 @dataclass(frozen=True, slots=True)
 class ServerConfig:
-    """What a server process is started with; equal settings share one process."""
+    """The settings of a server process; equal settings share one process."""
 
     model: Path
     threads: int

@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 
 def without_secret(parse: Callable[[bytes, str], T], body: bytes, url: str, secret: str | None) -> T:
-    """Parse what a server sent; an error that would quote the key (some servers repeat requests) quotes stars."""
+    """Parse a body; an error that would quote the API key (some servers repeat requests) quotes stars instead."""
     try:
         return parse(body, url)
     except LLMError:
@@ -76,7 +76,7 @@ def parse_embedding(body: bytes, url: str) -> Response:
     rows, model = data.get("data"), data.get("model")
     row = rows[0] if isinstance(rows, list) and rows else None
     vector = row.get("embedding") if isinstance(row, dict) else None
-    if not isinstance(vector, list) or not vector or not all(_is_number(x) for x in vector):
+    if not isinstance(vector, list) or not vector or not all(type(x) in (int, float) for x in vector):
         raise _bad(url, f"the reply holds no embedding ({_glimpse(body)})")
     text = json.dumps([float(x) for x in vector])
     usage = TokenUsage(_usage(data.get("usage")).prompt_tokens, 0)
@@ -126,7 +126,7 @@ def _chunk_choice(choice: Any, place: int, url: str) -> ChunkChoice:
 
 
 def _content(content: Any) -> str | None:
-    """Text, or None if it is none. Null is the protocol's way to say nothing (a refusal, a tool call)."""
+    """The text of a content, or None if the content is no text. Null is an empty text (a refusal, a tool call)."""
     if content is None:
         return ""
     if isinstance(content, str):
@@ -148,10 +148,6 @@ def _usage(usage: Any) -> TokenUsage:
     counts = [usage.get(name) for name in ("prompt_tokens", "completion_tokens")]
     prompt, completion = (c if isinstance(c, int) and not isinstance(c, bool) and c >= 0 else None for c in counts)
     return TokenUsage(prompt, completion)
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def _glimpse(body: bytes) -> str:

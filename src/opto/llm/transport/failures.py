@@ -1,4 +1,4 @@
-"""Turn what went wrong on the wire into one error of the tree with one clear sentence. Pure."""
+"""Turn failures of HTTP into one error of our tree each, with one clear sentence. Pure."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def quote(text: str, secret: str | None = None, limit: int = 200) -> str:
 
 
 def from_exception(error: Exception, url: str, timeout: float, proxy: str | None = None) -> LLMError:
-    """Map what httpx2 raised; the caller raises the result `from` it. `proxy` led to `url`, if there was one."""
+    """Map an error of httpx2; the caller raises the result `from` it. `proxy` led to `url`, if there was one."""
     where, way = shown_url(url), f" through the proxy {shown_url(proxy)}" if proxy else ""
     if isinstance(error, httpx2.ConnectTimeout):
         return _unsent(
@@ -186,7 +186,7 @@ def _reason(error: BaseException) -> str:
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
-    """What the error was raised from, down to the first."""
+    """The errors that this one was raised from, down to the first."""
     link = error
     while below := link.__cause__ or link.__context__ or _last(link):
         yield (link := below)

@@ -112,7 +112,7 @@ class OpenAICompatible(FlowLLM):
         return f"{shown_url(self.base_url)}|{self.model_name}|{defaults}{self._route_digest()}"
 
     def _route_digest(self) -> str:
-        """A digest of what else decides where a request ends, and may hold secrets: queries and headers."""
+        """A digest of queries and headers, which may choose the model behind an address and may be secret."""
         _, _, query = self.base_url.partition("?")
         more: list[Any] = [query, dict(self.wire.query), dict(self.wire.headers)]
         more += [self.defaults.get(name) for name in ("headers", "extra_headers")]
@@ -217,7 +217,7 @@ def _checked_key(key: ApiKey | None) -> str | None:
 
 
 def _checked_headers(headers: Mapping[Any, Any]) -> dict[str, str]:
-    """Headers by their names in small letters; what none can carry is refused without quoting it."""
+    """Headers by lower-case names; a value that no header can carry is refused without quoting it."""
     checked = dict[str, str]()
     for name, value in headers.items():
         if not isinstance(name, str) or not isinstance(value, str) or not _TOKEN.fullmatch(name):

@@ -1,4 +1,4 @@
-"""A limit for all models of a run: calls, tokens, money, seconds. What would exceed it is not sent."""
+"""A limit for all models of a run: calls, tokens, money, seconds. A call that could exceed it is not sent."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ _SLACK = 1e-9  # dollars are added as floats
 
 
 class Budget(Shared):
-    """Limits over all models of this process that are wrapped with it; a copy of it is it.
+    """Limits over all models of this process that are wrapped with it; a copy of a budget is the same budget.
 
     It does not span processes: a pickle that is read in another process, and what a fork holds, is a budget of its own
     that begins with what was spent until then. Give each worker its share.
@@ -120,7 +120,7 @@ class Budget(Shared):
 
     @property
     def left(self) -> dict[str, float | None]:
-        """What the limits leave to calls that begin now; None without a limit."""
+        """The rest of each limit for calls that begin now; None without a limit."""
         with self._lock:
             used = self._counted + self._held
             taken: dict[str, float] = {
@@ -132,7 +132,7 @@ class Budget(Shared):
         return {name: None if limit is None else max(0, limit - taken[name]) for name, limit in self.limits.items()}
 
     def forecast(self, times: float = 1, *, dry: Cost | None = None, model: str | None = None) -> Forecast:
-        """What `times` runs such as `dry` (by default: such as all so far) will take, and which limits they break.
+        """The likely cost of `times` runs such as `dry` (by default: such as all so far), and the limits they break.
 
         A dry run is a part of the run under a budget of its own, with a fake model if it shall cost nothing:
         tokens are then guessed from the texts; `model` names the one whose price counts.
@@ -143,7 +143,7 @@ class Budget(Shared):
         return Forecast.of(dry or self.spent, times, price, self.limits)
 
     def hold(self, need: Bound) -> None:
-        """Set aside what a call may take, or raise `BudgetExceeded`."""
+        """Reserve the bound of a call, or raise `BudgetExceeded`."""
         with self._lock:
             if self._begin is None:
                 self._begin = self.clock()
@@ -168,7 +168,7 @@ class Budget(Shared):
             raise BudgetExceeded("seconds", seconds, elapsed, 0, wait)
 
     def settle(self, need: Bound, took: Bound, cost: Cost) -> None:
-        """Replace what was set aside by what counts against the limits, and note the cost."""
+        """Replace the bound that was reserved by the part that counts against the limits, and add the cost."""
         with self._lock:
             self._held -= need
             self._counted += took
@@ -246,7 +246,7 @@ class _Charge:
         self._settle(self.prompt + self.reply or prompt + completion, prompt, completion, money)
 
     def failed(self, error: BaseException) -> None:
-        """Give back what the failure did not cost; what it may have cost stays spent."""
+        """Release the part of the bound that the failure cannot have cost; the rest stays spent."""
         if not self.open:
             return
         if isinstance(error, (BudgetExceeded, LLMConfigError)) or _unsent(error):
@@ -257,7 +257,7 @@ class _Charge:
             self.broken(error)
 
     def broken(self, error: BaseException) -> None:
-        """What was being answered, as a stream that breaks off, may have cost all."""
+        """A stream that breaks off may have cost the whole bound."""
         self._settle(self.prompt + self.reply, self.prompt, self.reply, self._cost(None, None))
 
     def _most(self, options: Mapping[str, Any]) -> tuple[int, int]:

@@ -51,7 +51,7 @@ class Store(Protocol):
         ...
 
     def put(self, key: str, response: Response) -> None:
-        """Keep an answer; when this returns, it is kept."""
+        """Keep an answer; it is safe when this returns."""
         ...
 
 
@@ -148,7 +148,7 @@ class CachedLLM(Wrapper):
             return response
 
     def _streamed(self, messages: Messages, options: dict[str, Any]) -> Flow[Response]:
-        """What is kept, or the stream, to be kept at its end; equal streams do not wait for each other."""
+        """The kept answer, or a new stream that is kept at its end; equal streams do not wait for each other."""
         key = request_key(self.identity, messages, options)
         kept = None if key is None else self.store.get(key)
         if kept is not None:

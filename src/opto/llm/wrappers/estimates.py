@@ -1,4 +1,4 @@
-"""What a call can cost at most, what it is likely to cost, what a run will cost. Pure."""
+"""Bounds and estimates: the most that a call can cost, its likely cost, the likely cost of a run. Pure."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _BYTES_PER_TOKEN = 4  # of English text and code, roughly
 
 @dataclass(frozen=True, slots=True)
 class Bound:
-    """What calls may take at most; dollars are 0 where money is not limited."""
+    """The most that calls may take; dollars are 0 where money is not limited."""
 
     calls: int = 0
     tokens: int = 0
@@ -34,7 +34,7 @@ class Bound:
 
 @dataclass(frozen=True, slots=True)
 class Forecast:
-    """What a run is likely to take, and the limits that it would break."""
+    """The likely cost of a run, and the limits that it would break."""
 
     calls: int
     tokens: int

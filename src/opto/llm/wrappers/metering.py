@@ -30,7 +30,7 @@ class Answered(Event):
 
 
 class Metered(Wrapper):
-    """Wrap a model so that what it costs is counted in `spent`; inside a cache it counts paid calls only.
+    """Wrap a model so that the cost of its calls is counted in `spent`; inside a cache it counts paid calls only.
 
     `prices` overrides list prices, see `PriceTable.of`. A stream counts when it has ended; one
     that broke off or was left is a call that did not tell its tokens.

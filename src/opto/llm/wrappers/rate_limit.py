@@ -6,7 +6,7 @@ import asyncio
 import threading
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -71,7 +71,8 @@ class Pace(Shared):
         with self._lock:
             now = self.clock.read()
             turn = Turn(max(now, self._last, self._not_before), tokens)
-            self._forget(turn.at)
+            while self._recent and self._recent[0].at + self.period <= turn.at:
+                self._drop()
             while self._recent and not self._fits(tokens):
                 turn.at = max(turn.at, self._recent[0].at + self.period)
                 self._drop()
@@ -81,7 +82,7 @@ class Pace(Shared):
             return turn, turn.at - now
 
     def learn(self, turn: Turn, prompt: int | None, completion: int | None) -> None:
-        """Replace the guess of a turn by what was told."""
+        """Replace the estimated tokens of a turn by the tokens that the server told."""
         if self.tokens is None or prompt is None or completion is None:
             return
         with self._lock:
@@ -90,7 +91,7 @@ class Pace(Shared):
             turn.tokens = prompt + completion
 
     def pause(self, seconds: float) -> None:
-        """Let nobody go for so long, a period at most."""
+        """Send no call for so many seconds, a period at most."""
         with self._lock:
             self._not_before = max(self._not_before, self.clock.read() + min(seconds, self.period))
 
@@ -98,10 +99,6 @@ class Pace(Shared):
         if self.requests is not None and len(self._recent) >= self.requests:
             return False
         return self.tokens is None or self._sum + tokens <= self.tokens
-
-    def _forget(self, at: float) -> None:
-        while self._recent and self._recent[0].at + self.period <= at:
-            self._drop()
 
     def _drop(self) -> None:
         turn = self._recent.popleft()
@@ -139,7 +136,10 @@ class Paced(Wrapper):
 
     def flow(self, messages: Messages, options: dict[str, Any]) -> Flow[Response]:
         pace = self.pace
-        turn, wait = pace.turn(0 if pace.tokens is None else _guess(messages, options))
+        tokens = 0
+        if pace.tokens is not None:
+            tokens = estimated_tokens(prompt_token_bound(messages, options)) + (reply_token_bound(options) or 0)
+        turn, wait = pace.turn(tokens)
         if wait > 0:
             emit(Waits(wait))
             yield sleep(wait, pace.clock.now, pace.clock.later)
@@ -150,7 +150,3 @@ class Paced(Wrapper):
                 pace.pause(error.retry_after)
             raise
         return when_whole(response, lambda whole: pace.learn(turn, *token_counts(getattr(whole, "usage", None))))
-
-
-def _guess(messages: Messages, options: Mapping[str, Any]) -> int:
-    return estimated_tokens(prompt_token_bound(messages, options)) + (reply_token_bound(options) or 0)

@@ -195,7 +195,7 @@ class Tape(Shared):
 
 
 def _request(messages: Messages, options: Mapping[str, Any]) -> dict[str, Any]:
-    """The request as it is recorded: what decides the answer, and no key."""
+    """The request as it is recorded: messages and the options that decide the answer, without keys."""
     request = {"messages": [dict(message) for message in messages], "options": request_options(options)}
     try:
         _key(request)

@@ -1,4 +1,4 @@
-"""A response as plain JSON data and back, for what is kept on disk. Pure."""
+"""A response as plain JSON data and back, for files. Pure."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def dump(response: Any) -> bytes:
 
 
 def load(data: bytes) -> Response:
-    """What `dump` wrote."""
+    """The response that `dump` wrote."""
     return from_plain(json.loads(data.decode("utf-8", "surrogatepass")))
 
 

@@ -28,7 +28,7 @@ class CalledAgain(Event):
 
 @dataclass(frozen=True)
 class Waits(Event):
-    """A call will be sent after `wait` seconds; whoever knows that this is too late raises."""
+    """A call will be sent after `wait` seconds; a listener that knows this to be too late raises."""
 
     wait: float
 

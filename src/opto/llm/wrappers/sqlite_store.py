@@ -201,7 +201,7 @@ def _is_new(connection: sqlite3.Connection) -> bool:
 
 
 def _statements(script: str) -> list[str]:
-    """The statements of a script; `executescript` would commit what it finds open."""
+    """The statements of a script; `executescript` would commit an open transaction."""
     found, rest = list[str](), ""
     for line in script.strip().splitlines():
         rest += line + "\n"

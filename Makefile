@@ -51,6 +51,7 @@ bench: setup  ## the benchmarks that need no model: ratios against a floor measu
 	$(BIN)/python bench/exact_gradients.py
 	$(BIN)/python bench/runtime_feedback.py
 	$(BIN)/python bench/prompt_tokens.py
+	$(BIN)/python bench/step_path.py
 	$(BIN)/python bench/malformed_replies.py
 	$(BIN)/python bench/blame.py
 

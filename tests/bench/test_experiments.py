@@ -24,6 +24,7 @@ import format_repair  # noqa: E402
 import numerical  # noqa: E402
 import oracles  # noqa: E402
 import runtime_feedback  # noqa: E402
+import step_path  # noqa: E402
 import traffic_world  # noqa: E402
 
 
@@ -141,3 +142,8 @@ def test_feedback_on_runtime_leads_to_fast_code(monkeypatch: pytest.MonkeyPatch)
     tried = runtime_feedback.measure((8, 60), most=4)
     assert "Wrong" in tried[0].feedback and all("too slow" in version.feedback for version in tried[1:])
     assert ["bisect" in version.code for version in tried] == [False, False, False, True]
+
+
+def test_the_way_of_a_step_stays_short() -> None:
+    functions = step_path.step_path(OptoPrime).functions
+    assert len(functions) <= 135 and len({file for file, _ in functions}) <= 29

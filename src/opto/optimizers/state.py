@@ -16,14 +16,14 @@ from opto.trace.saving.plain_data import decode as decode_plain
 __all__ = ["decode", "encode", "read_state", "write_state"]
 
 _FORMAT = "opto-optimizer"
-_PLAIN = (bool, int, float, str, tuple, list, dict)
+_PLAIN: tuple[Any, ...] = (bool, int, float, str, tuple, list, dict)
 
 
 class _StateEncoder(Encoder):
     """Writes values of subclasses as those of their base, and other objects as their texts."""
 
     def encode(self, value: Any) -> Any:
-        kind = next((kind for kind in _PLAIN if isinstance(value, kind)), None)
+        kind: Any = next((kind for kind in _PLAIN if isinstance(value, kind)), None)
         self.seen.clear()  # one object may stand in several attempts
         try:
             return super().encode(value if kind in (None, bool) else kind(value))

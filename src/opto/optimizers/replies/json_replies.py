@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from typing import Any, Self
 
-from json_repair.json_parser import JSONParser
+from opto.registry import implementation
 
 __all__ = [
     "CUT_EARLY",
@@ -38,11 +38,6 @@ _TRIPLE = re.compile(r"([:\[,]\s*)(\"\"\"|''')\n?(.*?)(\2|\Z)", re.DOTALL)
 _MOST_MENDED = 200_000  # characters; json-repair copies its text for some faults
 _MOST_FAILURES = 100  # a text with more braces that begin nothing is no JSON
 _STEPS = 15  # for each character of the text; json-repair looks ahead, for some texts at each character to the end
-_DEEPEST = 50
-_GUESSES = ("we missed a : after a key", "we found a stray", "extreme corner case")
-"""What json-repair says when it is about to lose a value, or has ended one too early."""
-
-
 CUT_EARLY = "the reply was cut off at the limit of tokens before any value was complete"
 
 
@@ -141,84 +136,12 @@ def _mended(text: str, start: int, steps: int) -> tuple[Any, int, int]:
     body = text[start:]
     if '"""' in body or "'''" in body:
         body = _TRIPLE.sub(lambda m: m[1] + json.dumps(m[3])[: None if m[4] else -1], body)
-    parser = _Parser(body, steps - len(body))
+    parser = implementation("mender of JSON")(body, steps - len(body))
     try:
         value = parser.parse_json()
     except Exception:  # noqa: BLE001 - the text is hostile, and json-repair promises nothing of its errors
         return NOTHING, len(text), parser.steps
     return value, len(text) - max(len(parser.json_str) - parser.index, 0), parser.steps
-
-
-class _Parser(JSONParser):
-    """json-repair's parser: it marks what has no end, guesses no values, and stops at deep or tangled texts."""
-
-    def __init__(self, text: str, steps: int) -> None:
-        super().__init__(text, None, logging=True)
-        self.steps = steps
-        self.depth = 0
-
-    def parse_json(self, *args: Any, **kwargs: Any) -> Any:
-        value = super().parse_json(*args, **kwargs)
-        is_bare = value == "" or (isinstance(value, (int, float)) and not isinstance(value, bool))
-        return CutText(str(value)) if is_bare and self.index >= len(self.json_str) else value
-
-    def parse_object(self, *args: Any, **kwargs: Any) -> Any:
-        self._enter()
-        value = super().parse_object(*args, **kwargs)
-        self.depth -= 1
-        return CutDict(value) if isinstance(value, dict) and self.index > len(self.json_str) else value
-
-    def parse_array(self, *args: Any, **kwargs: Any) -> Any:
-        self._enter()
-        value = super().parse_array(*args, **kwargs)
-        self.depth -= 1
-        return CutList(value) if self.index > len(self.json_str) else value
-
-    def parse_string(self) -> Any:
-        self.logger.clear()
-        value = super().parse_string()
-        if not isinstance(value, str):
-            return value
-        said = " ".join(entry["text"] for entry in self.logger)
-        if "missed the closing quote" in said and (
-            self.index >= len(self.json_str) or "a literal instead of a quote" not in said
-        ):
-            return CutText(value)
-        return value if value.isascii() else _joined(value)
-
-    def get_char_at(self, count: int = 0) -> str | None:
-        self._spend(1)
-        return super().get_char_at(count)
-
-    def skip_to_character(self, character: Any, idx: int = 0) -> int:
-        found = super().skip_to_character(character, idx)
-        self._spend(found - idx)
-        return found
-
-    def scroll_whitespaces(self, idx: int = 0, *, backwards: bool = False) -> int:
-        found = super().scroll_whitespaces(idx, backwards=backwards)
-        self._spend(abs(found - idx))
-        return found
-
-    def _log(self, text: str) -> None:
-        if any(guess in text for guess in _GUESSES):
-            raise ValueError(text)
-        super()._log(text)
-
-    def _enter(self) -> None:
-        self.depth += 1
-        if self.depth > _DEEPEST:
-            raise ValueError("the JSON is nested too deeply")
-
-    def _spend(self, steps: int) -> None:
-        self.steps -= steps
-        if self.steps < 0:
-            raise ValueError("the text is too tangled")
-
-
-def _joined(text: str) -> str:
-    """A text whose halves of characters are joined; a lone half is replaced."""
-    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 # --- the existing library's first format ---

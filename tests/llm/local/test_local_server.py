@@ -35,8 +35,7 @@ from opto.llm import (
 from opto.llm.local import close_servers
 from opto.llm.local import local_llm as model_module
 from opto.llm.local import server_process as process
-from opto.llm.local.cores import usable_cores
-from opto.llm.local.server_process import LocalServer, ServerConfig, server_for
+from opto.llm.local.server_process import LocalServer, ServerConfig, server_for, usable_cores
 from opto.llm.resolve import default_llm
 
 ASK = [{"role": "user", "content": "hi"}]
@@ -177,7 +176,7 @@ def test_the_server_ends_when_its_parent_is_killed(weights: Path) -> None:
     parent = f"""
 import sys, threading
 from pathlib import Path
-from opto.llm.local.cores import usable_cores
+from opto.llm.local.server_process import usable_cores
 from opto.llm.local.server_process import LocalServer, ServerConfig
 config = ServerConfig(Path({str(weights)!r}), 1, 512, 1)
 server = LocalServer(config, lambda c: [sys.executable, "-c", {FAKE!r}, str(c.model)])

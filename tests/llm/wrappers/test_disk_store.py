@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import copy
 import logging
+import os
 import pickle
 import sqlite3
 import subprocess
@@ -216,3 +217,17 @@ def test_durable_waits_for_the_disk(tmp_path: Path) -> None:
     assert store._open().execute("PRAGMA synchronous").fetchone() == (2,)
     assert store._open().execute("PRAGMA journal_mode").fetchone() == ("wal",)
     store.close()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_forked_child_opens_the_file_anew(tmp_path: Path) -> None:
+    with closing(SQLiteStore(tmp_path / "answers.db")) as store:
+        store.put("a", Response.of("parent"))
+        child = os.fork()
+        if child == 0:
+            held = store._held[0]
+            store.put("b", Response.of("child"))
+            os._exit(0 if store.get("a") == Response.of("parent") and store._held[0] is not held else 1)
+        assert os.waitpid(child, 0)[1] == 0
+        assert store.get("b") == Response.of("child")

@@ -12,10 +12,9 @@ from typing import Any
 from opto.errors import LLMConfigError, LLMConnectionError, LLMServerError
 from opto.llm.base import Choice, Message, Messages, Response, TokenUsage
 from opto.llm.flow import Flow, FlowLLM, ask, blocking
-from opto.llm.local.cores import usable_cores
 from opto.llm.local.known_models import DEFAULT_MODEL, KNOWN_MODELS, KnownModel, known_model
 from opto.llm.local.progress import Report, watch
-from opto.llm.local.server_process import LocalServer, ServerConfig, require_extra, server_for
+from opto.llm.local.server_process import LocalServer, ServerConfig, require_extra, server_for, usable_cores
 from opto.llm.local.weights import Sources, check_gguf, find_weights
 from opto.llm.prices import FREE
 from opto.llm.profile import ModelProfile

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import importlib.util
+import math
 import os
 import secrets
 import subprocess
@@ -20,7 +21,15 @@ from typing import IO
 from opto.errors import LLMServerError, LLMTimeoutError, MissingExtraError
 from opto.llm.local.known_models import KEY_VARIABLE
 
-__all__ = ["LocalServer", "ServerConfig", "close_servers", "require_extra", "server_command", "server_for"]
+__all__ = [
+    "LocalServer",
+    "ServerConfig",
+    "close_servers",
+    "require_extra",
+    "server_command",
+    "server_for",
+    "usable_cores",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +48,16 @@ class ServerConfig:
 _PATIENT = {"OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "0"}
 
 Command = Callable[[ServerConfig], Sequence[str]]
+
+
+def usable_cores(limit_file: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
+    """Processors that this process may use, by affinity and by the container's quota (cgroup v2)."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:
+        quota, period = (float(part) for part in limit_file.read_text().split())
+    except (OSError, ValueError):  # no such file, or "max": no quota
+        return cores
+    return max(1, min(cores, math.ceil(quota / period))) if period > 0 else cores
 
 
 def require_extra(purpose: str = "The model on this machine") -> None:

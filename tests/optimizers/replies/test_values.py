@@ -147,6 +147,21 @@ def test_the_number_in_a_line_of_a_small_model(reply: str, expected: float) -> N
     assert convert(found.values["x0"], 1.0) == expected
 
 
+@pytest.mark.parametrize(
+    ("reply", "expected"),
+    [
+        ('"Say yes."', "Say yes."),
+        ("**'Say yes.'**", "Say yes."),
+        ('"yes" or "no"', '"yes" or "no"'),
+        ("'It's fine.'", "It's fine."),
+    ],
+)
+def test_the_text_in_a_line_of_a_small_model(reply: str, expected: str) -> None:
+    problem = Problem(parts=(Part("p0", "Say"),), feedback="no")
+    prompt = focus_prompt(problem, 1_000, 0, focus=Focus("p0"), prefill=True)
+    assert prompt.read(f"{reply}\n", problem).values == {"p0": expected}
+
+
 def test_only_code_is_formatted_as_code() -> None:
     pytest.importorskip("black")
     text = node("Say hello", name="text", trainable=True)

@@ -22,7 +22,7 @@ from opto.optimizers.problem.show import cut_middle, fenced, function_label, sho
 from opto.optimizers.problem.uses import Focus, PartUse, PastValue, receivers, repeated, use_text, uses_of
 from opto.optimizers.replies.fences import read_fence
 from opto.optimizers.replies.json_replies import CutText
-from opto.optimizers.replies.shapes import Suggestion, cut_inside, read_reply
+from opto.optimizers.replies.shapes import Suggestion, cut_inside, read_reply, unquoted
 from opto.optimizers.replies.values import convert
 from opto.syntax import tree_of
 
@@ -262,8 +262,8 @@ class TextFocus(FocusPrompt):
         if isinstance(text, CutText) and "\n" not in said:
             return Suggestion(fault=cut_inside(self.part.name), is_cut=True)
         line = said.split("\n", 1)[0].strip()
-        while len(line) > 1 and line[0] == line[-1] and line[0] in "\"'`*":
-            line = line[1:-1].strip()
+        while (bare := line[1:-1] if len(line) > 1 and line[0] == line[-1] == "*" else unquoted(line).strip()) != line:
+            line = bare
         return Suggestion({self.part.name: line}) if len(line) > 2 else Suggestion(fault="nothing was said")
 
 

@@ -32,6 +32,7 @@ __all__ = [
     "clean_name",
     "cut_inside",
     "read_reply",
+    "unquoted",
 ]
 
 _THOUGHTS = {
@@ -314,7 +315,7 @@ def _from_lines(text: str, problem: Problem) -> Suggestion | None:
         if match is not None:
             line = match.group(2).strip().rstrip("*")
             unended = match.end() == len(text) and (isinstance(text, CutText) or _opens(line))
-            value = CutText() if unended else _unquote(line.rstrip("`") if line.count("`") == 1 else line)
+            value = CutText() if unended else unquoted(line.rstrip("`") if line.count("`") == 1 else line)
             if '"' not in match.group(1):
                 values[part.name] = value
             elif isinstance(member := strict_json(line.rstrip(",")), str):  # a line of an object
@@ -327,8 +328,12 @@ def _opens(line: str) -> bool:
     return (line[:1] in ('"', "`") and line.count(line[0]) == 1) or _UNCLOSED.search(line) is not None
 
 
-def _unquote(text: str) -> str:
-    """The text inside quotes; one that only begins and ends with quotes keeps them."""
+def unquoted(text: str) -> str:
+    """The text inside quotes; one that only begins and ends with quotes keeps them.
+
+    >>> unquoted("'it\\'s'"), unquoted("'yes' or 'no'")
+    ("it's", "'yes' or 'no'")
+    """
     quote = text[:1]
     if len(text) < 2 or text[-1] != quote or quote not in "\"'`":
         return text

@@ -15,7 +15,7 @@ from opto.llm import Choice, Message, Response, ScriptedLLM
 from opto.optimizers import OptoPrime
 from opto.trace import GRAPH, node
 
-__all__ = ["Believed", "J", "case", "fails", "is_open", "response", "row", "step_on"]
+__all__ = ["Believed", "J", "case", "fails", "is_open", "listed", "response", "row", "step_on"]
 
 
 def is_open(kind: int) -> Any:
@@ -36,6 +36,11 @@ def fails(kind: int, name: str, *values: Any) -> Any:
 def row(kind: int, name: str, *values: Any, failing: bool) -> Any:
     """A row of a product of tables; `failing` says whether it fails today."""
     return fails(kind, name, *values) if failing else case(name, *values)
+
+
+def listed(kind: int, table: dict[str, Any], failing: set[str]) -> list[Any]:
+    """The rows of a table that several tests share, one value a row; `failing` names those that fail this test today."""
+    return [row(kind, name, value, failing=name in failing) for name, value in table.items()]
 
 
 def J(value: Any) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from fault_cases import case, fails, is_open
+from fault_cases import case, fails, is_open, listed
 
 from opto.errors import LLMError
 from opto.events import Event, listen
@@ -44,16 +44,16 @@ REFUSALS: dict[str, Refusal] = {
     "temperature": when(warm, COLD),
 }
 VARIANTS: dict[str, Refusal] = {
-    "limit unknown, 422": when(lambda b: "max_tokens" in b, "max_tokens: extra fields not permitted, use max_completion_tokens", 422),
+    "limit unknown, 422": when(lambda b: "max_tokens" in b, "max_tokens: extra field, use max_completion_tokens", 422),
     "response_format, 500": when(lambda body: "response_format" in body, "internal error: response_format", 500),
     "response_format, 500 without words": when(lambda body: "response_format" in body, "Internal Server Error", 500),
-    "response_format, 422": when(lambda body: "response_format" in body, "Extra inputs are not permitted: response_format", 422),
+    "response_format, 422": when(lambda body: "response_format" in body, "Extra inputs: response_format", 422),
     "response_format, 501": when(lambda body: "response_format" in body, "json mode is not implemented", 501),
     "system in a template": when(has_system, "Error rendering prompt: System role not supported in this template", 500),
-    "system by another name": when(has_system, "Invalid value: 'system'. Supported values are: 'user' and 'assistant'."),
+    "system by another name": when(has_system, "Invalid value: 'system'. Supported: 'user', 'assistant'."),
     "system, 422": when(has_system, "Input should be 'user' or 'assistant': messages[0].role = 'system'", 422),
     "developer instructions": when(has_system, "Developer instruction is not enabled for models/gemma-3-27b-it"),
-    "limit too high": when(lambda b: (b.get("max_tokens") or 0) > 1000, "max_tokens is too large: 4096. This model supports at most 1000 completion tokens."),
+    "limit too high": when(lambda b: (b.get("max_tokens") or 0) > 1000, "max_tokens is too large: 4096, at most 1000."),
 }  # fmt: skip
 
 
@@ -90,21 +90,49 @@ def test_kind_09_a_name_that_looks_new_on_an_old_server(chat_server: Any) -> Non
     assert stepped(chat_server, "o3").data == "B"
 
 
-@pytest.mark.parametrize("refusal", [case(name, refusal) for name, refusal in (REFUSALS | VARIANTS).items()])
+LEARNT_FAILING: set[str] = {
+    "limit renamed",
+    "system text",
+    "limit unknown, 422",
+    "response_format, 500",
+    "response_format, 500 without words",
+    "response_format, 501",
+    "system in a template",
+    "system by another name",
+    "system, 422",
+    "developer instructions",
+    "limit too high",
+}
+
+
+@pytest.mark.parametrize("refusal", listed(9, REFUSALS | VARIANTS, LEARNT_FAILING))
 def test_kind_09_a_refused_option_is_learnt(chat_server: Any, refusal: Refusal) -> None:
     chat_server.refusals = [refusal]
     for optimizer in (OptoPrime, OptoPrimeV1, OptoPrimeV2):
         assert stepped(chat_server, optimizer=optimizer).data == "B", optimizer
 
 
-COMBINATIONS = [
-    case(" + ".join(names), [REFUSALS[name] for name in names])
+COMBINATIONS = {
+    " + ".join(names): [REFUSALS[name] for name in names]
     for size in (2, 3, 4)
     for names in itertools.combinations(REFUSALS, size)
-]
+}
+COMBINED_FAILING: set[str] = {
+    "limit renamed + response_format",
+    "limit renamed + system text",
+    "limit renamed + temperature",
+    "response_format + system text",
+    "response_format + temperature",
+    "system text + temperature",
+    "limit renamed + response_format + system text",
+    "limit renamed + response_format + temperature",
+    "limit renamed + system text + temperature",
+    "response_format + system text + temperature",
+    "limit renamed + response_format + system text + temperature",
+}
 
 
-@pytest.mark.parametrize("refusals", COMBINATIONS)
+@pytest.mark.parametrize("refusals", listed(9, COMBINATIONS, COMBINED_FAILING))
 def test_kind_09_a_server_that_refuses_several_things(chat_server: Any, refusals: list[Refusal]) -> None:
     chat_server.refusals = refusals
     llm = OpenAICompatible(chat_server.url, "m")
@@ -114,7 +142,11 @@ def test_kind_09_a_server_that_refuses_several_things(chat_server: Any, refusals
     assert len(chat_server.refused) == refused, "a thing learnt is remembered"
 
 
-@pytest.mark.parametrize("name", [case(f"{name} is remembered", name) for name in REFUSALS if name != "temperature"])
+@pytest.mark.parametrize("name", [
+    fails(9, "limit is remembered", "limit renamed"),
+    fails(9, "system text is remembered", "system text"),
+    fails(9, "response_format is remembered", "response_format"),
+])  # fmt: skip
 def test_kind_09_copies_share_what_was_learnt_and_it_is_said_once(chat_server: Any, name: str) -> None:
     chat_server.refusals = [REFUSALS[name]]
     llm = OpenAICompatible(chat_server.url, "m")
@@ -200,7 +232,7 @@ STRANGE = [
     fails(
         10,
         "annotations of Azure",
-        data({"choices": [{"index": 0, "finish_reason": None, "content_filter_results": {}}]}),
+        data({"choices": [{"index": 0, "content_filter_results": {}}]}),
     ),
     case("error of null", data({"choices": [], "error": None})),
     case("role only", data({"choices": [{"index": 0, "delta": {"role": "assistant"}}]})),

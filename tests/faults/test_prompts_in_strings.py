@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from fault_cases import case, fails, is_open
+from fault_cases import case, fails, is_open, listed
 
 from opto.errors import OptoError
 from opto.llm import DummyLLM
@@ -63,7 +63,7 @@ WAYS: list[Any] = [
     fails(17, "f-string twice", lambda p: f"{p}, {p}.", "Be brief, Be brief."),
     fails(17, "nested f-strings", lambda p: f"<{f'[{p}]'}>", "<[Be brief]>"),
     fails(17, "f-string of several lines", lambda p: f"""Rules:\n- {p}\n- be kind""", "Rules:\n- Be brief\n- be kind"),
-    fails(17, "neighbouring literals", lambda p: f"{p}. " "Be kind.", "Be brief. Be kind."),
+    fails(17, "two f-strings", lambda p: f"{p}. " + f"{'Be'} kind.", "Be brief. Be kind."),
     fails(17, "width", lambda p: f"[{p:>10}]", "[  Be brief]"),
     fails(17, "width to the left", lambda p: f"[{p:<10}]", "[Be brief  ]"),
     fails(17, "centred with a fill", lambda p: f"{p:*^12}", "**Be brief**"),

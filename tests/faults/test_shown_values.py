@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fault_cases import case, fails, is_open
+from fault_cases import case, fails, is_open, listed
 
 from opto.errors import ExecutionError
 from opto.llm import DummyLLM
@@ -80,27 +80,27 @@ def circle() -> list[Any]:
     return ring
 
 
-VALUES = [
-    fails(6, "repr raises", Raises),
-    fails(6, "all of it raises", RaisesAll),
-    fails(6, "repr is no text", Returns5),
-    fails(6, "repr calls itself", Recurses),
-    fails(6, "repr is huge", Huge),
-    fails(6, "repr exits", Exits),
-    case("half a character", LonelySurrogate),
-    case("no equality, truth or length", Unequal),
-    fails(6, "huge int", lambda: 10**5000),
-    fails(6, "huge negative int", lambda: -(10**5000)),
-    fails(6, "huge int in a list", lambda: [10**5000]),
-    fails(6, "huge int in a dict", lambda: {10**5000: 1}),
-    fails(6, "deep list", lambda: deep(3000)),
-    case("circle", circle),
-    fails(6, "raising in a list", lambda: [Raises()]),
-    fails(6, "raising in a dict", lambda: {"a": Raises()}),
-    fails(6, "raising in a tuple", lambda: (1, Raises())),
-    fails(6, "array of raising objects", lambda: np.array([Raises()], dtype=object)),
-    fails(6, "long list", lambda: list(range(1_000_000))),
-]
+VALUES: dict[str, Any] = {
+    "repr raises": Raises,
+    "all of it raises": RaisesAll,
+    "repr is no text": Returns5,
+    "repr calls itself": Recurses,
+    "repr is huge": Huge,
+    "repr exits": Exits,
+    "half a character": LonelySurrogate,
+    "no equality, truth or length": Unequal,
+    "huge int": lambda: 10**5000,
+    "huge negative int": lambda: -(10**5000),
+    "huge int in a list": lambda: [10**5000],
+    "huge int in a dict": lambda: {10**5000: 1},
+    "deep list": lambda: deep(3000),
+    "circle": circle,
+    "raising in a list": lambda: [Raises()],
+    "raising in a dict": lambda: {"a": Raises()},
+    "raising in a tuple": lambda: (1, Raises()),
+    "array of raising objects": lambda: np.array([Raises()], dtype=object),
+    "long list": lambda: list(range(1_000_000)),
+}
 OPTIMIZERS = [OptoPrime, OptoPrimeV1, OptoPrimeV2, OptoPrimeMulti, OPRO, OPROv2, TextGrad]
 
 
@@ -131,7 +131,27 @@ def prompts_of(optimizer: Any, p: Any, output: Any, feedback: Any = "no") -> str
     return "\n".join(texts)
 
 
-@pytest.mark.parametrize("make", VALUES)
+INPUT_FAILING: set[str] = {
+    "repr raises",
+    "all of it raises",
+    "repr is no text",
+    "repr calls itself",
+    "repr is huge",
+    "repr exits",
+    "huge int",
+    "huge negative int",
+    "huge int in a list",
+    "huge int in a dict",
+    "deep list",
+    "raising in a list",
+    "raising in a dict",
+    "raising in a tuple",
+    "array of raising objects",
+    "long list",
+}
+
+
+@pytest.mark.parametrize("make", listed(6, VALUES, INPUT_FAILING))
 def test_kind_06_an_input_that_cannot_be_shown_ends_no_step(make: Any) -> None:
     for optimizer in OPTIMIZERS:
         p = node("A", name="p", trainable=True)
@@ -139,14 +159,35 @@ def test_kind_06_an_input_that_cannot_be_shown_ends_no_step(make: Any) -> None:
         assert said and len(said) < 400_000
 
 
-@pytest.mark.parametrize("make", VALUES)
+OUTPUT_FAILING: set[str] = {
+    "repr raises",
+    "all of it raises",
+    "repr is no text",
+    "repr calls itself",
+    "repr exits",
+    "huge int",
+    "huge negative int",
+    "huge int in a list",
+    "huge int in a dict",
+    "deep list",
+    "raising in a list",
+    "raising in a dict",
+    "raising in a tuple",
+    "array of raising objects",
+}
+
+
+@pytest.mark.parametrize("make", listed(6, VALUES, OUTPUT_FAILING))
 def test_kind_06_an_output_that_cannot_be_shown_ends_no_step(make: Any) -> None:
     for optimizer in OPTIMIZERS:
         p = node("A", name="p", trainable=True)
         assert prompts_of(optimizer, p, made(p, make))
 
 
-@pytest.mark.parametrize("make", VALUES)
+PICTURES_FAILING: set[str] = set()
+
+
+@pytest.mark.parametrize("make", listed(6, VALUES, PICTURES_FAILING))
 def test_kind_06_pictures_and_reprs_show_a_placeholder(make: Any) -> None:
     p = node("A", name="p", trainable=True)
     output = mixed(p, make())
@@ -154,7 +195,12 @@ def test_kind_06_pictures_and_reprs_show_a_placeholder(make: Any) -> None:
     assert output.backward("no", visualize=True) is not None
 
 
-@pytest.mark.parametrize("make", VALUES)
+ERRORS_FAILING: set[str] = {
+    "repr exits",
+}
+
+
+@pytest.mark.parametrize("make", listed(6, VALUES, ERRORS_FAILING))
 def test_kind_06_errors_show_a_placeholder(make: Any) -> None:
     @bundle()
     def broken(p: str, value: Any) -> str:
@@ -168,7 +214,25 @@ def test_kind_06_errors_show_a_placeholder(make: Any) -> None:
     assert prompts_of(OptoPrime, p, caught.value.exception_node)
 
 
-@pytest.mark.parametrize("make", VALUES)
+FEEDBACK_FAILING: set[str] = {
+    "repr raises",
+    "all of it raises",
+    "repr is no text",
+    "repr calls itself",
+    "repr exits",
+    "huge int",
+    "huge negative int",
+    "huge int in a list",
+    "huge int in a dict",
+    "deep list",
+    "raising in a list",
+    "raising in a dict",
+    "raising in a tuple",
+    "array of raising objects",
+}
+
+
+@pytest.mark.parametrize("make", listed(6, VALUES, FEEDBACK_FAILING))
 def test_kind_06_feedback_shows_a_placeholder(make: Any) -> None:
     for optimizer in (OptoPrime, OptoPrimeV1, OptoPrimeV2):
         p = node("A", name="p", trainable=True)

@@ -39,7 +39,7 @@ def row(kind: int, name: str, *values: Any, failing: bool) -> Any:
 
 
 def listed(kind: int, table: dict[str, Any], failing: set[str]) -> list[Any]:
-    """The rows of a table that several tests share, one value a row; `failing` names those that fail this test today."""
+    """The rows of a shared table, one value a row; `failing` names those that fail this test today."""
     return [row(kind, name, value, failing=name in failing) for name, value in table.items()]
 
 

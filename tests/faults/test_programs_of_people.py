@@ -445,10 +445,12 @@ HELD = [
 def test_kind_14_an_attribute_that_cannot_be_copied_is_named_with_the_way_out(make: Any) -> None:
     thing = make()
     agent: Any = Holder(thing)
-    with pytest.raises(Exception, match=r"thing") as caught:
-        copy.deepcopy(agent)
-    if hasattr(thing, "close"):
-        thing.close()
+    try:
+        with pytest.raises(Exception, match=r"thing") as caught:
+            copy.deepcopy(agent)
+    finally:
+        if hasattr(thing, "close"):
+            thing.close()
     assert "__deepcopy__" in str(caught.value) or "share" in str(caught.value), "the way out"
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from fault_cases import case, fails, is_open, listed
+from fault_cases import case, fails, is_open
 
 from opto.errors import OptoError
 from opto.llm import DummyLLM
@@ -36,7 +36,7 @@ def appended(p: Any) -> str:
     return prompt
 
 
-def listed(p: Any) -> str:
+def in_lines(p: Any) -> str:
     lines = [f"System: {p}", "", "User: hello"]
     lines.append("Assistant:")
     return "\n".join(lines)
@@ -82,7 +82,7 @@ WAYS: list[Any] = [
     fails(17, "+=", appended, "Be brief. Now."),
     fails(17, "join of f-strings", lambda p: "\n".join(["Rules:", f"- {p}"]), "Rules:\n- Be brief"),
     fails(17, "join of a generator", lambda p: ", ".join(f"{x}" for x in (p, "be kind")), "Be brief, be kind"),
-    fails(17, "list of lines", listed, "System: Be brief\n\nUser: hello\nAssistant:"),
+    fails(17, "list of lines", in_lines, "System: Be brief\n\nUser: hello\nAssistant:"),
     fails(17, "StringIO", written, "Be brief!"),
     fails(17, "dedent", lambda p: textwrap.dedent(f"""
         Rules:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import ast
 import importlib
 import pkgutil
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 import opto
+from opto.registry import IMPLEMENTATIONS, implementation
 
 ROOT = Path(opto.__file__).parent
 FILES = sorted(path for path in ROOT.rglob("*.py"))
@@ -42,9 +44,12 @@ ALLOWED = {
     "integrations": {"trace", "llm", "optimizers", "trainer", "runs"},
 }
 FACADES = {"utils", "features"}  # nothing inside imports them
-MAX_FILE, MAX_FUNCTION, MAX_PARAMETERS = 400, 40, 7
+MAX_FILE, MAX_FUNCTION, MAX_PARAMETERS, MAX_FOLDER = 400, 40, 7, 14
 # One subject that a cut would scatter; never above 600.
 LONGER_FILES = {"opto.trace.nodes": 550}
+# `utils`, `errors` and `auto_retry` are paths that programs import.
+SHARED_BASENAMES = {"__init__", "__main__", "utils", "errors", "auto_retry"}
+TABLES_OF_NAMES = {"opto.registry"}  # it names modules in texts, as its job
 
 
 def module_name(path: Path) -> str:
@@ -152,6 +157,51 @@ def test_files_and_functions_stay_small(path: Path) -> None:
             count -= bool(arguments.args and arguments.args[0].arg in ("self", "cls"))
             if f"def {node.name}(  # noqa: PLR0913" not in text:
                 assert count <= MAX_PARAMETERS, f"{path.name}: {node.name} has {count} parameters"
+
+
+def test_no_folder_shows_too_many_files() -> None:
+    for folder in sorted({path.parent for path in FILES}):
+        files = [path for path in FILES if path.parent == folder]
+        assert len(files) <= MAX_FOLDER, f"{folder.relative_to(ROOT)} has {len(files)} files"
+
+
+def test_no_two_files_have_the_same_name() -> None:
+    homes: dict[str, list[str]] = {}
+    for path in FILES:
+        homes.setdefault(path.stem, []).append(str(path.relative_to(ROOT)))
+    assert not {name: where for name, where in homes.items() if len(where) > 1 and name not in SHARED_BASENAMES}
+
+
+def docstrings(tree: ast.AST) -> set[int]:
+    """The ids of the texts that stand alone as a statement: they name things for readers."""
+    return {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+
+
+def named_module(text: object) -> str | None:
+    """The module of ours that a text names, whether or not something in it follows: `opto.a.b`, `opto.a.b:C`."""
+    if not isinstance(text, str) or not re.fullmatch(r"opto(\.\w+)+\.?(:[\w.]+)?", text):
+        return None
+    module = text.partition(":")[0].rstrip(".")
+    while module not in NAMES and "." in module:
+        module = module.rpartition(".")[0]
+    return module if module != "opto" else None
+
+
+@pytest.mark.parametrize("module", sorted(NAMES - TABLES_OF_NAMES))
+def test_no_text_names_a_module_of_ours(module: str) -> None:
+    """An import that no test sees is a way around the directions above; late loading has one table, the registry."""
+    alone = docstrings(TREES[module])
+    found = [
+        f"line {node.lineno}: {node.value!r}"
+        for node in ast.walk(TREES[module])
+        if isinstance(node, ast.Constant) and id(node) not in alone and named_module(node.value)
+    ]
+    assert not found, f"{module}: {found}"
+
+
+@pytest.mark.parametrize("name", IMPLEMENTATIONS)
+def test_the_registry_names_what_exists(name: str) -> None:
+    assert implementation(name) is not None
 
 
 def test_every_public_module_lists_its_names_sorted() -> None:

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import IO
 
 from opto.errors import LLMServerError, LLMTimeoutError, MissingExtraError
+from opto.llm.local import server
 from opto.llm.local.known_models import KEY_VARIABLE
 
 __all__ = [
@@ -68,7 +69,7 @@ def require_extra(purpose: str = "The model on this machine") -> None:
 
 def server_command(config: ServerConfig) -> list[str]:
     """How the real server is started."""
-    command = [sys.executable, "-m", "opto.llm.local.server", str(config.model)]
+    command = [sys.executable, "-m", server.__name__, str(config.model)]
     return [*command, f"--threads={config.threads}", f"--context={config.context}", f"--slots={config.slots}"]
 
 

@@ -192,8 +192,8 @@ def close_servers() -> None:
     with _lock:
         servers = list(_running.values())
         _running.clear()
-    for server in servers:
-        server.stop()
+    for running in servers:
+        running.stop()
 
 
 atexit.register(close_servers)

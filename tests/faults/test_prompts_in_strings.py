@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from fault_cases import case, fails, is_open
+from fault_cases import case
 
 from opto.errors import OptoError
 from opto.llm import DummyLLM
@@ -57,56 +57,56 @@ def chat(p: Any) -> str:
 
 Build = Callable[[Any], Any]
 WAYS: list[Any] = [
-    fails(17, "f-string", lambda p: f"{p}. Answer in French.", "Be brief. Answer in French."),
-    fails(17, "f-string in the middle", lambda p: f"Rule: {p}!", "Rule: Be brief!"),
-    fails(17, "f-string alone", lambda p: f"{p}", "Be brief"),
-    fails(17, "f-string twice", lambda p: f"{p}, {p}.", "Be brief, Be brief."),
-    fails(17, "nested f-strings", lambda p: f"<{f'[{p}]'}>", "<[Be brief]>"),
-    fails(17, "f-string of several lines", lambda p: f"""Rules:\n- {p}\n- be kind""", "Rules:\n- Be brief\n- be kind"),
-    fails(17, "two f-strings", lambda p: f"{p}. " + f"{'Be'} kind.", "Be brief. Be kind."),
-    fails(17, "width", lambda p: f"[{p:>10}]", "[  Be brief]"),
-    fails(17, "width to the left", lambda p: f"[{p:<10}]", "[Be brief  ]"),
-    fails(17, "centred with a fill", lambda p: f"{p:*^12}", "**Be brief**"),
-    fails(17, "nested width", lambda p: f"[{p:>{10}}]", "[  Be brief]"),
-    fails(17, "cut", lambda p: f"{p:.5}.", "Be br."),
-    fails(17, "format()", lambda p: format(p) + ".", "Be brief."),
-    fails(17, "str.format", lambda p: "{}. Now.".format(p), "Be brief. Now."),  # noqa: UP032
-    fails(17, "str.format by name", lambda p: "{rule}. Now.".format(rule=p), "Be brief. Now."),  # noqa: UP032
-    fails(17, "str.format twice", lambda p: "{0}, {0}.".format(p), "Be brief, Be brief."),  # noqa: UP032
-    fails(17, "str.format with a width", lambda p: "[{:>10}]".format(p), "[  Be brief]"),  # noqa: UP032
-    fails(17, "format_map", lambda p: "{rule}!".format_map({"rule": p}), "Be brief!"),
+    case("f-string", lambda p: f"{p}. Answer in French.", "Be brief. Answer in French."),
+    case("f-string in the middle", lambda p: f"Rule: {p}!", "Rule: Be brief!"),
+    case("f-string alone", lambda p: f"{p}", "Be brief"),
+    case("f-string twice", lambda p: f"{p}, {p}.", "Be brief, Be brief."),
+    case("nested f-strings", lambda p: f"<{f'[{p}]'}>", "<[Be brief]>"),
+    case("f-string of several lines", lambda p: f"""Rules:\n- {p}\n- be kind""", "Rules:\n- Be brief\n- be kind"),
+    case("two f-strings", lambda p: f"{p}. " + f"{'Be'} kind.", "Be brief. Be kind."),
+    case("width", lambda p: f"[{p:>10}]", "[  Be brief]"),
+    case("width to the left", lambda p: f"[{p:<10}]", "[Be brief  ]"),
+    case("centred with a fill", lambda p: f"{p:*^12}", "**Be brief**"),
+    case("nested width", lambda p: f"[{p:>{10}}]", "[  Be brief]"),
+    case("cut", lambda p: f"{p:.5}.", "Be br."),
+    case("format()", lambda p: format(p) + ".", "Be brief."),
+    case("str.format", lambda p: "{}. Now.".format(p), "Be brief. Now."),  # noqa: UP032
+    case("str.format by name", lambda p: "{rule}. Now.".format(rule=p), "Be brief. Now."),  # noqa: UP032
+    case("str.format twice", lambda p: "{0}, {0}.".format(p), "Be brief, Be brief."),  # noqa: UP032
+    case("str.format with a width", lambda p: "[{:>10}]".format(p), "[  Be brief]"),  # noqa: UP032
+    case("format_map", lambda p: "{rule}!".format_map({"rule": p}), "Be brief!"),
     case("node.format", lambda p: node("{}. Now.").format(p), "Be brief. Now."),
     case("+ on the right", lambda p: p + ". Now.", "Be brief. Now."),
     case("+ on the left", lambda p: "Rule: " + p, "Rule: Be brief"),
-    fails(17, "+ of f-strings", lambda p: f"{p}." + " Now.", "Be brief. Now."),
-    fails(17, "+=", appended, "Be brief. Now."),
-    fails(17, "join of f-strings", lambda p: "\n".join(["Rules:", f"- {p}"]), "Rules:\n- Be brief"),
-    fails(17, "join of a generator", lambda p: ", ".join(f"{x}" for x in (p, "be kind")), "Be brief, be kind"),
-    fails(17, "list of lines", in_lines, "System: Be brief\n\nUser: hello\nAssistant:"),
-    fails(17, "StringIO", written, "Be brief!"),
-    fails(17, "dedent", lambda p: textwrap.dedent(f"""
+    case("+ of f-strings", lambda p: f"{p}." + " Now.", "Be brief. Now."),
+    case("+=", appended, "Be brief. Now."),
+    case("join of f-strings", lambda p: "\n".join(["Rules:", f"- {p}"]), "Rules:\n- Be brief"),
+    case("join of a generator", lambda p: ", ".join(f"{x}" for x in (p, "be kind")), "Be brief, be kind"),
+    case("list of lines", in_lines, "System: Be brief\n\nUser: hello\nAssistant:"),
+    case("StringIO", written, "Be brief!"),
+    case("dedent", lambda p: textwrap.dedent(f"""
         Rules:
           {p}
         """), "\nRules:\n  Be brief\n"),
-    fails(17, "indent", lambda p: textwrap.indent(f"{p}.\nNow.", "  "), "  Be brief.\n  Now."),
-    fails(17, "fill", lambda p: textwrap.fill(f"{p}. Then answer.", 14), "Be brief. Then\nanswer."),
-    fails(17, "strip", lambda p: f"  {p}.  ".strip(), "Be brief."),
-    fails(17, "replace", lambda p: f"{p}. $LANG".replace("$LANG", "French"), "Be brief. French"),
-    fails(17, "placeholder replaced", lambda p: "$RULE. Now.".replace("$RULE", f"{p}"), "Be brief. Now."),
-    fails(17, "split and joined", lambda p: " | ".join(f"{p}.\nNow.".splitlines()), "Be brief. | Now."),
-    fails(17, "part of split lines", lambda p: f"# Rules\n{p}.\n# End".split("\n")[1], "Be brief."),
-    fails(17, "upper", lambda p: f"{p}. now".upper(), "BE BRIEF. NOW"),
+    case("indent", lambda p: textwrap.indent(f"{p}.\nNow.", "  "), "  Be brief.\n  Now."),
+    case("fill", lambda p: textwrap.fill(f"{p}. Then answer.", 14), "Be brief. Then\nanswer."),
+    case("strip", lambda p: f"  {p}.  ".strip(), "Be brief."),
+    case("replace", lambda p: f"{p}. $LANG".replace("$LANG", "French"), "Be brief. French"),
+    case("placeholder replaced", lambda p: "$RULE. Now.".replace("$RULE", f"{p}"), "Be brief. Now."),
+    case("split and joined", lambda p: " | ".join(f"{p}.\nNow.".splitlines()), "Be brief. | Now."),
+    case("part of split lines", lambda p: f"# Rules\n{p}.\n# End".split("\n")[1], "Be brief."),
+    case("upper", lambda p: f"{p}. now".upper(), "BE BRIEF. NOW"),
     case("traced upper", lambda p: p.upper() + ".", "BE BRIEF."),
-    fails(17, "title", lambda p: f"{p}.".title(), "Be Brief."),
-    fails(17, "sliced", lambda p: f"{p}. Now."[:9], "Be brief."),
-    fails(17, "repeated", lambda p: f"{p}. " * 2, "Be brief. Be brief. "),
-    fails(17, "removeprefix", lambda p: f"# {p}".removeprefix("# "), "Be brief"),
-    fails(17, "conditional", lambda p: f"{p}." + (" In French." if len(f"{p}") > 3 else ""), "Be brief. In French."),
-    fails(17, "dict of messages", chat, "system: Be brief.\nuser: hi"),
-    fails(17, "string.Template", lambda p: string.Template("$rule. Now.").substitute(rule=f"{p}"), "Be brief. Now."),
-    fails(17, "braces of JSON", lambda p: f'{p}. Reply {{"a": 1}}.', 'Be brief. Reply {"a": 1}.'),
-    fails(17, "with a question", lambda p: f"{p}\n\nQuestion: {node('Why?')}", "Be brief\n\nQuestion: Why?"),
-    fails(17, "after a traced step", lambda p: f"{p + '!'} Now.", "Be brief! Now."),
+    case("title", lambda p: f"{p}.".title(), "Be Brief."),
+    case("sliced", lambda p: f"{p}. Now."[:9], "Be brief."),
+    case("repeated", lambda p: f"{p}. " * 2, "Be brief. Be brief. "),
+    case("removeprefix", lambda p: f"# {p}".removeprefix("# "), "Be brief"),
+    case("conditional", lambda p: f"{p}." + (" In French." if len(f"{p}") > 3 else ""), "Be brief. In French."),
+    case("dict of messages", chat, "system: Be brief.\nuser: hi"),
+    case("string.Template", lambda p: string.Template("$rule. Now.").substitute(rule=f"{p}"), "Be brief. Now."),
+    case("braces of JSON", lambda p: f'{p}. Reply {{"a": 1}}.', 'Be brief. Reply {"a": 1}.'),
+    case("with a question", lambda p: f"{p}\n\nQuestion: {node('Why?')}", "Be brief\n\nQuestion: Why?"),
+    case("after a traced step", lambda p: f"{p + '!'} Now.", "Be brief! Now."),
 ]  # fmt: skip
 
 
@@ -127,11 +127,11 @@ def ask(prompt: str, question: str) -> str:
 
 
 BUNDLED = [
-    fails(17, "bundled, f-string", lambda p: ask(f"{p}. Now.", "Why?"), "Be brief. Now.|Why?"),
-    fails(17, "bundled, by name", lambda p: ask(prompt=f"{p}.", question="Why?"), "Be brief.|Why?"),
-    fails(17, "bundled, +", lambda p: ask("Rule: " + f"{p}", "Why?"), "Rule: Be brief|Why?"),
-    fails(17, "bundled, second argument", lambda p: ask("A", f"{p}?"), "A|Be brief?"),
-    fails(17, "bundled, dedent", lambda p: ask(textwrap.dedent(f"  {p}."), "Why?"), "Be brief.|Why?"),
+    case("bundled, f-string", lambda p: ask(f"{p}. Now.", "Why?"), "Be brief. Now.|Why?"),
+    case("bundled, by name", lambda p: ask(prompt=f"{p}.", question="Why?"), "Be brief.|Why?"),
+    case("bundled, +", lambda p: ask("Rule: " + f"{p}", "Why?"), "Rule: Be brief|Why?"),
+    case("bundled, second argument", lambda p: ask("A", f"{p}?"), "A|Be brief?"),
+    case("bundled, dedent", lambda p: ask(textwrap.dedent(f"  {p}."), "Why?"), "Be brief.|Why?"),
     case("bundled, node", lambda p: ask(p, "Why?"), "Be brief|Why?"),
 ]
 
@@ -155,16 +155,15 @@ def talk(messages: Any) -> str:
 @pytest.mark.parametrize(
     "build",
     [
-        fails(
-            17,
+        case(
             "list of messages",
             lambda p: [{"role": "system", "content": f"{p}."}, {"role": "user", "content": "hi"}],
         ),
-        fails(17, "list of texts", lambda p: [f"{p}.", "hi"]),
-        fails(17, "tuple of texts", lambda p: (f"{p}.", "hi")),
-        fails(17, "list of tuples", lambda p: [("system", f"{p}."), ("user", "hi")]),
-        fails(17, "appended later", lambda p: [*[f"{p}."], "hi"]),
-        fails(17, "dict of texts", lambda p: {"a": {"content": f"{p}."}, "b": {"content": "hi"}}.values()),
+        case("list of texts", lambda p: [f"{p}.", "hi"]),
+        case("tuple of texts", lambda p: (f"{p}.", "hi")),
+        case("list of tuples", lambda p: [("system", f"{p}."), ("user", "hi")]),
+        case("appended later", lambda p: [*[f"{p}."], "hi"]),
+        case("dict of texts", lambda p: {"a": {"content": f"{p}."}, "b": {"content": "hi"}}.values()),
     ],
 )
 def test_kind_17_texts_within_other_values_are_linked(build: Build) -> None:
@@ -178,15 +177,15 @@ def test_kind_17_texts_within_other_values_are_linked(build: Build) -> None:
 @pytest.mark.parametrize(
     "build",
     [
-        fails(17, "%s", lambda p: "%s. Now." % p),  # noqa: UP031
-        fails(17, "%s with another", lambda p: "%s, %s." % (p, "now")),  # noqa: UP031
-        fails(17, "%(name)s", lambda p: "%(rule)s." % {"rule": p}),  # noqa: UP031
-        fails(17, "%r", lambda p: "%r." % str(p)),  # noqa: UP031
-        fails(17, "str()", lambda p: str(p) + "."),
-        fails(17, "!s of the node", lambda p: f"{p!s}."),
-        fails(17, "join of str", lambda p: ", ".join(map(str, [p, "now"]))),
-        fails(17, "Template of the node", lambda p: string.Template("$rule.").substitute(rule=p)),
-        fails(17, "print into a text", lambda p: textwrap.dedent(f"  {p!s}.")),
+        case("%s", lambda p: "%s. Now." % p),  # noqa: UP031
+        case("%s with another", lambda p: "%s, %s." % (p, "now")),  # noqa: UP031
+        case("%(name)s", lambda p: "%(rule)s." % {"rule": p}),  # noqa: UP031
+        case("%r", lambda p: "%r." % str(p)),  # noqa: UP031
+        case("str()", lambda p: str(p) + "."),
+        case("!s of the node", lambda p: f"{p!s}."),
+        case("join of str", lambda p: ", ".join(map(str, [p, "now"]))),
+        case("Template of the node", lambda p: string.Template("$rule.").substitute(rule=p)),
+        case("print into a text", lambda p: textwrap.dedent(f"  {p!s}.")),
     ],
 )
 def test_kind_17_a_printed_node_is_refused_with_what_to_write(build: Build) -> None:
@@ -199,7 +198,6 @@ def test_kind_17_a_printed_node_is_refused_with_what_to_write(build: Build) -> N
     assert not texts
 
 
-@is_open(17)
 def test_kind_17_jinja() -> None:
     jinja2 = pytest.importorskip("jinja2")
     p = node(P, name="p", trainable=True)
@@ -219,7 +217,6 @@ def test_kind_17_template_strings() -> None:
     assert texts[0] == "Be brief. Now." and p.feedback
 
 
-@is_open(17)
 def test_kind_17_the_link_is_a_format_operation_with_a_template() -> None:
     p = node(P, name="p", trainable=True)
     output = ask(f"Rule: {p}.", "Why?")
@@ -227,14 +224,12 @@ def test_kind_17_the_link_is_a_format_operation_with_a_template() -> None:
     assert link.op_name == "format" and p in list(link.inputs.values()) and "Rule: " in str(link.description)
 
 
-@is_open(17)
 def test_kind_17_two_parameters_keep_their_places() -> None:
     p, q = node(P, name="p", trainable=True), node("Be kind", name="q", trainable=True)
     ask(f"{p}. {q}.", "Why?").backward("no")
     assert p.feedback and q.feedback
 
 
-@is_open(17)
 def test_kind_17_another_parameter_is_not_linked() -> None:
     p, q = node(P, name="p", trainable=True), node("Be kind", name="q", trainable=True)
     f"{q}"
@@ -251,14 +246,12 @@ def test_kind_17_a_short_text_links_only_where_it_was_just_formatted(short: str)
     assert not p.feedback
 
 
-@is_open(17)
 def test_kind_17_a_short_text_is_linked_where_it_was_formatted() -> None:
     p = node("1", name="p", trainable=True)
     ask(f"Take {p} apple.", "Why?").backward("no")
     assert p.feedback
 
 
-@is_open(17)
 def test_kind_17_a_number_in_a_prompt_is_linked() -> None:
     p = node(0.25, name="p", trainable=True)
     output = ask(f"Share {p:.1%} of it.", "Why?")
@@ -267,7 +260,6 @@ def test_kind_17_a_number_in_a_prompt_is_linked() -> None:
     assert p.feedback
 
 
-@is_open(17)
 def test_kind_17_a_method_of_a_model_may_use_an_f_string() -> None:
     @model
     class Agent:
@@ -283,7 +275,6 @@ def test_kind_17_a_method_of_a_model_may_use_an_f_string() -> None:
     assert output.data == "Be brief.|Why?" and agent.prompt.feedback
 
 
-@is_open(17)
 def test_kind_17_a_text_that_was_never_found_again_is_named_once(caplog: pytest.LogCaptureFixture) -> None:
     p = node(P, name="p", trainable=True)
     output = ask(f"{p}."[::-1], "Why?")

@@ -14,6 +14,7 @@ from typing import Any, Generic, TypeVar
 from weakref import ref
 
 from opto.trace.context import GRAPH, USED_NODES
+from opto.trace.formatted import remember_printed
 from opto.trace.records import DEPENDS, DETACHED, Children, Operation, RareAttributes, copied_rare, scoped
 from opto.trace.saving.flat_pickle import reduce_node
 
@@ -161,7 +162,9 @@ class AbstractNode(Generic[T]):
         self._data = value._data if isinstance(value, AbstractNode) else value
 
     def __str__(self) -> str:
-        return f"{self._label()}: ({self.name}, dtype={type(self._data)}, data={self._data})"
+        beginning = f"{self._label()}: ({self.name}, dtype="
+        remember_printed(self.name, beginning)
+        return f"{beginning}{type(self._data)}, data={self._data})"
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name}>"

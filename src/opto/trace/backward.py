@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from opto.registry import implementation
+from opto.trace.formatted import ACTIVE, forget_finished, warn_of_lost_texts
 from opto.trace.nodes import GRAPH, MessageNode, Node, ancestors_by_level
 from opto.trace.propagators.graph_propagator import GraphPropagator, SubgraphFromWalk, TraceGraph
 from opto.trace.propagators.propagators import Propagator
@@ -53,6 +54,9 @@ def backward(  # noqa: PLR0913 - the signature is a promise
         _propagate_each(order, first, propagator)
     if not retain_graph:
         _finish(order)
+    if ACTIVE:
+        warn_of_lost_texts()
+        forget_finished()
     if visualize:
         draw_walk = implementation("picture of a walk")
         return draw_walk(self, order, simple=simple_visualization, reverse=reverse_plot, limit=print_limit)

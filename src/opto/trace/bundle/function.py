@@ -28,6 +28,7 @@ from opto.trace.bundle.info import CallPlan, FailureInfo, FunctionInfo, Options,
 from opto.trace.bundle.source import CallSite, Failure, broken_code, innermost_function
 from opto.trace.containers import SELF_NODE
 from opto.trace.context import TRACING, USED_NODES, unwatched
+from opto.trace.formatted import ACTIVE, LINKABLE, TEMPLATES, end_of_call, recognised
 from opto.trace.modules import Module
 from opto.trace.nodes import (
     Node,
@@ -131,6 +132,8 @@ class FunModule(Module):
         if plan is None:
             plan = implementation.binder.plan(len(args), tuple(kwargs), self._function_info.operation)
         given = plan.ordered(args, kwargs) if plan.tail else args
+        if TEMPLATES:
+            given = tuple([_rendered(a) for a in given])
         tracing = TRACING.get()
         if self._takes_data:
             inputs = _inputs(given, plan.roots) if tracing else ()
@@ -365,7 +368,16 @@ def _raw(values: tuple[Any, ...]) -> list[Any]:
 
 def _inputs(given: tuple[Any, ...], roots: tuple[Any, ...]) -> tuple[Any, ...]:
     """The input nodes of a call. (Equally long by construction; `strict` would cost time.)"""
-    return tuple([a if isinstance(a, Node) else _lift(a, root) for a, root in zip(given, roots)])  # noqa: B905
+    inputs = tuple([a if isinstance(a, Node) else _lift(a, root) for a, root in zip(given, roots)])  # noqa: B905
+    if ACTIVE:
+        end_of_call()
+    return inputs
+
+
+def _rendered(value: Any) -> Any:
+    """The node of the text for a `t"..."` and for what holds some, as the body cannot use those; else the argument."""
+    found = recognised(value) if type(value) in LINKABLE else None
+    return value if found is None or found.value is value else make_constant(value)
 
 
 def _lift(value: Any, root: Any) -> Any:

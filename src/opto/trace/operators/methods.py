@@ -15,6 +15,7 @@ from weakref import ref
 from opto.trace.abstract_node import add_child
 from opto.trace.backward import backward
 from opto.trace.context import COUNTERS, GRAPH, NAME_SCOPES, TRACING, next_index
+from opto.trace.formatted import remember
 from opto.trace.iterators import items, iterate
 from opto.trace.nodes import MessageNode, Node, make_constant, make_message_node, node
 from opto.trace.operators.table import TABLE, Operator
@@ -215,13 +216,10 @@ def _refuse(what: str, instead: str) -> Callable[..., Any]:
 
 
 def _format(self: Any, spec: str) -> str:
-    """`str(x)`; the text has left the graph. `x.format(...)` formats a template that is a node, and is traced."""
-    if spec:
-        raise TypeError(
-            f"The format {spec!r} needs a plain value, and {self.name} is a node: write f'{{x.data:{spec}}}', "
-            "or format inside a @bundle function to keep the trace."
-        )
-    return str(self)
+    """The value's text, for f-strings: a traced call that takes the text is linked to this node."""
+    text = format(self.data, spec)
+    remember(self, text, spec)
+    return text
 
 
 def _array_ufunc(self: Any, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:

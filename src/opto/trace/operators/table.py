@@ -20,6 +20,7 @@ from typing import Any
 from opto.errors import BudgetExceeded, ExecutionError
 from opto.registry import implementation
 from opto.trace.bundle.source import Failure
+from opto.trace.formatted import ACTIVE, end_of_call
 from opto.trace.nodes import Node, Operation, make_constant, make_exception_node, make_message_node, root_operation
 from opto.trace.records import exception_text
 
@@ -104,6 +105,8 @@ class Operator:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if len(args) == self._arity and not kwargs:
             inputs = tuple([_named(x, key) for x, key in zip(args, self.shape.keys, strict=True)])
+            if ACTIVE:
+                end_of_call()
             return self.run(self.shape, inputs, inputs if not self.raw else [n._data for n in inputs], {})
         return self._bound(args, kwargs)
 
@@ -124,6 +127,8 @@ class Operator:
                 inputs[name] = _named(value, name)
         first: list[Any] = list(inputs.values())
         rest: dict[str, Any] = {key: _named(x, key) for key, x in bound.kwargs.items()}
+        if ACTIVE:
+            end_of_call()
         star = ("args_", "kwargs_") if self._star else ()
         inputs.update({f"kwargs_{k}" if k in inputs or k.startswith(star) else k: x for k, x in rest.items()})
         if self.raw:
@@ -213,7 +218,12 @@ def _replace(x: Any, old: Any, new: Any, count: Any = -1) -> Any:
 
 
 def _format(x: Any, /, *args: Any, **kwargs: Any) -> Any:
-    return x.format(*args, **kwargs)
+    """The text, or the list, dict or tuple of texts, with its fields filled in."""
+    if type(x) in (list, tuple):
+        return type(x)([_format(item, *args, **kwargs) for item in x])
+    if type(x) is dict:
+        return {key: _format(item, *args, **kwargs) for key, item in x.items()}
+    return x.format(*args, **kwargs) if isinstance(x, str) else x
 
 
 def _join(x: Any, *y: Any) -> Any:
@@ -345,3 +355,4 @@ TABLE: dict[str, Operator] = {name: Operator(name, doc, fun, names) for name, do
 TABLE["call"] = Operator("call", "Calls the function fun with the other inputs.", _call, raw=False)
 TABLE["call_llm"] = Operator("call_llm", "Asks the language model llm and returns its answer.", _call_llm, catch=False)
 TABLE["identity"] = TABLE["clone"]
+FORMAT = TABLE["format"]

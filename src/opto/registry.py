@@ -12,7 +12,7 @@ from typing import Any
 __all__ = ["IMPLEMENTATIONS", "PRELOADED_IN_SANDBOX", "PROGRAMS", "implementation"]
 
 IMPLEMENTATIONS: dict[str, str] = {
-    "operator format": "opto.trace.operators.table:FORMAT",
+    "node of a text made of nodes": "opto.trace.operators.table:make_format_node",
     "mender of JSON": "opto.optimizers.replies.mender:Mender",
     "default model": "opto.utils.llm:LLM",
     "model factory": "opto.utils.llm:LLMFactory",

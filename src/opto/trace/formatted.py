@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import re
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -32,6 +32,7 @@ __all__ = [
     "Recognised",
     "end_of_call",
     "forget_finished",
+    "plain_values",
     "recognised",
     "remember",
     "remember_printed",
@@ -62,7 +63,14 @@ class _Formatted:
     text: str
     spec: str
     call: int
+    squeezed: str
+    lines: tuple[str, ...]
     found: bool = False
+
+
+def _formatted(node: Any, text: str, spec: str, call: int) -> _Formatted:
+    lines = tuple(line.strip() for line in text.splitlines() if line.strip()) if "\n" in text else ()
+    return _Formatted(node, node._data, text, spec, call, _squeezed(text), lines)
 
 
 class _Memory(NamedTuple):
@@ -99,7 +107,7 @@ def remember(node: Any, text: str, spec: str) -> None:
         if kept:
             texts[known] = kept
     same = tuple(e for e in texts.pop(text, ()) if e.call == memory.call)
-    texts[text] = (*same, _Formatted(node, node._data, text, spec, memory.call))
+    texts[text] = (*same, _formatted(node, text, spec, memory.call))
     if len(texts) > _KEPT:
         del texts[next(iter(texts))]
     _MEMORY.set(_Memory(texts, memory.call))
@@ -125,10 +133,12 @@ def forget_finished() -> None:
     """Forget the texts of nodes through which feedback has gone, so that they can be freed."""
     memory = _MEMORY.get()
     if memory is not None:
-        texts = {
-            t: kept for t, es in memory.texts.items() if (kept := tuple(e for e in es if not e.node._flags & DONE))
-        }
-        _MEMORY.set(_Memory(texts, memory.call))
+        kept = ((text, _unfinished(entries)) for text, entries in memory.texts.items())
+        _MEMORY.set(_Memory({text: entries for text, entries in kept if entries}, memory.call))
+
+
+def _unfinished(entries: tuple[_Formatted, ...]) -> tuple[_Formatted, ...]:
+    return tuple(entry for entry in entries if not entry.node._flags & DONE)
 
 
 def warn_of_lost_texts() -> None:
@@ -228,31 +238,28 @@ class _Search:
             _refuse_printed(text)
         spans: list[tuple[int, int, str]] = []
         found = False
-        squeezed: str | None = None
+        squeezed = _squeezed(text) if self.entries and len(text) <= _LONGEST else ""
         for entries in self.entries:
-            known, fresh = entries[-1].text, entries[-1].call == self.call
-            if not fresh and len(known) < _SHORT:
+            entry, fresh = entries[-1], entries[-1].call == self.call
+            if not fresh and len(entry.text) < _SHORT:
                 continue
-            places = list(_places(text, known)) if known else []
-            if not places and known and len(text) <= _LONGEST and not known.isspace():
-                squeezed = _squeezed(text) if squeezed is None else squeezed
-                places = _changed_places(text, squeezed, known, fresh)
-                exact = False
-            else:
-                exact = True
-            if not places and not (fresh and not known):
-                continue
+            exact = entry.text in text
+            places = _places(text, entry.text) if exact else _changed_places(text, squeezed, entry, fresh)
             free = [p for p in places if all(p[1] <= start or end <= p[0] for start, end, _ in spans)]
-            if not free and not fresh:
-                continue
-            found = True
-            chosen = [e for e in entries if e.call == self.call] or [entries[-1]]
-            fields = []
-            for entry in chosen:
-                entry.found = True
-                fields.append(_field(self.name_of(entry.node), "", entry.spec if exact else ""))
-            spans += [(start, end, fields[min(i, len(fields) - 1)]) for i, (start, end) in enumerate(free)]
+            if free or (fresh and (places or exact)):
+                found = True
+                spans += self.fields_for(entries, free, exact)
         return _with_fields(text, sorted(spans)) if found else text
+
+    def fields_for(
+        self, entries: tuple[_Formatted, ...], free: list[tuple[int, int]], exact: bool
+    ) -> list[tuple[int, int, str]]:
+        """The fields of the nodes that gave one text: of those just formatted in turn, else of the latest."""
+        fields = []
+        for entry in [e for e in entries if e.call == self.call] or entries[-1:]:
+            entry.found = True
+            fields.append(_field(self.name_of(entry.node), "", entry.spec if exact else ""))
+        return [(start, end, fields[min(i, len(fields) - 1)]) for i, (start, end) in enumerate(free)]
 
 
 def recognised(value: Any) -> Recognised | None:
@@ -266,15 +273,21 @@ def recognised(value: Any) -> Recognised | None:
     call = -1 if memory is None else memory.call
     if TRACING.get():
         for text, (of, spec) in list(_PARAMETERS.items()):
-            node = of()
-            if text not in texts and node is not None:
-                entries.append((_Formatted(node, node._data, text, spec, -2),))
+            if text not in texts and (node := of()) is not None:
+                entries.append((_formatted(node, text, spec, -2),))
     if not entries and not _PRINTED and not TEMPLATES:
         return None
-    alive = [kept for found in entries if (kept := tuple(e for e in found if not e.node._flags & DONE))]
+    alive = [kept for found in entries if (kept := _unfinished(found))]
     search = _Search(sorted(alive, key=lambda found: -len(found[0].text)), call)
     plain, template = search.template_of(value)
     return Recognised(plain, template, search.names) if search.names or plain is not value else None
+
+
+def plain_values(values: list[Any]) -> list[Any]:
+    """The texts of `t"..."`, and lists, dicts and tuples with such, as the body of a bundled function takes them."""
+    if not TEMPLATES:
+        return values
+    return [_Search([], -1).template_of(value)[0] if type(value) in LINKABLE else value for value in values]
 
 
 def _refuse_printed(text: str) -> None:
@@ -288,7 +301,8 @@ def _refuse_printed(text: str) -> None:
 
 
 def _converted(value: Any, conversion: str | None) -> Any:
-    return {"s": str, "r": repr, "a": ascii}[conversion](value) if conversion else value
+    convert: dict[str, Callable[[Any], str]] = {"s": str, "r": repr, "a": ascii}
+    return convert[conversion](value) if conversion else value
 
 
 def _field(name: str, conversion: str, spec: str) -> str:
@@ -307,29 +321,31 @@ def _with_fields(text: str, spans: list[tuple[int, int, str]]) -> str:
     return "".join(parts) + _escaped(text[at:])
 
 
-def _places(text: str, known: str) -> Iterator[tuple[int, int]]:
-    start = text.find(known)
+def _places(text: str, known: str) -> list[tuple[int, int]]:
+    found, start = [], text.find(known) if known else -1
     while start >= 0:
-        yield start, start + len(known)
+        found.append((start, start + len(known)))
         start = text.find(known, start + len(known))
+    return found
 
 
 def _squeezed(text: str) -> str:
     return "".join(text.split()).casefold()
 
 
-def _changed_places(text: str, squeezed: str, known: str, fresh: bool) -> list[tuple[int, int]]:
+def _changed_places(text: str, squeezed: str, entry: _Formatted, fresh: bool) -> list[tuple[int, int]]:
     """Where a text stands that was indented, wrapped or put in another case since; or lines of it."""
-    wanted = _squeezed(known)
-    if len(wanted) >= (_SHORT if fresh else _SURE) and (start := squeezed.find(wanted)) >= 0:
+    wanted, enough = entry.squeezed, _SHORT if fresh else _SURE
+    if len(wanted) >= enough and (start := squeezed.find(wanted)) >= 0:
         at = [i for i, char in enumerate(text) if not char.isspace() for _ in char.casefold()]
         return [(at[start], at[start + len(wanted) - 1] + 1)]
-    lines = [line.strip() for line in known.splitlines() if line.strip()]
     found, position = [], 0
-    for line in lines if len(lines) > 1 else ():
+    for line in entry.lines:
         start = text.find(line, position)
         if start >= 0:
-            found.append((start, position := start + len(line)))
-    if found and (len(found) == len(lines) or any(end - start >= _SURE for start, end in found)):
+            position = start + len(line)
+            found.append((start, position))
+    whole = len(found) == len(entry.lines) and len(wanted) >= enough
+    if found and (whole or any(end - start >= _SURE for start, end in found)):
         return [(found[0][0], found[-1][1])]
     return []

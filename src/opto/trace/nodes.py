@@ -24,7 +24,7 @@ from opto.execution import SuggestedText
 from opto.registry import implementation
 from opto.trace.abstract_node import RARE_LOCK, AbstractNode, link_to_parents, named_inputs
 from opto.trace.context import COUNTERS, GRAPH, NAME_SCOPES, TRACING, USED_NODES, Graph, next_index
-from opto.trace.formatted import ACTIVE, LINKABLE, Recognised, recognised
+from opto.trace.formatted import ACTIVE, LINKABLE, recognised
 from opto.trace.records import (
     BUILTIN_ROOTS,
     CODE_NAME,
@@ -63,6 +63,7 @@ __all__ = [
     "RareAttributes",
     "ancestors_by_level",
     "get_op_name",
+    "make_argument",
     "make_constant",
     "make_exception_node",
     "make_message_node",
@@ -84,14 +85,7 @@ def __getattr__(name: str) -> Any:
 
 
 def make_constant(data: Any, op: Operation | None = None) -> Node[Any]:
-    """A fresh plain Node holding the raw value `data`; the fast way for arguments and constants.
-
-    A value that holds texts of formatted nodes becomes the node of a `format` operation on them.
-    """
-    if ACTIVE and type(data) in LINKABLE:
-        found = recognised(data)
-        if found is not None:
-            return _make_format_node(found)
+    """A fresh plain Node holding the raw value `data`; the fast way for constants."""
     self = _new(Node)
     if op is None:
         op = BUILTIN_ROOTS.get(type(data)) or type_operation(type(data))
@@ -107,12 +101,13 @@ def make_constant(data: Any, op: Operation | None = None) -> Node[Any]:
     return self
 
 
-def _make_format_node(found: Recognised) -> Node[Any]:
-    """The node of a value made of nodes: `format` of the template, with the nodes as named inputs."""
-    shape = implementation("operator format").shape_for(("x", *found.nodes))
-    op = shape.renamed(shape.base, description=f"[{shape.base}] {found.template}")
-    template = Node(found.template, name="template")
-    return make_message_node(op, found.value, (template, *found.nodes.values()))
+def make_argument(data: Any, op: Operation | None = None) -> Node[Any]:
+    """The node of the raw argument of a call: that of a `format` if `data` holds texts of nodes, else a constant."""
+    if ACTIVE and type(data) in LINKABLE:
+        found = recognised(data)
+        if found is not None:
+            return implementation("node of a text made of nodes")(found)  # type: ignore[no-any-return]
+    return make_constant(data, op)
 
 
 def make_message_node(op: Operation, data: Any, inputs: tuple[Any, ...]) -> MessageNode[Any]:
@@ -557,4 +552,4 @@ def node(
         if name is not None:
             warn(f"{data.name} is a node already: the name {name!r} is ignored.", stacklevel=2)
         return data
-    return Node(data, name=name, description=description) if name or description else make_constant(data)
+    return Node(data, name=name, description=description) if name or description else make_argument(data)

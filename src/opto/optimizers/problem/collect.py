@@ -13,8 +13,9 @@ from typing import Any
 
 from opto.optimizers.problem.problem import Call, Given, Outcome, Part, Problem
 from opto.trace.nodes import ExceptionNode, MessageNode, Node, Operation, ParameterNode
-from opto.trace.operators.table import TABLE
+from opto.trace.operators.table import TABLE, Operator
 from opto.trace.propagators.graph_propagator import TraceGraph
+from opto.trace.records import without_prefix
 from opto.trace.spaces.space import constraints_of, plain_value
 
 __all__ = [
@@ -112,7 +113,10 @@ def _call(node: Any, name: str, inputs: tuple[tuple[str, str], ...], known: dict
     if facts is None:
         operator = TABLE.get(op.base)
         bare = operator is not None and operator.description == op.description and op.base not in _NAMED_ARGUMENTS
-        facts = get_fun_name(node), node.description, bare
+        about = node.description
+        if isinstance(made_by := getattr(op.info, "__self__", None), Operator) and op.base == "format":
+            about = without_prefix(made_by.description)  # that of the node is its template, an input already
+        facts = get_fun_name(node), about, bare
         if node._rare is None:
             known[op] = facts
     function, description, is_operator = facts

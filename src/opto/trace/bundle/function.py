@@ -28,11 +28,12 @@ from opto.trace.bundle.info import CallPlan, FailureInfo, FunctionInfo, Options,
 from opto.trace.bundle.source import CallSite, Failure, broken_code, innermost_function
 from opto.trace.containers import SELF_NODE
 from opto.trace.context import TRACING, USED_NODES, unwatched
-from opto.trace.formatted import ACTIVE, LINKABLE, TEMPLATES, end_of_call, recognised
+from opto.trace.formatted import ACTIVE, end_of_call, plain_values
 from opto.trace.modules import Module
 from opto.trace.nodes import (
     Node,
     ParameterNode,
+    make_argument,
     make_constant,
     make_exception_node,
     make_message_node,
@@ -132,14 +133,15 @@ class FunModule(Module):
         if plan is None:
             plan = implementation.binder.plan(len(args), tuple(kwargs), self._function_info.operation)
         given = plan.ordered(args, kwargs) if plan.tail else args
-        if TEMPLATES:
-            given = tuple([_rendered(a) for a in given])
         tracing = TRACING.get()
         if self._takes_data:
             inputs = _inputs(given, plan.roots) if tracing else ()
             values = [a._data if isinstance(a, Node) else a for a in given]
         else:
             inputs, values = self._unprocessed(plan, given)
+        if ACTIVE:
+            values = plain_values(values)
+            end_of_call()
         inputs = inputs if parameter is None else (*inputs, parameter)
         if self._async:
             return self._await_result(
@@ -368,22 +370,15 @@ def _raw(values: tuple[Any, ...]) -> list[Any]:
 
 def _inputs(given: tuple[Any, ...], roots: tuple[Any, ...]) -> tuple[Any, ...]:
     """The input nodes of a call. (Equally long by construction; `strict` would cost time.)"""
-    inputs = tuple([a if isinstance(a, Node) else _lift(a, root) for a, root in zip(given, roots)])  # noqa: B905
-    if ACTIVE:
-        end_of_call()
-    return inputs
-
-
-def _rendered(value: Any) -> Any:
-    """The node of the text for a `t"..."` and for what holds some, as the body cannot use those; else the argument."""
-    found = recognised(value) if type(value) in LINKABLE else None
-    return value if found is None or found.value is value else make_constant(value)
+    return tuple([a if isinstance(a, Node) else _lift(a, root) for a, root in zip(given, roots)])  # noqa: B905
 
 
 def _lift(value: Any, root: Any) -> Any:
     """The input node of an argument that is not a node."""
     parameter = value.parameter if isinstance(value, FunModule) else None
-    return make_constant(value, root) if parameter is None else parameter
+    if parameter is not None:
+        return parameter
+    return make_argument(value, root) if ACTIVE else make_constant(value, root)
 
 
 def _self_node(instance: Any) -> Node[Any]:

@@ -15,9 +15,9 @@ from weakref import ref
 from opto.trace.abstract_node import add_child
 from opto.trace.backward import backward
 from opto.trace.context import COUNTERS, GRAPH, NAME_SCOPES, TRACING, next_index
-from opto.trace.formatted import remember
+from opto.trace.formatted import ACTIVE, LINKABLE, end_of_call, remember
 from opto.trace.iterators import items, iterate
-from opto.trace.nodes import MessageNode, Node, make_constant, make_message_node, node
+from opto.trace.nodes import MessageNode, Node, make_argument, make_constant, make_message_node, node
 from opto.trace.operators.table import TABLE, Operator
 from opto.trace.records import DEPENDS
 from opto.trace.value_methods import ValueMethods
@@ -76,7 +76,11 @@ def _binary(op: Operator) -> Callable[[Any, Any], Any]:
 
     def method(self: Any, other: Any) -> Any:
         if not isinstance(other, Node):
-            other = make_constant(other)
+            if ACTIVE and type(other) in LINKABLE:
+                other = make_argument(other)
+                end_of_call()
+            else:
+                other = make_constant(other)
         try:
             value = fun(self._data, other._data)
         except Exception as error:
@@ -108,7 +112,7 @@ def _binary(op: Operator) -> Callable[[Any, Any], Any]:
 
 
 def _reflected(method: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
-    return lambda self, other: method(make_constant(other), self)
+    return lambda self, other: method(make_argument(other), self)
 
 
 def _plus() -> Callable[[Any, Any], Any]:

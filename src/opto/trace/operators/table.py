@@ -20,11 +20,11 @@ from typing import Any
 from opto.errors import BudgetExceeded, ExecutionError
 from opto.registry import implementation
 from opto.trace.bundle.source import Failure
-from opto.trace.formatted import ACTIVE, end_of_call
-from opto.trace.nodes import Node, Operation, make_constant, make_exception_node, make_message_node, root_operation
+from opto.trace.formatted import ACTIVE, Recognised, end_of_call
+from opto.trace.nodes import Node, Operation, make_argument, make_exception_node, make_message_node, root_operation
 from opto.trace.records import exception_text
 
-__all__ = ["TABLE", "Operator"]
+__all__ = ["TABLE", "Operator", "make_format_node"]
 
 Function = Callable[..., Any]
 _VARARGS, _VARKEYWORDS = 4, 8  # flags of code objects
@@ -121,7 +121,7 @@ class Operator:
         for name, value in bound.arguments.items():
             if name == self._star:
                 inputs.update(
-                    {f"args_{i}": x if isinstance(x, Node) else make_constant(x) for i, x in enumerate(value)}
+                    {f"args_{i}": x if isinstance(x, Node) else make_argument(x) for i, x in enumerate(value)}
                 )
             elif name != self._stars:
                 inputs[name] = _named(value, name)
@@ -160,7 +160,7 @@ class Operator:
 
 def _named(value: Any, name: str) -> Node[Any]:
     """A node as it is; a raw argument as a node named after its parameter."""
-    return value if isinstance(value, Node) else make_constant(value, root_operation(name))
+    return value if isinstance(value, Node) else make_argument(value, root_operation(name))
 
 
 def _operator_named(name: str) -> Operator:
@@ -355,4 +355,11 @@ TABLE: dict[str, Operator] = {name: Operator(name, doc, fun, names) for name, do
 TABLE["call"] = Operator("call", "Calls the function fun with the other inputs.", _call, raw=False)
 TABLE["call_llm"] = Operator("call_llm", "Asks the language model llm and returns its answer.", _call_llm, catch=False)
 TABLE["identity"] = TABLE["clone"]
-FORMAT = TABLE["format"]
+
+
+def make_format_node(found: Recognised) -> Any:
+    """The node of a value made of nodes: the operator `format`, with the template and the nodes as its inputs."""
+    shape = TABLE["format"].shape_for(("x", *found.nodes))
+    op = shape.renamed(shape.base, description=f"[{shape.base}] {found.template}")
+    template: Node[Any] = Node(found.template, name="template")
+    return make_message_node(op, found.value, (template, *found.nodes.values()))

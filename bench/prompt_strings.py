@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from opto.trace import bundle, formatted, node, operators
+from opto.trace import bundle, node, operators
 
 CALLS = 2_000
 ROUNDS = 41
@@ -52,7 +52,6 @@ def seconds(run: Callable[[], Any]) -> float:
 
 def main() -> None:
     kinds = {"x + 1": number, 'x + "text"': text, "bundled call": call, "operators.replace": operator}
-    assert not formatted.ACTIVE or formatted.TEMPLATES
     before = {name: statistics.median(seconds(run) for _ in range(ROUNDS)) for name, run in kinds.items()}
     for i in range(8):
         f"{FORMATTED} {node(f'another text of a node, the {i}th')}"

@@ -22,7 +22,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from opto.trace import Module, bundle, formatted, node, operators, stop_tracing
+from opto.trace import Module, bundle, node, operators, stop_tracing
+from opto.trace.formatted import memory as remembered
 from opto.trace.nodes import MessageNode
 from opto.trace.replay import replay
 
@@ -30,10 +31,10 @@ from opto.trace.replay import replay
 @pytest.fixture(autouse=True)
 def own_context() -> Iterator[None]:
     """Each test begins with nothing remembered."""
-    before = formatted._MEMORY.set(None)
-    formatted._PARAMETERS.clear()
+    before = remembered._MEMORY.set(None)
+    remembered._PARAMETERS.clear()
     yield
-    formatted._MEMORY.reset(before)
+    remembered._MEMORY.reset(before)
 
 
 @bundle()
@@ -108,7 +109,7 @@ def test_a_node_that_was_formatted_with_a_new_value_is_not_found_by_the_old_one(
     old = f"{p}."
     p._set("Be long")
     f"{p}"
-    formatted._PARAMETERS.clear()
+    remembered._PARAMETERS.clear()
     assert not sources(ask(old))
 
 
@@ -202,7 +203,7 @@ def test_a_parameters_text_from_another_thread_is_found_and_that_of_other_nodes_
 def test_memory_is_bounded_and_let_go_after_feedback() -> None:
     for i in range(1_000):
         f"{node(i)} and more"
-    memory = formatted._MEMORY.get()
+    memory = remembered._MEMORY.get()
     assert memory is not None and len(memory.texts) <= 256
     p = parameter("Be brief")
     output = ask(f"{p + '!'} Now.")
@@ -288,12 +289,12 @@ class Template:
 
 @pytest.fixture
 def templates() -> Iterator[None]:
-    formatted.ACTIVE.append(True)
-    formatted.TEMPLATES.add(Template)
-    formatted.LINKABLE.add(Template)
+    remembered.ACTIVE.append(True)
+    remembered.TEMPLATES.add(Template)
+    remembered.LINKABLE.add(Template)
     yield
-    formatted.TEMPLATES.discard(Template)
-    formatted.LINKABLE.discard(Template)
+    remembered.TEMPLATES.discard(Template)
+    remembered.LINKABLE.discard(Template)
 
 
 @pytest.mark.usefixtures("templates")

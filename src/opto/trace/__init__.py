@@ -1,8 +1,9 @@
 """The tape: nodes, operators, `@bundle`, modules, propagation. Standard library only.
 
 Read in this order: `context`, `records` and `nodes` (the record), `operators` (computing with nodes), `bundle`
-(functions), `formatted` (f-strings), `spaces` (allowed values), `backward` and `propagators` (feedback), `containers` and `modules` (agents),
-`saving`, `replay`. The tape does not import `pictures`. May import the standard library and the leaves of `opto`.
+(functions), `formatted` (f-strings), `spaces` (allowed values), `backward` and `propagators` (feedback), `containers`
+and `modules` (agents), `saving`, `replay`. The tape does not import `pictures`. May import the standard library and the
+leaves of `opto`.
 """
 
 from opto.errors import ExecutionError

@@ -236,6 +236,9 @@ def test_printed_nodes_are_refused_in_lists_and_operators_and_bundles() -> None:
     ):
         with pytest.raises(TypeError, match=r"x\.data"):
             call()
+    for text in (f"{p!r}", f"Rules: {[p]}", "%r" % p):  # noqa: UP031
+        with pytest.raises(TypeError, match=r"x\.data"):
+            ask(text)
     assert ask("ParameterNode: of another kind").data
 
 

@@ -167,7 +167,9 @@ class AbstractNode(Generic[T]):
         return f"{beginning}{type(self._data)}, data={self._data})"
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self.name}>"
+        text = f"<{type(self).__name__} {self.name}>"
+        remember_printed(self.name, text)
+        return text
 
     def _label(self) -> str:
         return "Node"

@@ -137,9 +137,9 @@ def plain_values(values: list[Any]) -> list[Any]:
 
 def _refuse_printed(beginning: str, name: str) -> None:
     raise TypeError(
-        f"A text that this call takes holds the printed node {name} ({beginning}...), as str(x), '%s' % x and {{x!s}} "
-        'write it: write the node into an f-string, f"{x}", which keeps the link, or x.data, which gives the value '
-        "alone and cuts the link, so that no feedback reaches the node."
+        f"A text that this call takes holds the printed node {name} ({beginning}...), as str(x), '%s' % x, {{x!r}} "
+        'and lists of nodes write it: write the node into an f-string, f"{x}", which keeps the link, or x.data, '
+        "which gives the value alone and cuts the link, so that no feedback reaches the node."
     )
 
 

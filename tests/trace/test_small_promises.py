@@ -130,14 +130,3 @@ def test_errors_say_whose_they_are_and_stay_short() -> None:
         pow(node(2), 3, 5)
     with pytest.raises(AssertionError, match="A name is a string, not int"):
         node(1, name=5)  # type: ignore[arg-type]
-
-
-def test_a_name_that_only_the_value_has_is_named_with_the_way_to_reach_it() -> None:
-    x, z = node("abc", name="x"), node(1j, name="z")
-    with pytest.raises(AttributeError, match=r"x\.call\('startswith', \.\.\.\)"):
-        x.startswith("a")
-    with pytest.raises(AttributeError, match=r"x\.getattr\('imag'\)"):
-        z.imag
-    with pytest.raises(AttributeError, match="object has no attribute 'nothing'"):
-        x.nothing
-    assert x.call("startswith", "a").data is True and not hasattr(x, "startswith")

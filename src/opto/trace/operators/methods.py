@@ -9,7 +9,6 @@ Imported once by `opto.trace`. May import nodes, operators, iterators, backward.
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Any
 from weakref import ref
 
@@ -209,23 +208,6 @@ def _call(self: Any, *args: Any, **kwargs: Any) -> Any:
     return TABLE["call"](self, *[node(a) for a in args], **{k: node(a) for k, a in kwargs.items()})
 
 
-def _missing(self: Any, name: str) -> Any:
-    """Raise the AttributeError for a name that nodes lack; it says how to reach that of the value."""
-    found = None
-    if not name.startswith("_") and not hasattr(type(self), name):
-        with suppress(Exception):  # a property of the user's own may raise anything
-            found = getattr(self._data, name)
-    if found is not None:
-        kind = type(self._data).__name__
-        write, beside = ("call", "(...)") if callable(found) else ("getattr", "")
-        given = f"({name!r}, ...)" if callable(found) else f"({name!r})"
-        raise AttributeError(
-            f"{self.name} is a node, which has no {name!r} of its own: write x.{write}{given} for that of its {kind}, "
-            f"which keeps the trace, or x.data.{name}{beside}, which leaves the graph."
-        )
-    return object.__getattribute__(self, name)  # raises the usual error, or that of a property once more
-
-
 # --- conversions that would leave the graph -----------------------------------------------------
 
 
@@ -301,7 +283,6 @@ _METHODS: dict[str, Callable[..., Any]] = {
     "__iter__": iterate,
     "__call__": _call,
     "__format__": _format,
-    "__getattr__": _missing,
     "__array_ufunc__": _array_ufunc,
     "__array_function__": _array_function,
     "__array__": _refuse("numpy", "x.data, or use a @bundle function to keep the trace"),

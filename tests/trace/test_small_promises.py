@@ -130,3 +130,12 @@ def test_errors_say_whose_they_are_and_stay_short() -> None:
         pow(node(2), 3, 5)
     with pytest.raises(AssertionError, match="A name is a string, not int"):
         node(1, name=5)  # type: ignore[arg-type]
+
+
+def test_a_method_that_only_the_value_has_is_named_with_the_way_to_call_it() -> None:
+    x = node("abc", name="x")
+    with pytest.raises(AttributeError, match=r"x\.call\('startswith', \.\.\.\)"):
+        x.startswith("a")
+    with pytest.raises(AttributeError, match="no attribute 'extend'"):
+        x.extend([1])
+    assert x.call("startswith", "a").data is True and not hasattr(x, "startswith")

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any
 from weakref import ref
 
-from opto.trace.abstract_node import add_child
+from opto.trace.abstract_node import AbstractNode, add_child
 from opto.trace.backward import backward
 from opto.trace.context import COUNTERS, GRAPH, NAME_SCOPES, TRACING, next_index
 from opto.trace.formatted import ACTIVE, LINKABLE, end_of_call, remember
@@ -208,6 +208,25 @@ def _call(self: Any, *args: Any, **kwargs: Any) -> Any:
     return TABLE["call"](self, *[node(a) for a in args], **{k: node(a) for k, a in kwargs.items()})
 
 
+class _Absent:
+    """A method of builtin values that nodes lack: reading it raises an AttributeError that says how to call it.
+
+    One object a name, and no `__getattr__`, which would make each read of an attribute slower.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __get__(self, node: Any, owner: Any = None) -> Any:
+        name = self.name
+        if node is None or not hasattr(node._data, name):
+            raise AttributeError(f"{owner.__name__!r} object has no attribute {name!r}")
+        raise AttributeError(
+            f"{node.name} is a node, which has no method {name!r}: write x.call({name!r}, ...) to call that of its "
+            f"{type(node._data).__name__} and keep the trace, or x.data.{name}(...), which leaves the graph."
+        )
+
+
 # --- conversions that would leave the graph -----------------------------------------------------
 
 
@@ -319,3 +338,6 @@ def attach_methods() -> None:
             operator = operators.get(name) or operators.get(f"__{name[3:]}")  # __radd__ is __add__ the other way round
             method.__doc__ = method.__doc__ or f"Traced, as `opto.trace.operators.{operator}`."
         setattr(ValueMethods, name, method)
+    for name in {name for kind in (str, list, dict, set) for name in dir(kind)}:
+        if not name.startswith("_") and not hasattr(Node, name):
+            setattr(AbstractNode, name, _Absent(name))

@@ -90,13 +90,13 @@ class FirstProcess:
         preload = [*_PRELOAD, *(name for name in PRELOADED_IN_SANDBOX if name in sys.modules)]
         try:
             wire.send(self._orders, json.dumps({**settings, **paths, "preload": preload}).encode())
-            report = json.loads(wire.receive(self._orders))
+            report: dict[str, str | None] = json.loads(wire.receive(self._orders))
         except (EOFError, OSError):
             report = {"failed": "it ended before it was ready, and may be out of memory"}
         if "failed" in report:
             self.close()
             raise SandboxError(f"The sandbox's first process did not start: {report['failed']}.")
-        self.report: dict[str, str | None] = report
+        self.report = report
         if report["files"] is None:  # its root is in memory, and nothing leads there from here
             self._remove_folder()
         _warn_of_missing_layers(report)

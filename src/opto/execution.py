@@ -240,7 +240,7 @@ def current_executor() -> Executor:
     executor = _IN_FORCE.get()
     if executor is None:
         default = _DEFAULT[0]
-        executor = executor_named(default) if isinstance(default, str) else default
+        executor = _MADE.get(default) or executor_named(default) if isinstance(default, str) else default
     return executor
 
 

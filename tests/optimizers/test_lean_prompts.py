@@ -14,12 +14,10 @@ from opto.cost import estimate_tokens
 from opto.llm.fakes import ScriptedLLM
 from opto.optimizers import OptoPrime, OptoPrimeV1, OptoPrimeV2
 from opto.optimizers.formats.calls import render_calls
-from opto.optimizers.formats.lean import FORMATS
-from opto.optimizers.formats.sections import part_text, render_lean
+from opto.optimizers.formats.lean import FORMATS, part_text, render_lean
 from opto.optimizers.optoprime_v2 import OptimizerPromptSymbolSet2, OptimizerPromptSymbolSetJSON
-from opto.optimizers.problem.collect import collect
 from opto.optimizers.problem.folding import fold
-from opto.optimizers.problem.problem import Attempt, Call, Given, Outcome, Part, Problem
+from opto.optimizers.problem.problem import Attempt, Call, Given, Outcome, Part, Problem, collect
 from opto.optimizers.replies.shapes import read_reply
 from opto.trace.bundle import bundle
 from opto.trace.nodes import GRAPH, node

@@ -17,13 +17,13 @@ from opto.optimizers.buffers import FIFOBuffer
 from opto.optimizers.formats.own_methods import STOP_WORD
 from opto.optimizers.formats.texts import fill
 from opto.optimizers.optimizer import Optimizer, Update, refuse, why_refused
-from opto.optimizers.problem.collect import (
+from opto.optimizers.problem.problem import (
     FeedbackOfProblem,
     FunctionFeedback,
+    Problem,
     collect,
     part_of,
 )
-from opto.optimizers.problem.problem import Problem
 from opto.optimizers.replies.json_replies import CutText
 from opto.optimizers.replies.shapes import Suggestion, clean_name
 from opto.optimizers.replies.values import check_code, format_code, read_value

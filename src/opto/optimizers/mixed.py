@@ -13,7 +13,7 @@ from opto.errors import BudgetExceeded, LoadError, ReplyError
 from opto.optimizers.buffers import FIFOBuffer
 from opto.optimizers.optimizer import Optimizer, Update
 from opto.optimizers.optoprime import OptoPrime
-from opto.optimizers.problem.collect import unique_parameters
+from opto.optimizers.problem.problem import unique_parameters
 from opto.optimizers.problem.show import cut_middle
 from opto.optimizers.replies.values import same_value
 from opto.optimizers.search.axes import Axis, axis_of

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from opto.optimizers.formats.classic import attempts_text
 from opto.optimizers.formats.texts import PromptText
 from opto.optimizers.optoprime import OptoPrimeV1
-from opto.optimizers.problem.collect import FunctionFeedback
+from opto.optimizers.problem.problem import FunctionFeedback
 from opto.trace.nodes import ParameterNode
 
 __all__ = ["OPRO"]

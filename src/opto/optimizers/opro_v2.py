@@ -8,7 +8,7 @@ from typing import Any
 from opto.optimizers.formats.tags import OptimizerPromptSymbolSet, Tags, masked_titles, sections, tagged_values
 from opto.optimizers.formats.texts import PromptText
 from opto.optimizers.optoprime_v2 import OptoPrimeV2
-from opto.optimizers.problem.collect import FunctionFeedback
+from opto.optimizers.problem.problem import FunctionFeedback
 from opto.trace.nodes import ParameterNode
 
 __all__ = ["OPROPromptSymbolSet", "OPROv2", "ProblemInstance"]

@@ -19,7 +19,7 @@ from opto.cost import Cost
 from opto.errors import ReplyError
 from opto.events import Event, emit
 from opto.optimizers.blame import Blame, estimate_blame
-from opto.optimizers.problem.collect import unique_parameters
+from opto.optimizers.problem.problem import unique_parameters
 from opto.optimizers.problem.uses import Focus
 from opto.optimizers.replies.values import same_value
 from opto.optimizers.state import read_state, write_state
@@ -293,8 +293,20 @@ class Optimizer(AbstractOptimizer):
         elif changed:
             _log.info("%s %s %s", type(self).__name__, "changed" if applied else "would change", ", ".join(changed))
         refused, cost = tuple(update.refused.items()), self.spent
-        tokens = cost.prompt_tokens, cost.completion_tokens
-        emit(StepDone(type(self).__name__, changed, refused, update.reason, applied, cost.calls, *tokens, cost.seconds))
+        prompt, completion = (None, None) if cost.uncounted else (cost.prompt_sum, cost.completion_sum)
+        emit(
+            StepDone(
+                type(self).__name__,
+                changed,
+                refused,
+                update.reason,
+                applied,
+                cost.calls,
+                prompt,
+                completion,
+                cost.seconds,
+            )
+        )
 
     # --- copies and files ---
 

@@ -24,13 +24,14 @@ from opto.optimizers.formats.small import Small
 from opto.optimizers.formats.texts import PromptText, prompt_text
 from opto.optimizers.llm_optimizer import LLM, LLMOptimizer, stopped
 from opto.optimizers.optimizer import ReplyAsked, Update
-from opto.optimizers.problem.collect import (
+from opto.optimizers.problem.problem import (
+    Attempt,
     FunctionFeedback,
+    Problem,
     get_fun_name,
     node_to_function_feedback,
     repr_function_call,
 )
-from opto.optimizers.problem.problem import Attempt, Problem
 from opto.optimizers.replies.shapes import Suggestion
 from opto.optimizers.replies.values import same_value
 from opto.trace.nodes import ParameterNode
@@ -215,14 +216,14 @@ class OptoPrime(ClassicMethods, LLMOptimizer):
             return prompt.ask(messages, verbose)
         options = dict(prompt.options)
         try:
-            return self._ask(messages, verbose, **options)
+            return self._ask_all(messages, verbose, **options)[0]
         except Exception as error:
             is_refusal = not isinstance(error, LLMError) or isinstance(error, (LLMRequestError, LLMResponseError))
             if "response_format" not in options or not is_refusal:
                 raise
             _log.warning("The question with response_format failed and is asked once more without it: %s", error)
         del options["response_format"]
-        return self._ask(messages, verbose, **options)
+        return self._ask_all(messages, verbose, **options)[0]
 
     # --- the prompt ---
 

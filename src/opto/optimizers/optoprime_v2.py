@@ -18,7 +18,7 @@ from opto.optimizers.formats.tags import (
 from opto.optimizers.formats.texts import PromptText, prompt_text
 from opto.optimizers.llm_optimizer import LLM
 from opto.optimizers.optoprime import OptoPrime
-from opto.optimizers.problem.collect import FunctionFeedback
+from opto.optimizers.problem.problem import FunctionFeedback
 from opto.optimizers.replies.json_replies import drop_blank_code
 from opto.optimizers.replies.tag_replies import extract_xml_like_data
 from opto.optimizers.utils import truncate_expression

@@ -10,7 +10,7 @@ from opto.optimizers.formats.classic import memory_text
 from opto.optimizers.formats.texts import PromptText, fill, prompt_text
 from opto.optimizers.llm_optimizer import LLM, LLMOptimizer, send_first
 from opto.optimizers.optimizer import Update
-from opto.optimizers.problem.collect import holds_code, part_of, repr_function_call
+from opto.optimizers.problem.problem import holds_code, part_of, repr_function_call
 from opto.optimizers.problem.show import cut_middle
 from opto.optimizers.replies.shapes import Suggestion
 from opto.optimizers.utils import extract_first_top_level_block, print_color

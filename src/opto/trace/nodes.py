@@ -339,16 +339,12 @@ class ParameterNode(Node[T]):
         """
         rare: Any = self._rare_attributes()
         if rare.implementations is not None and isinstance(value, str):
-            value = self._marked(value)
+            if type(self._data) is str:
+                self._remember_user_texts([self._data])
+            value = next((own for own in rare.user_texts if own == value), None) or SuggestedText(value)
         if value is not self._data:
             rare.previous = (self._data,)
             self._data = value
-
-    def _marked(self, text: str) -> str:
-        """The text as the user wrote it, if the user did; else marked as suggested."""
-        if type(self._data) is str:
-            self._remember_user_texts([self._data])
-        return next((own for own in self._user_texts() if own == text), None) or SuggestedText(text)
 
     def _user_texts(self) -> tuple[str, ...]:
         """The texts that the user wrote, of those that an optimizer replaced."""

@@ -10,8 +10,7 @@ from opto.llm.fakes import ScriptedLLM
 from opto.optimizers import OptoPrime, OptoPrimeV1, OptoPrimeV2
 from opto.optimizers.formats.tags import Tags, tagged_values
 from opto.optimizers.optoprime_v2 import MemoryInstance, OptimizerPromptSymbolSet
-from opto.optimizers.problem.collect import get_fun_name, node_to_function_feedback, repr_function_call
-from opto.optimizers.problem.problem import Part, Problem
+from opto.optimizers.problem.problem import Part, Problem, get_fun_name, node_to_function_feedback, repr_function_call
 from opto.trace.bundle import bundle
 from opto.trace.nodes import MessageNode, node
 from opto.trace.propagators.graph_propagator import TraceGraph, accumulate

@@ -10,8 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from opto.optimizers.formats.lean import Message, Prompt
-from opto.optimizers.problem.collect import FunctionFeedback
-from opto.optimizers.problem.problem import Problem
+from opto.optimizers.problem.problem import FunctionFeedback, Problem
 from opto.optimizers.replies.shapes import Suggestion, clean_name, read_reply
 
 __all__ = ["REPLACEABLE", "STOP_WORD", "HasOwnMethods", "OwnMethods", "read_own"]

@@ -1,12 +1,40 @@
-"""The problem an optimizer poses to a model, as pure data: no nodes, no clocks, no files."""
+"""The problem an optimizer poses to a model, as pure data, and the one walk that reads it from the graph of a run.
+
+No other file of the optimizers looks at the nodes of a run. `FunctionFeedback` is the existing library's view of
+the same problem, with the calls as text.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-__all__ = ["Attempt", "Call", "Given", "Outcome", "Part", "Problem"]
+from opto.trace.nodes import ExceptionNode, MessageNode, Node, Operation, ParameterNode
+from opto.trace.operators.table import TABLE, Operator
+from opto.trace.propagators.graph_propagator import TraceGraph
+from opto.trace.records import without_prefix
+from opto.trace.spaces.space import constraints_of, plain_value
+
+__all__ = [
+    "Attempt",
+    "Call",
+    "FeedbackOfProblem",
+    "FunctionFeedback",
+    "Given",
+    "Outcome",
+    "Part",
+    "Problem",
+    "ValuesByName",
+    "collect",
+    "get_fun_name",
+    "holds_code",
+    "node_to_function_feedback",
+    "part_of",
+    "repr_function_call",
+    "unique_parameters",
+]
 
 # Calls and values are named tuples: a graph has thousands, and a frozen dataclass costs thrice as much to make.
 
@@ -112,3 +140,185 @@ class Problem:
     def part(self, name: str) -> Part | None:
         """The part of that name, or None."""
         return next((part for part in self.parts if part.name == name), None)
+
+
+_NAMED_ARGUMENTS = ("call", "call_llm")  # operators whose arguments mean little without their names
+Described = tuple[Any, str | None]
+
+
+class ValuesByName(dict[str, Described]):
+    """Values and their descriptions by name; `code` holds the names of those that are the source of a function."""
+
+    def __init__(self, values: Iterable[Part | Given | Call], code: Container[str]) -> None:
+        super().__init__((v.name, (v.value, v.conditions if isinstance(v, Part) else v.description)) for v in values)
+        self.code = code
+
+
+@dataclass
+class FunctionFeedback:
+    """The run behind an output: its calls as `(level, text)`, and values `(data, description)` by name.
+
+    `variables` are the roots that may change, `inputs` the other roots; `Optimizer.summarize` sets both.
+    """
+
+    graph: list[tuple[int, str]]
+    documentation: dict[str, str | None]
+    others: dict[str, Described]
+    roots: dict[str, Described]
+    output: dict[str, Described]
+    user_feedback: Any
+    variables: dict[str, Described] = field(default_factory=dict[str, Described])
+    inputs: dict[str, Described] = field(default_factory=dict[str, Described])
+    problem: Problem = field(default_factory=Problem, repr=False, compare=False)
+
+
+class FeedbackOfProblem(FunctionFeedback):
+    """The same, worked out from a problem when first looked at: lean prompts need none of it."""
+
+    def __init__(self, problem: Problem) -> None:
+        self.problem = problem
+        self.user_feedback = problem.feedback
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "problem" or name not in FunctionFeedback.__dataclass_fields__:
+            raise AttributeError(name)
+        problem = self.problem
+        highest = max((call.level for call in problem.calls), default=0)
+        several = {outcome.name for outcome in problem.outcomes} if len(problem.outcomes) > 1 else set[str]()
+        outputs = {call.name for call in problem.calls if call.level == highest} | several
+        code = problem.code_names
+        self.graph = [(call.level, call.text) for call in problem.calls]
+        self.documentation = {call.function: call.description for call in problem.calls}
+        self.others = ValuesByName((call for call in problem.calls if call.name not in outputs), code)
+        self.output = ValuesByName((call for call in problem.calls if call.name in outputs), code)
+        self.variables = ValuesByName(problem.parts, code)
+        self.inputs = ValuesByName(problem.given.values(), code)
+        self.roots = {**self.variables, **self.inputs}
+        return self.__dict__[name]
+
+
+def get_fun_name(node: Node[Any]) -> str:
+    """The name of the function that made a node, as call texts show it."""
+    made_by_hand = node._rare is not None and node._rare.info is not None
+    info = node.info if made_by_hand or isinstance(node, ExceptionNode) else None  # deriving it costs time
+    if isinstance(info, dict) and "fun_name" in info:
+        return str(info["fun_name"])
+    if node._op.info is not None:
+        return node._op.fun_name
+    return node.name.split(":")[0]
+
+
+def repr_function_call(child: MessageNode[Any]) -> str:
+    """The call that made a node, as text: `add0 = add(x=x0, y=int0)`."""
+    inputs = tuple([(key, parent.py_name) for key, parent in child.inputs.items()])
+    return _call(child, child.py_name, inputs, {}).text
+
+
+_Facts = tuple[str, str | None, bool]
+
+
+def _call(node: Any, name: str, inputs: tuple[tuple[str, str], ...], known: dict[Operation, _Facts]) -> Call:
+    """The record of the call that made `node`; `known` keeps what all nodes of an operation have in common."""
+    op = node._op
+    facts = known.get(op) if node._rare is None else None
+    if facts is None:
+        operator = TABLE.get(op.base)
+        bare = operator is not None and operator.description == op.description and op.base not in _NAMED_ARGUMENTS
+        about = node.description
+        if isinstance(made_by := getattr(op.info, "__self__", None), Operator) and op.base == "format":
+            about = without_prefix(made_by.description)  # that of the node is its template, an input already
+        facts = get_fun_name(node), about, bare
+        if node._rare is None:
+            known[op] = facts
+    function, description, is_operator = facts
+    failed = type(node) is not MessageNode and isinstance(node, ExceptionNode)
+    return Call(name, function, inputs, node._data, description, node._level, is_operator, failed)
+
+
+def unique_parameters(parameters: Iterable[Any]) -> list[Any]:
+    """The parameters, each once, in order (a list may name one twice)."""
+    return list(dict.fromkeys(parameters))
+
+
+def holds_code(node: Any) -> bool:
+    """Whether a node is a parameter whose value is program text."""
+    return isinstance(node, ParameterNode) and node.is_code
+
+
+def part_of(parameter: Any, name: str) -> Part:
+    """A parameter as a part, as its space shows and constrains it."""
+    rare = parameter._rare
+    if rare is None:
+        return Part(name, parameter._data, parameter.description)
+    constrained = bool(rare.projections)
+    return Part(
+        name,
+        plain_value(parameter) if constrained else parameter._data,
+        parameter.description,
+        constraints_of(parameter) if constrained else None,
+        parameter.is_code,
+    )
+
+
+def collect(graph: TraceGraph, parameters: Iterable[Any] = ()) -> Problem:
+    """The problem of a trace graph: `parameters` that are roots of it become parts, other roots are given.
+
+    The parameters are those that may change. A node some of whose parents are outside the graph counts as given, too.
+    """
+    mine = set(parameters)
+    # as node.py_name, which this loop cannot afford
+    names: dict[Any, str] = {
+        n: f"{n._op.base}{n._index}" if (more := n._rare) is None or more.name is None else n.py_name for _, n in graph
+    }
+    if len({*names.values()}) < len(names):
+        names = _told_apart(names, mine)
+    parts: list[Part] = []
+    given: dict[str, Given] = {}
+    calls: list[Call] = []
+    known: dict[Operation, _Facts] = {}
+    for node, name in names.items():
+        inputs = node._inputs
+        if inputs:
+            try:
+                inputs = tuple([(key, names[parent]) for key, parent in zip(node._op.keys, inputs)])  # noqa: B905
+            except KeyError:
+                inputs = ()  # some of its parents are outside
+        if inputs:
+            calls.append(_call(node, name, inputs, known))
+        elif node in mine:
+            parts.append(part_of(node, name))
+        else:
+            description = node.description if node._op.description != "[Node]" else None
+            given[name] = Given(name, node._data, description, node._rare is not None and holds_code(node))
+    return Problem(tuple(parts), given, tuple(calls), _outcomes(graph, names), graph.user_feedback)
+
+
+def _told_apart(names: dict[Any, str], mine: Iterable[Any]) -> dict[Any, str]:
+    """The names, each once, as `GRAPH.clear()` lets them repeat; a parameter, which a reply may name, keeps its own."""
+    found = {parameter: names[parameter] for parameter in mine if parameter in names}
+    taken = {*found.values()}
+    repeats: Counter[str] = Counter()
+    for node, name in names.items():
+        if node in found:
+            continue
+        own = name
+        while own in taken:
+            repeats[name] += 1
+            own = f"{name}_{repeats[name]}"
+        taken.add(own)
+        found[node] = own
+    return {node: found[node] for node in names}
+
+
+def _outcomes(graph: TraceGraph, names: dict[Any, str]) -> tuple[Outcome, ...]:
+    """The outputs, each once with all its feedback."""
+    said: dict[Node[Any], list[Any]] = {}
+    for output, feedback in graph.outputs:
+        said.setdefault(output, []).append(feedback)
+    joined = {output: told[0] if len(told) == 1 else "\n".join(map(str, told)) for output, told in said.items()}
+    return tuple([Outcome(names.get(o) or o.py_name, o._data, feedback) for o, feedback in joined.items()])
+
+
+def node_to_function_feedback(node_feedback: TraceGraph) -> FunctionFeedback:
+    """The run of a trace graph in the terms of the existing library; all roots together."""
+    return FeedbackOfProblem(collect(node_feedback))

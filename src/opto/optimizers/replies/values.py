@@ -41,6 +41,7 @@ _KEY = re.compile(
     """,
     re.VERBOSE,
 )
+_PATCH = re.compile(r"<{5}|>{5}|@@|^(?:--- |diff --git )", re.MULTILINE)  # no text without one of these is a patch
 _MARKS = re.compile(r"<{7} SEARCH\b|>{7} REPLACE\b")
 _RUBBLE = re.compile(r"(?=.*[\[\]{}`])[\s\[\]{}`\"',:]+|`{2,}\w*", re.DOTALL)
 _DEEPEST = 4
@@ -54,7 +55,8 @@ def read_value(said: Any, parameter: Any, parts: Sequence[Part] = (), *, rounds:
     """
     current = parameter._data
     space = space_of(parameter)
-    edits = as_patch(said) if isinstance(current, str) and not has_markers(current) else None
+    is_patch = isinstance(current, str) and (not isinstance(said, str) or _PATCH.search(said) is not None)
+    edits = as_patch(said) if is_patch and not has_markers(current) else None
     if edits is not None:
         said = apply_patch(current, edits)
     elif parameter.is_code:
@@ -266,6 +268,9 @@ def read_code(said: Any) -> Any:
         said = "\n".join(line.removesuffix("\n") for line in lines)
     if not isinstance(said, str):
         return said
-    code = unfenced(said.removeprefix("\ufeff").replace("\r\n", "\n"))
+    code = said.removeprefix("\ufeff").replace("\r\n", "\n")
+    if "```" not in code and "~~~" not in code:
+        return code
+    code = unfenced(code)
     inside = [body for _, body in fences(code)] if "```" in code and not is_python(code) else []
     return inside[0] if len(inside) == 1 and is_python(inside[0]) else code

@@ -24,9 +24,10 @@ def check_code(text: str, current: str, description: str | None = None) -> None:
     and the values of defaults may change; names, order and kinds of arguments may not.
     """
     tree = parsed(text)
-    name = _function_name(current, description)
-    if name is None:
+    header = _HEADER.search(description or "") or _HEADER.search(current)
+    if header is None:
         return
+    name = header.group(2)
     new = _definition(tree, name)
     if new is None:
         others = [n.name for n in ast.walk(tree) if isinstance(n, _Function)]
@@ -78,11 +79,6 @@ def definition_in(text: str) -> ast.FunctionDef | ast.AsyncFunctionDef | None:
     return None
 
 
-def _function_name(current: str, description: str | None) -> str | None:
-    match = _HEADER.search(description or "") or _HEADER.search(current)
-    return match.group(2) if match else None
-
-
 def _definition(tree: ast.Module, name: str) -> _Function | None:
     """The last top-level definition of that name: it is the one that counts when the text is run."""
     found = [n for n in tree.body if isinstance(n, _Function) and n.name == name]
@@ -91,7 +87,9 @@ def _definition(tree: ast.Module, name: str) -> _Function | None:
 
 def _old_definition(current: str, description: str | None, name: str) -> _Function | None:
     """The definition now in force; when the current text is broken, the header in the description."""
-    for text in (current, _header_stub(description)):
+    quoted = _HEADER.search(description or "")
+    stub = "" if quoted is None or description is None else f"{description[quoted.start() :].rstrip()}\n    pass"
+    for text in (current, stub):
         try:
             found = _definition(parsed(text), name) if text else None
         except SpaceError:
@@ -99,12 +97,6 @@ def _old_definition(current: str, description: str | None, name: str) -> _Functi
         if found is not None:
             return found
     return None
-
-
-def _header_stub(description: str | None) -> str:
-    """A definition made of the header that a code parameter's description quotes."""
-    match = _HEADER.search(description or "")
-    return "" if match is None or description is None else f"{description[match.start() :].rstrip()}\n    pass"
 
 
 def _shape(function: _Function) -> tuple[Any, ...]:

@@ -10,8 +10,8 @@ from opto.optimizers.formats.classic import memory_text
 from opto.optimizers.formats.texts import PromptText, fill, prompt_text
 from opto.optimizers.llm_optimizer import LLM, LLMOptimizer, send_first
 from opto.optimizers.optimizer import Update
-from opto.optimizers.problem.problem import holds_code, part_of, repr_function_call
-from opto.optimizers.problem.show import cut_middle
+from opto.optimizers.problem.problem import holds_code, part_of, readable, repr_function_call
+from opto.optimizers.problem.show import cut_middle, text_of
 from opto.optimizers.replies.shapes import Suggestion
 from opto.optimizers.utils import extract_first_top_level_block, print_color
 from opto.trace.nodes import MessageNode, Node, ParameterNode
@@ -138,7 +138,7 @@ def textual_gradients(
     within = _leading_to(nodes, targets)
     heard: dict[int, list[str]] = {}
     for output, feedback in graph.outputs:
-        heard.setdefault(id(output), []).append(str(feedback))
+        heard.setdefault(id(output), []).append(text_of(readable(feedback)))
     found: dict[Node[Any], str] = {}
     for node in reversed(nodes):
         criticisms = list(dict.fromkeys(heard.get(id(node), ())))
@@ -172,7 +172,7 @@ def edge_prompt(call: MessageNode[Any], parent: Node[Any], criticism: str) -> st
         call=repr_function_call(call),
         documentation=call.description or "(nothing is said)",
         arguments="\n".join(_argument(key, value) for key, value in inputs),
-        result=cut_middle(str(call._data), _LONGEST),
+        result=cut_middle(text_of(call._data), _LONGEST),
         criticism=criticism,
         argument=" and ".join(key for key, value in inputs if value is parent),
     )
@@ -180,10 +180,10 @@ def edge_prompt(call: MessageNode[Any], parent: Node[Any], criticism: str) -> st
 
 def _argument(key: str, value: Node[Any]) -> str:
     kind = "code" if holds_code(value) else type(value._data).__name__
-    return fill("textgrad_argument", name=key, kind=kind, value=cut_middle(str(value._data), _LONGEST))
+    return fill("textgrad_argument", name=key, kind=kind, value=cut_middle(text_of(value._data), _LONGEST))
 
 
 def merge_prompt(node: Node[Any], criticisms: list[str]) -> str:
     """Asks for one criticism in place of several."""
     said = "\n".join(fill("textgrad_criticism", criticism=text) for text in criticisms)
-    return fill("textgrad_merge", name=node.py_name, value=cut_middle(str(node._data), _LONGEST), criticisms=said)
+    return fill("textgrad_merge", name=node.py_name, value=cut_middle(text_of(node._data), _LONGEST), criticisms=said)

@@ -7,6 +7,8 @@ import sys
 from logging import Logger
 from typing import Any
 
+from opto.optimizers.problem.show import text_of
+
 __all__ = [
     "extract_first_top_level_block",
     "extract_reasoning_and_remainder",
@@ -91,7 +93,7 @@ def truncate_expression(value: Any, limit: int) -> str:
     >>> truncate_expression("abcdef", 3)
     'abc...(skipped due to length limit)'
     """
-    text = str(value)
+    text = text_of(value)
     return text if len(text) <= limit else text[:limit] + _CUT_NOTE
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 from weakref import ref
 
@@ -204,10 +205,9 @@ def exception_text(error: BaseException) -> str:
 
 def printed(value: object) -> str:
     """`str(value)`, whatever a foreign `__str__` does."""
-    try:
+    with suppress(Exception, SystemExit):  # not ours to judge
         return str(value)
-    except Exception:  # noqa: BLE001 - not ours to judge
-        return f"a {type(value).__name__} that cannot be printed"
+    return f"a {type(value).__name__} that cannot be printed"
 
 
 def cut(text: str, limit: int) -> str:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from opto.cost import estimate_tokens
 from opto.optimizers.problem.folding import Line, Story, fold, identity
 from opto.optimizers.problem.problem import Call, Given, Part, Problem
-from opto.optimizers.problem.show import cut_middle, function_label, show
+from opto.optimizers.problem.show import cut_middle, function_label, show, text_of
 
 __all__ = ["CallTexts", "CallsText", "render_calls"]
 
@@ -105,7 +105,7 @@ class CallTexts:
     def result(self, call: Call) -> str:
         """The value or the error of a call; a long result that has feedback is shown beside the feedback."""
         if call.is_error:
-            return f"ERROR {cut_middle(str(call.value), _RESULT)}"
+            return f"ERROR {cut_middle(text_of(call.value), _RESULT)}"
         if call.name not in self.outcomes:
             return show(call.value, min(_RESULT, 2 * self.limit))
         text = show(call.value, _RESULT)

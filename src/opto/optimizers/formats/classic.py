@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 from opto.errors import BudgetExceeded
 from opto.optimizers.formats.texts import PromptText, prompt_text
 from opto.optimizers.problem.problem import FunctionFeedback, ValuesByName
+from opto.optimizers.problem.show import text_of
 from opto.optimizers.replies.json_replies import read_json_reply
 from opto.optimizers.replies.shapes import Suggestion
 from opto.optimizers.utils import print_color
@@ -82,7 +83,8 @@ def value_lines(values: Mapping[str, tuple[Any, Any]]) -> str:
     """One line a value: `(float) x0=1.0`, code as `(code) __code0:def …`."""
     kinds = {name: kind_of(name, value, values) for name, (value, _) in values.items()}
     return "\n".join(
-        f"({kinds[name]}) {name}{':' if kinds[name] == 'code' else '='}{value}" for name, (value, _) in values.items()
+        f"({kinds[name]}) {name}{':' if kinds[name] == 'code' else '='}{text_of(value)}"
+        for name, (value, _) in values.items()
     )
 
 
@@ -150,7 +152,7 @@ def _writable(value: Any) -> Any:
     try:
         json.dumps(value, default=str)
     except (TypeError, ValueError):
-        return str(value)
+        return text_of(value)
     return value
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from opto.optimizers.formats.classic import kind_of, section_bodies
 from opto.optimizers.formats.texts import prompt_text
 from opto.optimizers.problem.problem import FunctionFeedback
+from opto.optimizers.problem.show import text_of
 from opto.optimizers.replies.json_replies import drop_blank_code, read_json_reply
 from opto.optimizers.replies.tag_replies import extract_xml_like_data
 from opto.optimizers.utils import truncate_expression
@@ -217,7 +218,7 @@ def tagged_values(
     entries: list[str] = []
     for name, (value, description) in values.items():
         kind = kind_of(name, value, values)
-        text = str(value)
+        text = text_of(value)
         if limit is not None:
             signature = (description or "").removeprefix(_CODE_PREFIX) if kind == "code" else ""
             start = text.find(signature) + len(signature) if signature and signature in text else 0

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Container, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from opto.optimizers.problem.show import text_of
 from opto.trace.nodes import ExceptionNode, MessageNode, Node, Operation, ParameterNode
 from opto.trace.operators.table import TABLE, Operator
 from opto.trace.propagators.graph_propagator import TraceGraph
@@ -32,6 +34,7 @@ __all__ = [
     "holds_code",
     "node_to_function_feedback",
     "part_of",
+    "readable",
     "repr_function_call",
     "unique_parameters",
 ]
@@ -142,6 +145,7 @@ class Problem:
         return next((part for part in self.parts if part.name == name), None)
 
 
+_MOST_ITEMS = 1_000  # of a list or dict of feedback whose items are looked at
 _NAMED_ARGUMENTS = ("call", "call_llm")  # operators whose arguments mean little without their names
 Described = tuple[Any, str | None]
 
@@ -290,7 +294,7 @@ def collect(graph: TraceGraph, parameters: Iterable[Any] = ()) -> Problem:
         else:
             description = node.description if node._op.description != "[Node]" else None
             given[name] = Given(name, node._data, description, node._rare is not None and holds_code(node))
-    return Problem(tuple(parts), given, tuple(calls), _outcomes(graph, names), graph.user_feedback)
+    return Problem(tuple(parts), given, tuple(calls), _outcomes(graph, names), readable(graph.user_feedback))
 
 
 def _told_apart(names: dict[Any, str], mine: Iterable[Any]) -> dict[Any, str]:
@@ -310,12 +314,37 @@ def _told_apart(names: dict[Any, str], mine: Iterable[Any]) -> dict[Any, str]:
     return {node: found[node] for node in names}
 
 
+def readable(feedback: Any, depth: int = 6) -> Any:
+    """Feedback as a prompt can show it: the data of nodes and the type and text of errors, at any place in lists,
+    tuples and dicts; an object that cannot be printed as a text that names its type. Texts and numbers stay.
+
+    >>> from opto.trace import node
+    >>> readable({"error": KeyError("name"), "why": [node("too long")]})
+    {'error': "KeyError: 'name'", 'why': ['too long']}
+    """
+    if feedback is None or isinstance(feedback, (str, bool, float)):
+        return feedback
+    if isinstance(feedback, Node):
+        return readable(feedback._data, depth)
+    if isinstance(feedback, BaseException):
+        return f"{type(feedback).__name__}: {text_of(feedback)}".removesuffix(": ")
+    if depth and type(feedback) in (list, tuple) and len(feedback) <= _MOST_ITEMS:
+        feedback = type(feedback)(readable(item, depth - 1) for item in feedback)
+    if depth and type(feedback) is dict and len(feedback) <= _MOST_ITEMS:
+        feedback = {key: readable(value, depth - 1) for key, value in feedback.items()}
+    text = text_of(feedback)
+    with suppress(Exception, SystemExit):  # its text is the program's own doing
+        return feedback if str(feedback) == text else text
+    return text
+
+
 def _outcomes(graph: TraceGraph, names: dict[Any, str]) -> tuple[Outcome, ...]:
     """The outputs, each once with all its feedback."""
     said: dict[Node[Any], list[Any]] = {}
     for output, feedback in graph.outputs:
         said.setdefault(output, []).append(feedback)
-    joined = {output: told[0] if len(told) == 1 else "\n".join(map(str, told)) for output, told in said.items()}
+    readables = {output: [readable(feedback) for feedback in heard] for output, heard in said.items()}
+    joined = {o: heard[0] if len(heard) == 1 else "\n".join(map(text_of, heard)) for o, heard in readables.items()}
     return tuple([Outcome(names.get(o) or o.py_name, o._data, feedback) for o, feedback in joined.items()])
 
 

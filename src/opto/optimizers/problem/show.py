@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 import reprlib
+from contextlib import suppress
 from typing import Any
 
-__all__ = ["cut_middle", "fenced", "function_label", "show"]
+__all__ = ["cut_middle", "fenced", "function_label", "show", "text_of"]
 
 _DIGITS = 12
 _COUNTED = 200  # a cut of so many characters is worth saying how many
 _WORD = 64  # integers of fewer bits are short
+_LONGEST = 40_000  # characters of a value that is shown whole
 _ADDRESS = re.compile(r"(?: object)? at 0x[0-9a-fA-F]+")
 
 
@@ -29,11 +31,25 @@ def show(value: Any, limit: int) -> str:
         return repr(value) if len(repr(value)) <= _DIGITS else f"{value:.9g}"
     if value is None or isinstance(value, bool) or (type(value) is int and value.bit_length() < _WORD):
         return repr(value)
-    try:
+    text = f"<{type(value).__name__}>"
+    with suppress(Exception, SystemExit):  # the repr is the user's; a prompt must not fail because of it
         text = _shortener(limit).repr(value)
-    except Exception:  # noqa: BLE001 - the repr is the user's; a prompt must not fail because of it
-        text = f"<{type(value).__name__}>"
     return cut_middle(_ADDRESS.sub("", text).replace("\n", " "), limit)
+
+
+def text_of(value: Any) -> str:
+    """`str(value)`, its middle cut out beyond 40,000 characters; a short form where the value cannot be printed.
+
+    The text of a value is the program's own doing: it may raise, end the program, call itself, or be huge.
+
+    >>> text_of(1.5), text_of([10**5000])
+    ('1.5', '<list>')
+    """
+    text: str | None = None
+    with suppress(Exception, SystemExit):
+        text = str(value)
+    text = show(value, 1_000) if text is None else text
+    return text if len(text) <= _LONGEST else cut_middle(text, _LONGEST)
 
 
 def _shortener(limit: int) -> reprlib.Repr:

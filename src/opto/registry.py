@@ -9,11 +9,17 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
-__all__ = ["IMPLEMENTATIONS", "PRELOADED_IN_SANDBOX", "PROGRAMS", "implementation"]
+__all__ = ["IMPLEMENTATIONS", "PRELOADED_IN_SANDBOX", "PROGRAMS", "TOP_LEVEL", "implementation"]
 
 IMPLEMENTATIONS: dict[str, str] = {
     "node of a text made of nodes": "opto.trace.operators.table:make_format_node",
     "mender of JSON": "opto.optimizers.replies.mender:Mender",
+    "ExecutionError": "opto.trace:ExecutionError",
+    "Module": "opto.trace:Module",
+    "bundle": "opto.trace:bundle",
+    "model": "opto.trace:model",
+    "node": "opto.trace:node",
+    "stop_tracing": "opto.trace:stop_tracing",
     "default model": "opto.utils.llm:LLM",
     "model factory": "opto.utils.llm:LLMFactory",
     "picture": "opto.trace.pictures.picture:draw",
@@ -28,6 +34,9 @@ IMPLEMENTATIONS: dict[str, str] = {
 }
 """`module:attribute` by the name under which other folders ask for it."""
 
+
+TOP_LEVEL = ("ExecutionError", "Module", "bundle", "model", "node", "stop_tracing")
+"""The names that `from opto import ...` reaches."""
 
 PRELOADED_IN_SANDBOX = ("opto.trace",)
 """Packages that code in a sandbox is likely to need: its first process imports them if the program has."""

@@ -127,3 +127,24 @@ def test_version_is_text() -> None:
     from opto.version import __version__
 
     assert isinstance(__version__, str) and __version__[0].isdigit()
+
+
+def test_the_names_of_a_first_program_are_at_the_top() -> None:
+    code = "import sys, opto\nassert 'opto.trace' not in sys.modules\nfrom opto import bundle, model, node, trace\n"
+    code += "assert node is trace.node and bundle is trace.bundle and model is trace.model\n"
+    code += "assert opto.Module is trace.Module\n"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_model_is_written_with_or_without_parentheses() -> None:
+    from opto.trace import Module, bundle, model
+
+    @model()
+    class Agent:
+        @bundle
+        def forward(self, x: int) -> int:
+            return x + 1
+
+    assert isinstance(Agent(), Module) and Agent()(1).data == 2
+    with pytest.raises(TypeError, match="decorates a class"):
+        model(3)  # type: ignore[call-overload]

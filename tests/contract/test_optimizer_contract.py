@@ -293,11 +293,12 @@ def test_a_reply_without_text_changes_nothing(kind: Any) -> None:
     assert o.step() == {} and x.data == 1
 
 
-def test_step_without_feedback_asks(kind: Any, scripted: Any) -> None:
+def test_step_without_feedback_asks_in_the_formats_of_the_existing_library(kind: Any, scripted: Any) -> None:
     x = node(1, name="x", trainable=True)
     llm, calls = scripted(reply_for(kind, x0=5))
-    kind([x], llm=llm).step()
-    assert calls
+    optimizer = kind([x], llm=llm)
+    optimizer.step()
+    assert bool(calls) is optimizer.by_own_methods
 
 
 def test_no_trainable_parameter_does_not_crash(kind: Any, scripted: Any) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 import opto.utils.llm
+from opto import trace
 from opto.errors import ExecutionError, LLMAuthError, LLMRequestError, LLMResponseError, LoadError
 from opto.events import Event, listen
 from opto.llm.base import Response, Usage
@@ -195,11 +196,35 @@ def test_the_done_event_counts_tokens() -> None:
 
 
 @pytest.mark.parametrize("cls", ALL)
-def test_without_feedback_the_model_is_asked_all_the_same(cls: Any, caplog: pytest.LogCaptureFixture) -> None:
+def test_without_feedback_only_the_formats_of_the_existing_library_ask(
+    cls: Any, caplog: pytest.LogCaptureFixture
+) -> None:
     x = node(1.0, name="x", trainable=True)
     llm = ScriptedLLM([JSON_REPLY])
-    assert cls([x], llm=llm).step() == {x: 3.0}
+    optimizer = cls([x], llm=llm)
+    update = optimizer.step()
     assert "call backward(output, feedback) before step()" in caplog.text
+    if optimizer.by_own_methods:
+        assert update == {x: 3.0}
+    else:
+        assert update == {} and x.data == 1.0 and not llm.calls and optimizer.spent.calls == 0
+        assert "no feedback has reached the parameters" in (update.reason or "")
+        assert [found.reason for found in optimizer.propose_many(2)] == [update.reason] * 2
+
+
+@pytest.mark.parametrize("cls", ALL)
+def test_an_optimizer_takes_a_model_of_parameters_and_the_name_of_an_llm(
+    cls: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Agent(trace.Module):
+        def __init__(self) -> None:
+            self.x = node(1.0, name="x", trainable=True)
+
+    agent = Agent()
+    monkeypatch.setattr("opto.utils.llm.LLM", lambda *, model: ScriptedLLM([f"I am {model}"]))
+    optimizer = cls(agent, llm="gpt-4o")
+    assert optimizer.parameters == agent.parameters()
+    assert optimizer.llm(messages=[]).text == "I am gpt-4o"
 
 
 def test_feedback_for_a_plain_value_says_what_to_give() -> None:

@@ -125,9 +125,21 @@ def test_name_scopes_reach_calls_but_do_not_stick() -> None:
     assert [outside.name, outside.parents[0].name] == ["plain:0", "x:0"]
 
 
-def test_bundle_wants_parentheses_and_functions() -> None:
-    with pytest.raises(TypeError, match="parentheses"):
-        bundle(plain)  # type: ignore[arg-type]
+def test_bundle_needs_no_parentheses_but_a_function() -> None:
+    @bundle
+    def doubled(x: int) -> int:
+        """Twice."""
+        return 2 * x
+
+    class Agent:
+        @bundle
+        def tripled(self, x: int) -> int:
+            return 3 * x
+
+    made = doubled(2)
+    assert (made.data, made.name.endswith("doubled:0"), made.description) == (4, True, "Twice.")
+    assert doubled.info["source"].startswith("def doubled") and bundle(plain)(1).data == plain(1)
+    assert Agent().tripled(2).data == 6
     with pytest.raises(TypeError, match="decorates a function"):
         FunModule(3)  # type: ignore[arg-type]
 

@@ -16,7 +16,7 @@ from opto.errors import LLMResponseError, ReplyError
 from opto.optimizers.buffers import FIFOBuffer
 from opto.optimizers.formats.own_methods import STOP_WORD
 from opto.optimizers.formats.texts import fill
-from opto.optimizers.optimizer import Optimizer, Update, refuse, why_refused
+from opto.optimizers.optimizer import Optimizer, Parameters, Update, refuse, why_refused
 from opto.optimizers.problem.problem import (
     FeedbackOfProblem,
     FunctionFeedback,
@@ -104,7 +104,7 @@ class LLMOptimizer(Optimizer):
 
     def __init__(
         self,
-        parameters: list[ParameterNode[Any]],
+        parameters: Parameters,
         llm: Any = None,
         *args: Any,
         propagator: Propagator | None = None,
@@ -115,7 +115,7 @@ class LLMOptimizer(Optimizer):
         **kwargs: Any,
     ) -> None:
         super().__init__(parameters, propagator=propagator)
-        self._llm = llm
+        self._llm = implementation("default model")(model=llm) if isinstance(llm, str) else llm
         self._make_llm: Callable[[], Any] = LLM
         if llm is None:
             replaced = self._model_class()

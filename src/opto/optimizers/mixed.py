@@ -11,7 +11,7 @@ from typing import Any
 from opto.cost import Cost
 from opto.errors import BudgetExceeded, LoadError, ReplyError
 from opto.optimizers.buffers import FIFOBuffer
-from opto.optimizers.optimizer import Optimizer, Update
+from opto.optimizers.optimizer import Optimizer, Parameters, Update
 from opto.optimizers.optoprime import OptoPrime
 from opto.optimizers.problem.problem import unique_parameters
 from opto.optimizers.problem.show import cut_middle
@@ -70,7 +70,7 @@ class Mixed(Optimizer):
 
     def __init__(  # noqa: PLR0913
         self,
-        parameters: list[ParameterNode[Any]],
+        parameters: Parameters,
         llm: Any = None,
         *,
         seed: int = 0,
@@ -91,7 +91,7 @@ class Mixed(Optimizer):
         """The optimizer that asks the model for texts; None where a search is enough."""
         if llm is not None or self._texts():
             options = {"memory_size": 4, "propagator": self.propagator, **options}
-            self.writer = OptoPrime(self._texts() or parameters, llm, **options)
+            self.writer = OptoPrime(self._texts() or self.parameters, llm, **options)
 
     # --- scores ---
 

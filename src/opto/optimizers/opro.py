@@ -7,9 +7,9 @@ from typing import Any, ClassVar
 
 from opto.optimizers.formats.classic import attempts_text
 from opto.optimizers.formats.texts import PromptText
+from opto.optimizers.optimizer import Parameters
 from opto.optimizers.optoprime import OptoPrimeV1
 from opto.optimizers.problem.problem import FunctionFeedback
-from opto.trace.nodes import ParameterNode
 
 __all__ = ["OPRO"]
 
@@ -39,7 +39,7 @@ class OPRO(OptoPrimeV1):
     example_response_template = PromptText("opro_example_response")
     default_json_keys: ClassVar[Mapping[str, str | None]] = {**OptoPrimeV1.default_json_keys, "answer": None}
 
-    def __init__(self, parameters: list[ParameterNode[Any]], llm: Any = None, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, parameters: Parameters, llm: Any = None, *args: Any, **kwargs: Any) -> None:
         super().__init__(parameters, llm, *args, **kwargs)
         self.buffer: list[tuple[Any, Any]] = []
 

@@ -7,9 +7,9 @@ from typing import Any
 
 from opto.optimizers.formats.tags import OptimizerPromptSymbolSet, Tags, masked_titles, sections, tagged_values
 from opto.optimizers.formats.texts import PromptText
+from opto.optimizers.optimizer import Parameters
 from opto.optimizers.optoprime_v2 import OptoPrimeV2
 from opto.optimizers.problem.problem import FunctionFeedback
-from opto.trace.nodes import ParameterNode
 
 __all__ = ["OPROPromptSymbolSet", "OPROv2", "ProblemInstance"]
 
@@ -68,7 +68,7 @@ class OPROv2(OptoPrimeV2):
 
     def __init__(
         self,
-        parameters: list[ParameterNode[Any]],
+        parameters: Parameters,
         llm: Any = None,
         *args: Any,
         memory_size: int = 5,

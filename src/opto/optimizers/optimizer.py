@@ -24,13 +24,26 @@ from opto.optimizers.problem.uses import Focus
 from opto.optimizers.replies.values import same_value
 from opto.optimizers.state import read_state, write_state
 from opto.trace.bundle.function import FunModule
+from opto.trace.containers import ParameterContainer
 from opto.trace.nodes import Node, ParameterNode
 from opto.trace.propagators.graph_propagator import GraphPropagator, sum_feedback
 from opto.trace.propagators.propagators import Propagator
 
-__all__ = ["AbstractOptimizer", "Optimizer", "PartRefused", "ReplyAsked", "StepDone", "Update", "refuse", "why_refused"]
+__all__ = [
+    "AbstractOptimizer",
+    "Optimizer",
+    "Parameters",
+    "PartRefused",
+    "ReplyAsked",
+    "StepDone",
+    "Update",
+    "refuse",
+    "why_refused",
+]
 
 _log = logging.getLogger(__name__)
+Parameters = list[ParameterNode[Any]] | ParameterContainer
+"""What an optimizer is made of: parameters, or the model that holds them."""
 
 
 class Update(dict[ParameterNode[Any], Any]):
@@ -107,8 +120,10 @@ class ReplyAsked(Event):
 class AbstractOptimizer(ABC):
     """Holds parameters and changes them in `step`."""
 
-    def __init__(self, parameters: list[ParameterNode[Any]], *args: Any, **kwargs: Any) -> None:
-        assert type(parameters) is list, "parameters is a list, for instance model.parameters()."
+    def __init__(self, parameters: Parameters, *args: Any, **kwargs: Any) -> None:
+        if isinstance(parameters, ParameterContainer):
+            parameters = parameters.parameters()
+        assert type(parameters) is list, "parameters is a list, for instance model.parameters(), or the model itself."
         assert parameters, (
             "parameters is empty: mark something with trainable=True; those in a list or dict are found in "
             "opto.trace.containers.Seq and Map."
@@ -162,13 +177,13 @@ class Optimizer(AbstractOptimizer):
 
     def __init__(
         self,
-        parameters: list[ParameterNode[Any]],
+        parameters: Parameters,
         *args: Any,
         propagator: Propagator | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(parameters)
-        _warn_of_equal_names(parameters)
+        _warn_of_equal_names(self.parameters)
         propagator = self.default_propagator() if propagator is None else propagator
         assert isinstance(propagator, Propagator), "propagator is a Propagator object."
         self._propagator = propagator

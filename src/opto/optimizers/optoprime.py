@@ -23,7 +23,7 @@ from opto.optimizers.formats.own_methods import REPLACEABLE, STOP_WORD, OwnMetho
 from opto.optimizers.formats.small import Small
 from opto.optimizers.formats.texts import PromptText, prompt_text
 from opto.optimizers.llm_optimizer import LLM, LLMOptimizer, stopped
-from opto.optimizers.optimizer import ReplyAsked, Update
+from opto.optimizers.optimizer import Parameters, ReplyAsked, Update
 from opto.optimizers.problem.problem import (
     Attempt,
     FunctionFeedback,
@@ -34,7 +34,6 @@ from opto.optimizers.problem.problem import (
 )
 from opto.optimizers.replies.shapes import Suggestion
 from opto.optimizers.replies.values import same_value
-from opto.trace.nodes import ParameterNode
 
 __all__ = [
     "LLM",
@@ -103,7 +102,7 @@ class OptoPrime(ClassicMethods, LLMOptimizer):
 
     def __init__(
         self,
-        parameters: list[ParameterNode[Any]],
+        parameters: Parameters,
         llm: Any = None,
         *args: Any,
         max_prompt_tokens: int | None = None,
@@ -175,6 +174,10 @@ class OptoPrime(ClassicMethods, LLMOptimizer):
         self.spent = Cost()
         if not self._trainable():
             yield from [Update(reason="none of the parameters is trainable") for _ in temperatures]
+            return
+        if not (self._asks_by_own_methods(mask) or any(p.feedback for p in self.parameters)):
+            why = "no feedback has reached the parameters: call backward(output, feedback) before step()"
+            yield from [Update(reason=why) for _ in temperatures]
             return
         summary = self.summarize()
         known = self._with_all_parts(summary.problem)

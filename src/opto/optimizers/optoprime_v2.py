@@ -17,12 +17,12 @@ from opto.optimizers.formats.tags import (
 )
 from opto.optimizers.formats.texts import PromptText, prompt_text
 from opto.optimizers.llm_optimizer import LLM
+from opto.optimizers.optimizer import Parameters
 from opto.optimizers.optoprime import OptoPrime
 from opto.optimizers.problem.problem import FunctionFeedback
 from opto.optimizers.replies.json_replies import drop_blank_code
 from opto.optimizers.replies.tag_replies import extract_xml_like_data
 from opto.optimizers.utils import truncate_expression
-from opto.trace.nodes import ParameterNode
 
 __all__ = [
     "LLM",
@@ -84,7 +84,7 @@ class OptoPrimeV2(OptoPrime):
 
     def __init__(
         self,
-        parameters: list[ParameterNode[Any]],
+        parameters: Parameters,
         llm: Any = None,
         *args: Any,
         max_tokens: int = 8192,

@@ -17,7 +17,7 @@ from opto.errors import BudgetExceeded
 from opto.optimizers.formats.own_methods import STOP_WORD, OwnMethods, read_own
 from opto.optimizers.formats.texts import fill, prompt_text
 from opto.optimizers.llm_optimizer import LLMOptimizer, send_first, stopped
-from opto.optimizers.optimizer import Optimizer, Update
+from opto.optimizers.optimizer import Optimizer, Parameters, Update
 from opto.optimizers.optoprime import OptoPrime, OptoPrimeV1
 from opto.optimizers.optoprime_v2 import OptoPrimeV2
 from opto.optimizers.problem.problem import Problem
@@ -25,7 +25,6 @@ from opto.optimizers.replies.shapes import Suggestion, clean_name
 from opto.optimizers.sampling.medoid import majority
 from opto.optimizers.sampling.techniques import TECHNIQUES, Draw, quoted_answers
 from opto.registry import implementation
-from opto.trace.nodes import ParameterNode
 
 __all__ = ["CandidateSets", "OptoPrimeMulti", "OptoPrimeMultiV2", "OptoprimeBatchOpt"]
 
@@ -70,7 +69,7 @@ class CandidateSets(LLMOptimizer):
 
     def __init__(  # noqa: PLR0913
         self,
-        parameters: list[ParameterNode[Any]],
+        parameters: Parameters,
         llm: Any = None,
         *args: Any,
         num_responses: int = 3,

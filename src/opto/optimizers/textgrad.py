@@ -9,12 +9,12 @@ from opto.cost import Cost
 from opto.optimizers.formats.classic import memory_text
 from opto.optimizers.formats.texts import PromptText, fill, prompt_text
 from opto.optimizers.llm_optimizer import LLM, LLMOptimizer, send_first
-from opto.optimizers.optimizer import Update
+from opto.optimizers.optimizer import Parameters, Update
 from opto.optimizers.problem.problem import holds_code, part_of, readable, repr_function_call
 from opto.optimizers.problem.show import cut_middle, text_of
 from opto.optimizers.replies.shapes import Suggestion
 from opto.optimizers.utils import extract_first_top_level_block, print_color
-from opto.trace.nodes import MessageNode, Node, ParameterNode
+from opto.trace.nodes import MessageNode, Node
 from opto.trace.propagators.graph_propagator import TraceGraph, accumulate
 
 __all__ = ["LLM", "TextGrad", "edge_prompt", "merge_prompt", "textual_gradients"]
@@ -46,7 +46,12 @@ class TextGrad(LLMOptimizer):
     default_prompt_symbols = _NO_SYMBOLS
 
     def __init__(
-        self, parameters: list[ParameterNode[Any]], llm: Any = None, *args: Any, log: bool = False, **kwargs: Any
+        self,
+        parameters: Parameters,
+        llm: Any = None,
+        *args: Any,
+        log: bool = False,
+        **kwargs: Any,
     ) -> None:
         super().__init__(parameters, llm, *args, log=log, **kwargs)
 

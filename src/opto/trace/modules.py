@@ -9,10 +9,10 @@ import copy
 import os
 import pickle
 import types
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from importlib import import_module
 from operator import attrgetter
-from typing import Any, TypeVar
+from typing import Any, TypeVar, overload
 from weakref import WeakValueDictionary
 
 from opto.trace.containers import Member, ParameterContainer, is_bundled, put_attribute, users_attributes
@@ -139,8 +139,16 @@ class Model(Module):
             method.parameter._set(member)
 
 
-def model(cls: _Class) -> _Class:
-    """Class decorator: the class becomes a `Model` (and so a `Module`) under its own name.
+@overload
+def model(cls: _Class) -> _Class: ...
+
+
+@overload
+def model(cls: None = None) -> Callable[[_Class], _Class]: ...
+
+
+def model(cls: Any = None) -> Any:
+    """Class decorator: the class becomes a `Model` (and so a `Module`) under its own name. `@model()` does the same.
 
     >>> from opto.trace import bundle, node
     >>> @model
@@ -153,6 +161,10 @@ def model(cls: _Class) -> _Class:
     >>> greeter("Ada").data, len(greeter.parameters())
     ('Hello Ada', 1)
     """
+    if cls is None:
+        return model
+    if not isinstance(cls, type):
+        raise TypeError(f"model decorates a class, not {type(cls).__name__}: a function is bundled with @bundle().")
     names = {
         "__module__": cls.__module__,
         "__qualname__": cls.__qualname__,
@@ -163,7 +175,7 @@ def model(cls: _Class) -> _Class:
     if parameters := getattr(cls, "__parameters__", ()):  # of a Generic: Agent[int] is to be written as before
         made.__parameters__ = parameters
     _MODELS[made.__module__, made.__qualname__] = made
-    return made  # type: ignore[no-any-return]
+    return made
 
 
 def blank_model(module: str, qualname: str, *arguments: Any) -> Any:

@@ -90,6 +90,7 @@ def test_the_llm_can_be_replaced_and_settings_stay_apart() -> None:
     assert first.json_keys["suggestion"] == "changes" and second.json_keys["suggestion"] == "suggestion"
     assert first.by_own_methods and not second.by_own_methods
     second.llm = llm = ScriptedLLM(['{"suggestion": {"x0": 2}}'])
+    second.backward(x + 1, "more")
     second.step()
     assert len(llm.calls) == 1
 

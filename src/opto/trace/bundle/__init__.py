@@ -12,7 +12,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, overload
 
 from opto.errors import ExecutionError, TraceMissingInputsError
 from opto.trace.broadcast import detach_inputs, to_data, wrap_node
@@ -43,7 +43,12 @@ ALLOW_EXTERNAL_DEPENDENCIES: bool | None = None
 """Set by `disable_external_dependencies_check`; None leaves the decision to each bundle."""
 
 
-def bundle(  # noqa: PLR0913 - the signature is a promise
+@overload
+def bundle(description: Callable[..., Any], /) -> FunModule: ...
+
+
+@overload
+def bundle(
     description: str | None = None,
     traceable_code: bool = False,
     _process_inputs: bool = True,
@@ -53,8 +58,21 @@ def bundle(  # noqa: PLR0913 - the signature is a promise
     overwrite_python_recursion: bool = False,
     projections: list[Projection] | None = None,
     output_name: str | None = None,
-) -> Callable[[Any], FunModule]:
-    """Makes a function one traced operator; always written with parentheses.
+) -> Callable[[Any], FunModule]: ...
+
+
+def bundle(  # noqa: PLR0913 - the signature is a promise
+    description: Any = None,
+    traceable_code: bool = False,
+    _process_inputs: bool = True,
+    trainable: bool = False,
+    catch_execution_error: bool = True,
+    allow_external_dependencies: bool = False,
+    overwrite_python_recursion: bool = False,
+    projections: list[Projection] | None = None,
+    output_name: str | None = None,
+) -> Any:
+    """Makes a function one traced operator: `@bundle`, or `@bundle(...)` with options.
 
     `description`: text that starts with `[name]`; default the function's name and docstring.
     `traceable_code`: the body computes on copies of the nodes, whose inner graph can be expanded.
@@ -72,10 +90,9 @@ def bundle(  # noqa: PLR0913 - the signature is a promise
     >>> z.data, z.name, z.description, list(z.inputs)
     (3, 'add:0', 'Adds.', ['x', 'y'])
     """
-    if callable(description):
-        raise TypeError("bundle is written with parentheses: @bundle().")
+    bare: Any = None if description is None or isinstance(description, str) else description
     options = Options(
-        description,
+        description if bare is None else None,
         traceable_code,
         _process_inputs,
         trainable,
@@ -86,6 +103,8 @@ def bundle(  # noqa: PLR0913 - the signature is a promise
         output_name,
     )
     called = DecorationSite(sys._getframe(1), trainable)
+    if bare is not None:
+        return FunModule(bare, options, captured=called.captured, site=called.lines)
 
     def decorate(fun: Any) -> FunModule:
         site = called.merged_with(DecorationSite(sys._getframe(1), trainable), fun)

@@ -151,7 +151,7 @@ def _blocks(text: str) -> Iterator[_Block]:
 
 
 def _looks_like_bundle(decorator: ast.expr) -> bool:
-    called = decorator.func if isinstance(decorator, ast.Call) else None
+    called = decorator.func if isinstance(decorator, ast.Call) else decorator
     name = called.attr if isinstance(called, ast.Attribute) else called.id if isinstance(called, ast.Name) else None
     return name == "bundle"
 

@@ -76,7 +76,6 @@ def test_the_place_of_the_call_tells_the_bundle_not_its_name() -> None:
     assert renamed(1).data == 1
 
 
-@pytest.mark.skipif(sys.version_info < (3, 11), reason="3.10 gives the line of the function, not of the decorator")
 def test_a_helper_around_bundle() -> None:
     assert through_a_helper.info["source"].startswith("def through_a_helper")
     assert through_a_helper(2).data == 2

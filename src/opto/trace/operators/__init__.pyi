@@ -1,4 +1,4 @@
-"""Types of the traced operators; one line per row of `operator_table.TABLE`."""
+"""Types of the traced operators; one line per row of `table.TABLE`."""
 
 from typing import Any
 

@@ -13,7 +13,6 @@ __all__ = ["IMPLEMENTATIONS", "PRELOADED_IN_SANDBOX", "PROGRAMS", "TOP_LEVEL", "
 
 IMPLEMENTATIONS: dict[str, str] = {
     "node of a text made of nodes": "opto.trace.operators.table:make_format_node",
-    "mender of JSON": "opto.optimizers.replies.mender:Mender",
     "ExecutionError": "opto.trace:ExecutionError",
     "Module": "opto.trace:Module",
     "bundle": "opto.trace:bundle",

@@ -18,7 +18,7 @@ from opto.optimizers.formats.small import CodeFocus, TextFocus, ValueFocus, focu
 from opto.optimizers.formats.texts import prompt_text
 from opto.optimizers.problem.problem import Call, Outcome, Part, Problem
 from opto.optimizers.problem.uses import Focus, PastValue, repeated, uses_of
-from opto.optimizers.replies.fences import read_fence
+from opto.optimizers.replies.tags_and_fences import read_fence
 from opto.trace import bundle, model, node
 
 GOLDEN = Path(__file__).parent / "golden"

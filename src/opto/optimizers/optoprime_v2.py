@@ -21,7 +21,7 @@ from opto.optimizers.optimizer import Parameters
 from opto.optimizers.optoprime import OptoPrime
 from opto.optimizers.problem.problem import FunctionFeedback
 from opto.optimizers.replies.json_replies import drop_blank_code
-from opto.optimizers.replies.tag_replies import extract_xml_like_data
+from opto.optimizers.replies.tags_and_fences import extract_xml_like_data
 from opto.optimizers.utils import truncate_expression
 
 __all__ = [

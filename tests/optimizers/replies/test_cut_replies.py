@@ -21,7 +21,7 @@ from opto.optimizers.problem.problem import Part, Problem
 from opto.optimizers.problem.uses import Focus
 from opto.optimizers.replies.json_replies import Cut, CutText, parse_json, read_json_reply
 from opto.optimizers.replies.shapes import Suggestion, read_reply
-from opto.optimizers.replies.tag_replies import extract_xml_like_data
+from opto.optimizers.replies.tags_and_fences import extract_xml_like_data
 from opto.trace import GRAPH, node
 
 CODE = "def greet(lang, name):\n    if lang:\n        return {'say': \"a\\n\" + name}['say']\n    return name"

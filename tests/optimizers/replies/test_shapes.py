@@ -17,10 +17,9 @@ from opto.optimizers.formats.tags import (
     OptimizerPromptSymbolSetJSON,
 )
 from opto.optimizers.problem.problem import Part, Problem
-from opto.optimizers.replies.fences import read_fence
 from opto.optimizers.replies.json_replies import CutText, parse_json, read_json_reply
 from opto.optimizers.replies.shapes import Suggestion, clean_name, read_reply
-from opto.optimizers.replies.tag_replies import extract_xml_like_data
+from opto.optimizers.replies.tags_and_fences import extract_xml_like_data, read_fence
 
 CODE = "def greet(lang, name):\n    return f'Hola, {name}!'"
 PROBLEM = Problem(

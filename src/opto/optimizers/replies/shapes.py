@@ -14,7 +14,6 @@ from itertools import islice
 from typing import Any
 
 from opto.optimizers.problem.problem import Problem
-from opto.optimizers.replies.fences import closed_spans, fences
 from opto.optimizers.replies.json_replies import (
     CUT_EARLY,
     Cut,
@@ -24,7 +23,7 @@ from opto.optimizers.replies.json_replies import (
     strict_json,
 )
 from opto.optimizers.replies.patches import find_patches
-from opto.optimizers.replies.tag_replies import tagged_values
+from opto.optimizers.replies.tags_and_fences import closed_spans, fences, tagged_values
 from opto.syntax import literal_of
 
 __all__ = [

@@ -13,10 +13,10 @@ from typing import Any
 
 from opto.errors import ReplyError
 from opto.optimizers.problem.problem import Part, Problem
-from opto.optimizers.replies.fences import fences, is_python, unfenced
 from opto.optimizers.replies.json_replies import strict_json
 from opto.optimizers.replies.patches import apply_patch, as_patch, has_markers
 from opto.optimizers.replies.shapes import read_reply
+from opto.optimizers.replies.tags_and_fences import fences, is_python, unfenced
 from opto.syntax import literal_of
 from opto.trace.spaces import Text
 from opto.trace.spaces.code_signature import check_code

@@ -214,7 +214,8 @@ class LLMOptimizer(Optimizer):
     ) -> tuple[str, str]:
         """(system prompt, user prompt) for a summary; remembers the attempt that the summary is about."""
         prompts = self._compose(summary, mask)
-        self.memory.add((summary.variables, summary.user_feedback))
+        if self.memory.size:
+            self.memory.add((summary.variables, summary.user_feedback))
         return prompts
 
     def _compose(self, summary: FunctionFeedback, mask: list[str] | None) -> tuple[str, str]:

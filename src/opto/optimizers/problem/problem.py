@@ -260,7 +260,7 @@ def part_of(parameter: Any, name: str) -> Part:
         plain_value(parameter) if constrained else parameter._data,
         parameter.description,
         constraints_of(parameter) if constrained else None,
-        parameter.is_code,
+        parameter.is_code if constrained else rare.code,
     )
 
 

@@ -55,16 +55,24 @@ def parse_completion(body: bytes, url: str) -> Response:
 
 
 def parse_chunk(data: bytes, url: str) -> Chunk:
-    """Read one event of a streamed completion."""
-    fields = parse_json(data, url)
-    if fields.get("error"):
-        raise LLMServerError(f"{shown_url(url)} broke its stream off, it says: {quote(str(fields['error']))}")
-    choices = fields.get("choices")
-    if not isinstance(choices, list):
-        raise _bad(url, f"an event of the stream has no list of `choices` ({_glimpse(data)})")
+    """Read one event of a streamed completion: JSON without choices (a ping, a list) is an empty chunk, for servers add
+    events of their own; what says that it is an error raises LLMServerError.
+    """
+    try:
+        fields = parse_json(data, url)
+    except LLMResponseError:
+        if data.lstrip()[:1] != b"[":
+            raise
+        fields = {}
+    is_error = "error" in (fields.get("object"), fields.get("type"))
+    said = fields.get("error") or (fields.get("message") if is_error else None)
+    if said:
+        raise LLMServerError(f"{shown_url(url)} broke its stream off, it says: {quote(str(said))}")
+    found = fields.get("choices")
+    choices: list[Any] = found if isinstance(found, list) else []
     usage, model = fields.get("usage"), fields.get("model")
     return Chunk(
-        tuple(_chunk_choice(choice, i, url) for i, choice in enumerate(choices)),
+        tuple(_chunk_choice(choice, i, url) for i, choice in enumerate(choices) if isinstance(choice, dict)),
         _usage(usage) if isinstance(usage, dict) else None,
         model if isinstance(model, str) else None,
     )
@@ -110,10 +118,9 @@ def _choice(choice: Any, index: int, url: str) -> Choice:
     return Choice(said, reason if isinstance(reason, str) else None)
 
 
-def _chunk_choice(choice: Any, place: int, url: str) -> ChunkChoice:
-    delta = choice.get("delta") if isinstance(choice, dict) else None
-    if not isinstance(delta, dict):
-        raise _bad(url, f"`choices[{place}].delta` is missing")
+def _chunk_choice(choice: dict[str, Any], place: int, url: str) -> ChunkChoice:
+    given = choice.get("delta")
+    delta: dict[str, Any] = given if isinstance(given, dict) else {}
     content = _content(delta.get("content"))
     if content is None:
         raise _bad(url, f"`choices[{place}].delta.content` is a {type(delta['content']).__name__}, not text")

@@ -115,6 +115,8 @@ class Exchange:
                 if event.data:
                     self._count(len(event.data))
                     data = event.data.encode("utf-8", "surrogatepass")
+                    if event.event == "error" and not data.lstrip().startswith(b'{"error"'):
+                        data = b'{"error": ' + data + b"}"
                     chunk = without_secret(parse_chunk, data, self._url, self._secret)
                     self._finished = self._finished or any(choice.finish_reason for choice in chunk.choices)
                     return chunk

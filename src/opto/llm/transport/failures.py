@@ -138,7 +138,9 @@ def from_status(status: int, headers: Mapping[str, str], body: bytes, url: str, 
         target = quote(shown_url(headers.get("location", "?")), secret)
         return LLMRequestError(f"{where} redirects to {target} (status {status}): use the final base URL.")
     if status == 404:
-        return LLMRequestError(f"{where} does not exist (status 404{said}): check base URL and model name.")
+        base = where.removesuffix("/chat/completions")
+        hint = "" if re.search(r"/v\d", base) else f", which usually ends in a version: {base}/v1"
+        return LLMRequestError(f"{where} does not exist (status 404{said}): check model name and base URL{hint}.")
     return LLMRequestError(f"{where} refuses the request (status {status}{said}): change the request or its options.")
 
 

@@ -14,7 +14,7 @@ from typing import Any, cast
 
 import httpx2
 
-from opto.errors import LLMConfigError, LLMRequestError
+from opto.errors import LLMConfigError, LLMRequestError, LLMServerError
 from opto.llm.base import DELIVERY_OPTIONS, Messages, Response, request_options
 from opto.llm.embedding import text_to_embed
 from opto.llm.flow import Flow, FlowLLM
@@ -24,6 +24,7 @@ from opto.llm.transport.completions import parse_completion, parse_embedding
 from opto.llm.transport.connections import Clients
 from opto.llm.transport.exchange import Exchange, Wire
 from opto.llm.transport.failures import shown_url
+from opto.llm.transport.lessons import Lessons
 
 _NOT_SENT = DELIVERY_OPTIONS | {
     "api_base",
@@ -66,7 +67,8 @@ class OpenAICompatible(FlowLLM):
     `timeout` bounds a whole call in seconds, reply included. `defaults` are completion options used
     unless a call says otherwise; `stream=True` gives a `Stream` of chunks. As with OpenAI's client, `api_key`,
     `base_url`, `extra_headers` and `extra_body` may also be options of a call. Safe to share between threads
-    and event loops; copies and pickles drop live connections. Proxies and certificates are those of the environment
+    and event loops. What the server refuses (an option, the role `system`) is learnt from its words and not sent again
+    (`lessons.py`). Copies and pickles drop live connections. Proxies and certificates are those of the environment
     (HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY, SSL_CERT_FILE, SSL_CERT_DIR). Raises the `LLM…Error` classes of
     `opto.errors`, never those of the HTTP library.
 
@@ -88,7 +90,7 @@ class OpenAICompatible(FlowLLM):
         defaults: Mapping[str, Any] | None = None,
         wire: Wire | None = None,
     ) -> None:
-        self.base_url = base_url.rstrip("/")
+        self.base_url = base_url.rstrip("/").removesuffix("/chat/completions")
         self.model_name = model
         self.profile = profile or known_profile(model)
         self.timeout = timeout
@@ -96,6 +98,7 @@ class OpenAICompatible(FlowLLM):
         self.wire = wire or Wire()
         self._api_key = api_key
         self._clients = Clients()
+        self.lessons = Lessons()
 
     @classmethod
     def azure(
@@ -124,13 +127,36 @@ class OpenAICompatible(FlowLLM):
         if options.get("embedding"):
             return (yield from self._embed(messages, options))
         options = {**self.defaults, **options}
-        exchange = self._exchange("chat/completions", self._completion(messages, options), options)
-        yield from exchange.send()
-        if options.get("stream") and exchange.is_stream:
+        exchange, body = yield from self._taken(self._completion(messages, options), options)
+        if body is None:
             return cast(Response, Stream(exchange.events(), exchange.close))
-        response = exchange.parsed(parse_completion, (yield from exchange.whole()))
+        response = exchange.parsed(parse_completion, body)
         # A server that cannot stream has sent the whole answer.
         return cast(Response, Stream.of(response)) if options.get("stream") else response
+
+    def _taken(self, payload: Mapping[str, Any], options: Mapping[str, Any]) -> Flow[tuple[Exchange, bytes | None]]:
+        """The exchange of a request that the server took, and its body (None: a stream); what it refuses is learnt."""
+        lesson: str | None = None
+        while True:
+            sent = self.lessons.applied(payload)
+            exchange = self._exchange("chat/completions", sent, options)
+            try:
+                yield from exchange.send()
+                body = None if options.get("stream") and exchange.is_stream else (yield from exchange.whole())
+            except (LLMRequestError, LLMServerError) as error:
+                failed = isinstance(error, LLMServerError)
+                if lesson is not None and failed:
+                    self.lessons.forget(lesson)
+                    raise
+                if lesson is not None:
+                    self.lessons.tell(self.model_name, lesson)
+                lesson = self.lessons.learn(sent, str(error), failed=failed)
+                if lesson is None:
+                    raise
+                continue
+            if lesson is not None:
+                self.lessons.tell(self.model_name, lesson)
+            return exchange, body
 
     def post(self, path: str, payload: Mapping[str, Any]) -> Flow[bytes]:
         """A flow that sends JSON to `path` under the base URL and gives the reply's body."""

@@ -25,6 +25,7 @@ __all__ = [
     "ParameterContainer",
     "Seq",
     "assign",
+    "copy_refused",
     "is_bundled",
     "member_of",
     "own_attributes",
@@ -129,7 +130,25 @@ class ParameterContainer(NodeContainer):
 
 
 def _copied(container: _Self) -> _Self:
-    return copy.deepcopy(container, {id(p): p for p in container.parameters()})
+    try:
+        return copy.deepcopy(container, {id(p): p for p in container.parameters()})
+    except TypeError as error:
+        raise copy_refused(container, error) from error
+
+
+def copy_refused(container: ParameterContainer, error: TypeError) -> TypeError:
+    """The error of a container that cannot be copied; it names the attribute at fault, if there is one."""
+    if "cannot be copied" in str(error):  # a container inside has named its own
+        return error
+    for name, value in users_attributes(container).items():
+        try:
+            copy.deepcopy(value, {})
+        except TypeError as reason:
+            return TypeError(
+                f"{type(container).__name__}.{name} cannot be copied ({reason}): share it between copies, by a class "
+                "whose __deepcopy__ returns self, or make it where it is used."
+            )
+    return error
 
 
 def trainable_method(method: object) -> bool:

@@ -15,7 +15,14 @@ from operator import attrgetter
 from typing import Any, TypeVar, overload
 from weakref import WeakValueDictionary
 
-from opto.trace.containers import Member, ParameterContainer, is_bundled, put_attribute, users_attributes
+from opto.trace.containers import (
+    Member,
+    ParameterContainer,
+    copy_refused,
+    is_bundled,
+    put_attribute,
+    users_attributes,
+)
 from opto.trace.saving.export import export_source
 from opto.trace.saving.parameter_file import load_into, save_to, write_atomic
 from opto.trace.saving.safe_pickle import register_maker
@@ -109,7 +116,11 @@ class Model(Module):
     def __deepcopy__(self, memo: dict[int, Any]) -> Any:
         twin, state = _blank_copy(self, lambda value: copy.deepcopy(value, memo))
         memo[id(self)] = twin
-        twin.__setstate__(copy.deepcopy(state, memo))
+        try:
+            copied = copy.deepcopy(state, memo)
+        except TypeError as error:
+            raise copy_refused(self, error) from error
+        twin.__setstate__(copied)
         return twin
 
     def __reduce_ex__(self, protocol: Any) -> Any:

@@ -197,7 +197,10 @@ def code_parameter(fun: Any, about: FunctionInfo) -> ParameterNode[str]:
     if code is None or code.co_name == "<lambda>":
         raise TypeError(f"{about.qualname} is not written as a 'def', so it has no code that could be trained.")
     if source is None:
-        raise OSError(f"The source of {about.qualname} cannot be found: define it in a file or a notebook cell.")
+        raise OSError(
+            f"The source of {about.qualname} cannot be found: define it in a file or a notebook cell. "
+            "(A cell that begins with a magic such as %%time hides its text.)"
+        )
     text = f"The code should start with:\n{signature_text(source.text)}"
     return ParameterNode(source.text, name=CODE_NAME, description=text, projections=about.options.projections)
 

@@ -12,6 +12,7 @@ import functools
 import io
 import linecache
 import os
+import re
 import tokenize
 import traceback
 from collections.abc import Callable, Iterator
@@ -68,6 +69,7 @@ class _Block(NamedTuple):
 
 _Index = dict[int, _Block]
 _FILES: dict[str, tuple[list[str], _Index]] = {}
+_MAGIC = re.compile(r"^[%!].*$", re.MULTILINE)  # lines of a notebook cell that are no Python
 _FILES_KEPT = 64
 
 
@@ -141,8 +143,11 @@ def _index(file: str, lines: list[str]) -> _Index:
 def _blocks(text: str) -> Iterator[_Block]:
     try:
         tree = tree_of(text)
-    except SyntaxError:  # the file was edited, or is not Python
-        return
+    except SyntaxError:
+        try:
+            tree = tree_of(_MAGIC.sub("", text))
+        except SyntaxError:  # the file was edited, or is not Python
+            return
     for item in ast.walk(tree):
         if isinstance(item, ast.FunctionDef | ast.AsyncFunctionDef):
             decorators = tuple((d.lineno, d.end_lineno or d.lineno, _looks_like_bundle(d)) for d in item.decorator_list)

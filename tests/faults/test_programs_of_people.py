@@ -398,12 +398,12 @@ def attrs_below() -> Any:
 @pytest.mark.parametrize(
     "make",
     [
-        fails(13, "dataclass above", plain_dataclass),
-        fails(13, "dataclass with a factory", frozen_field),
-        fails(13, "dataclass by keyword", by_keyword),
-        fails(13, "dataclass with __post_init__", with_post_init),
-        fails(13, "attrs above", of_attrs),
-        fails(13, "attrs with a factory", of_old_attrs),
+        case("dataclass above", plain_dataclass),
+        case("dataclass with a factory", frozen_field),
+        case("dataclass by keyword", by_keyword),
+        case("dataclass with __post_init__", with_post_init),
+        case("attrs above", of_attrs),
+        case("attrs with a factory", of_old_attrs),
         case("dataclass below", below),
         case("attrs below", attrs_below),
     ],

@@ -6,6 +6,7 @@ May import: the standard library, `containers`, `spaces` and `saving`.
 from __future__ import annotations
 
 import copy
+import inspect
 import os
 import pickle
 import types
@@ -181,12 +182,22 @@ def model(cls: Any = None) -> Any:
         "__qualname__": cls.__qualname__,
         "__doc__": cls.__doc__,
         "__wrapped_model__": cls,
+        **_fields(cls),
     }
     made: Any = types.new_class(cls.__name__, (cls, Model), exec_body=lambda body: body.update(names))
     if parameters := getattr(cls, "__parameters__", ()):  # of a Generic: Agent[int] is to be written as before
         made.__parameters__ = parameters
     _MODELS[made.__module__, made.__qualname__] = made
     return made
+
+
+def _fields(cls: type) -> dict[str, Any]:
+    """The annotations of a class and their defaults, for a `@dataclass` or attrs that is written above `@model`."""
+    if "__dataclass_fields__" in vars(cls) or "__attrs_attrs__" in vars(cls):
+        return {}
+    annotations = inspect.get_annotations(cls)
+    defaults = {name: vars(cls)[name] for name in annotations if name in vars(cls)}
+    return {"__annotations__": annotations, **defaults} if annotations else {}
 
 
 def blank_model(module: str, qualname: str, *arguments: Any) -> Any:

@@ -6,6 +6,7 @@ Imports the standard library only; what runs the code, here or in another proces
 from __future__ import annotations
 
 import ast
+import copy
 import dis
 import re
 import textwrap
@@ -68,6 +69,11 @@ class Program(NamedTuple):
     lasting: bool
     imports: frozenset[str]
     names: frozenset[str]
+
+    @property
+    def needs_class(self) -> bool:
+        """Whether the text means something else inside its class: it calls super(), or has private names."""
+        return "super" in self.reads or any(map(_is_private, self.names))
 
 
 @lru_cache(maxsize=512)
@@ -203,13 +209,44 @@ def straight(text: str) -> str:
     return text
 
 
-def compiled_inside(text: str, flags: int = 0) -> CodeType:
-    """`text` inside a function that gives it the cell `__class__`, which super() without arguments needs."""
+def compiled_inside(text: str, owner: str, flags: int = 0) -> CodeType:
+    """`text` as in the body of the class named `owner`.
+
+    A function around it gives it the cell `__class__`, which super() without arguments needs; private names
+    (`self.__secret`) are those of the class.
+    """
     around = tree_of(f"def {DEFINE}(__class__):\n    return locals()")
     function = around.body[0]
     assert isinstance(function, ast.FunctionDef)
-    function.body[:0] = parsed(text).body
+    tree = copy.deepcopy(parsed(text))
+    if prefix := owner.lstrip("_"):
+        for definition in tree.body:
+            for part in ast.iter_child_nodes(definition):  # the definition itself keeps the name it is known by
+                _PrivateNames(f"_{prefix}").visit(part)
+    function.body[:0] = tree.body
     return _compile_exactly(around, flags)
+
+
+def _is_private(name: str) -> bool:
+    return name.startswith("__") and not name.endswith("__")
+
+
+class _PrivateNames(ast.NodeTransformer):
+    """Writes private names as Python's compiler does inside a class; it leaves inner classes to the compiler."""
+
+    def __init__(self, prefix: str) -> None:
+        self.prefix = prefix
+
+    def visit(self, node: ast.AST) -> ast.AST:
+        if isinstance(node, ast.ClassDef):
+            return node
+        for field in ("attr", "id", "arg", "name"):
+            name = getattr(node, field, None)
+            if isinstance(name, str) and _is_private(name):
+                setattr(node, field, self.prefix + name)
+        if isinstance(node, ast.Global | ast.Nonlocal):
+            node.names = [self.prefix + name if _is_private(name) else name for name in node.names]
+        return self.generic_visit(node)
 
 
 def text_behind(frame: FrameType) -> str | None:

@@ -112,17 +112,17 @@ class Heir(Base):
 @pytest.mark.parametrize(
     ("call", "wanted"),
     [
-        fails(11, "private attribute", lambda: Keeper().attribute(1), 6),
-        fails(11, "private method", lambda: Keeper().method(1), 8),
-        fails(11, "private name of the class", lambda: Keeper().constant(1), "1m"),
+        case("private attribute", lambda: Keeper().attribute(1), 6),
+        case("private method", lambda: Keeper().method(1), 8),
+        case("private name of the class", lambda: Keeper().constant(1), "1m"),
         case("private attribute written", lambda: Keeper().written(3), 3),
         case("private local name", lambda: Keeper().local(1), 2),
-        fails(11, "private name in a function inside", lambda: Keeper().nested(1), 6),
-        fails(11, "private name in a comprehension", lambda: Keeper().comprehended(2), 10),
+        case("private name in a function inside", lambda: Keeper().nested(1), 6),
+        case("private name in a comprehension", lambda: Keeper().comprehended(2), 10),
         case("not trainable", lambda: Keeper().untrainable(1), 6),
-        fails(11, "class with an underscore", lambda: _Hidden().attribute(1), 6),
-        fails(11, "unbound", lambda: Keeper.attribute(Keeper(), 1), 6),
-        fails(11, "of a copy", lambda: copy.deepcopy(Keeper()).attribute(1), 6),
+        case("class with an underscore", lambda: _Hidden().attribute(1), 6),
+        case("unbound", lambda: Keeper.attribute(Keeper(), 1), 6),
+        case("of a copy", lambda: copy.deepcopy(Keeper()).attribute(1), 6),
         case("super()", lambda: Heir().hello(), "hello!"),
         case("__class__", lambda: Heir().kind(), "Heir"),
     ],
@@ -134,15 +134,12 @@ def test_kind_11_the_unmodified_text_runs_in_its_class(call: Any, wanted: Any) -
 @pytest.mark.parametrize(
     ("name", "code", "wanted"),
     [
-        fails(11, "private attribute, rewritten", "attribute", "def attribute(self, x):\n    return self.__p * x", 10),
-        fails(11, "private method, rewritten", "method", "def method(self, x):\n    return self.__secret() * x", 14),
-        fails(
-            11, "private constant, rewritten", "constant", "def constant(self, x):\n    return self.__unit * x", "mm"
-        ),
+        case("private attribute, rewritten", "attribute", "def attribute(self, x):\n    return self.__p * x", 10),
+        case("private method, rewritten", "method", "def method(self, x):\n    return self.__secret() * x", 14),
+        case("private constant, rewritten", "constant", "def constant(self, x):\n    return self.__unit * x", "mm"),
         case("private local, rewritten", "local", "def local(self, x):\n    __y = x * 2\n    return __y", 4),
-        fails(11, "mangled by hand", "attribute", "def attribute(self, x):\n    return self._Keeper__p * x", 10),
-        fails(
-            11,
+        case("mangled by hand", "attribute", "def attribute(self, x):\n    return self._Keeper__p * x", 10),
+        case(
             "helper beside it",
             "attribute",
             "def attribute(self, x):\n    def twice(y):\n        return 2 * y\n    return twice(self.__p) * x",

@@ -52,8 +52,8 @@ class LiveProgram:
             "__name__": self.module,
             TEXT: self.text,
         }
-        if self.owner is not None and "super" in self.program.reads:
-            exec(compiled_inside(self.text, self.flags), namespace)
+        if self.owner is not None and self.program.needs_class:
+            exec(compiled_inside(self.text, self.owner.__name__, self.flags), namespace)
             namespace.update(namespace.pop(DEFINE)(self.owner))
         else:
             exec(self.program.code, namespace)

@@ -119,31 +119,32 @@ class ImplementationCache:
         if text == self._original:
             return None
         environment = self._environment
-        function, reads = self._unrun_function(str(text))
+        function, reads, owner = self._unrun_function(str(text))
         names = {n: environment.captured[n] for n in reads & environment.captured.keys()}
-        return function, environment.name, names, environment.owner if "super" in reads else None
+        return function, environment.name, names, owner
 
     def texts(self) -> list[str]:
         """The texts whose implementations are kept, the newest last."""
         return [text for text, _ in self._known]
 
 
-def _function_of(environment: Environment, text: str) -> tuple[FunctionType, frozenset[str]]:
-    """A function that runs the text (which is not run here), and the names that it reads."""
+def _function_of(environment: Environment, text: str) -> tuple[FunctionType, frozenset[str], type | None]:
+    """A function that runs the text (which is not run here), the names that it reads, and the class that it needs."""
+    owner: type | None = None
     try:
         if len(text) > _LONGEST_UNRUN:
             raise ValueError(
                 f"{environment.name} is too long to be called from other rewritten code: {len(text)} letters"
             )
         program = compiled(text, environment.flags)
-        inside = environment.owner is not None and "super" in program.reads
-        code = compiled_inside(text, environment.flags) if inside else program.code
+        owner = environment.owner if program.needs_class else None
+        code = program.code if owner is None else compiled_inside(text, owner.__name__, environment.flags)
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         program = compiled(f"raise SyntaxError({str(error)!r})")
         code = program.code
     function = FunctionType(_in_file(code, f"<code of {environment.name}>"), environment.globals)
     function.__module__ = str(environment.globals.get("__name__", "__main__"))
-    return function, program.reads
+    return function, program.reads, owner
 
 
 def _in_file(code: CodeType, file: str) -> CodeType:
@@ -267,10 +268,10 @@ class Definition:
 
     def _execute(self, program: Program) -> None:
         owner = self._environment.owner
-        if owner is None or "super" not in program.reads:
+        if owner is None or not program.needs_class:
             exec(program.code, self._namespace)
             return
-        exec(compiled_inside(self.text, self._environment.flags), self._namespace)
+        exec(compiled_inside(self.text, owner.__name__, self._environment.flags), self._namespace)
         self._namespace.update(self._namespace.pop(DEFINE)(owner))
 
     def refresh(self) -> None:

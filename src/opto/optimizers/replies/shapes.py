@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any
 
@@ -38,16 +38,35 @@ _THOUGHTS = {
     "<think>": "</think>",  # DeepSeek, Qwen, GLM, Nemotron, MiniMax, Hunyuan, Phi, and most others
     "<thinking>": "</thinking>",  # asked for in prompts
     "<thought>": "</thought>",  # EXAONE Deep
+    "<thoughts>": "</thoughts>",  # asked for in prompts, as the next three
+    "<reflection>": "</reflection>",  # and Reflection Llama
+    "<scratchpad>": "</scratchpad>",
+    "<analysis>": "</analysis>",
+    "<reasoning>": "</reasoning>",  # Reka Flash; our own formats of tags ask for it
     "[THINK]": "[/THINK]",  # Magistral
     "<seed:think>": "</seed:think>",  # Seed-OSS
     "◁think▷": "◁/think▷",  # Kimi
     "<|START_THINKING|>": "<|END_THINKING|>",  # Command A Reasoning
     "<|begin_of_thought|>": "<|end_of_thought|>",  # OpenThinker, Sky-T1
+    "<|inner_prefix|>": "<|inner_suffix|>",  # Apertus
     "<|channel|>analysis<|message|>": "<|channel|>final<|message|>",  # gpt-oss
+    "assistantanalysis": "assistantfinal",  # gpt-oss behind a server that drops its tokens
     "Here is my thought process:": "Here is my response:",  # Granite 3.2
 }
 """Marks around the thoughts of models, by their chat templates and the reasoning parsers of vLLM and SGLang."""
-_OPENING = re.compile(rf"\s*({'|'.join(map(re.escape, _THOUGHTS))})")
+
+
+def _pattern(mark: str) -> str:
+    """The mark in any case; a tag may have attributes."""
+    tag = re.fullmatch(r"<(/?[a-z:]+)>", mark)
+    return re.escape(mark) if tag is None else rf"<{tag[1]}(?:\s[^<>\n]{{0,100}})?>"
+
+
+_MARKS = [
+    re.compile(f"(?P<opening>{_pattern(opening)})|(?P<closing>{_pattern(closing)})", re.IGNORECASE)
+    for opening, closing in _THOUGHTS.items()
+]
+_REASONING = re.compile(r"<reasoning>(.*?)</reasoning>", re.DOTALL)
 _MOST_TAGS = 100
 _VALUE_TAG = re.compile(r"<(value|part|variable)\b[^>\n]{0,200}>[^<]*(?:<(?!/\1>)[^<]*)*</\1>")
 _UNCLOSED = re.compile(r"<[/\w][^<>]{0,200}\Z|\{[^{}]{0,200}\Z")
@@ -96,7 +115,8 @@ def read_reply(text: str, problem: Problem) -> Suggestion:
         if found is None:
             continue
         if found.values or found.fault is None or found.is_cut:
-            return found
+            reasons = _REASONING.search(text) if not found.reasoning else None
+            return found if reasons is None else replace(found, reasoning=reasons[1].strip())
         fault = found.fault if fault in (None, why_cut) else fault
     return Suggestion(fault=fault or f"the reply names none of the parts {', '.join(problem.names)}")
 
@@ -116,29 +136,38 @@ def _without_thoughts(text: str) -> str:
 
     Thoughts that never end leave nothing; all before a closing mark without its opening one are thoughts, too.
     """
-    at = 0
-    while (opened := _OPENING.match(text, at)) is not None:
-        end = text.find(_THOUGHTS[opened[1]], opened.end())
-        if end < 0:
-            return ""
-        at = end + len(_THOUGHTS[opened[1]])
+    own_tags = "</reasoning>" in text and ("<variable" in text or "<part" in text)  # our format: read as tags
+    families = [marks for marks in _MARKS if not (own_tags and marks.match("<reasoning>"))]
+    at, start = 0, 0
+    while start >= 0:
+        start = -1
+        for marks in families:
+            opened = marks.match(text, len(text) - len(text[at:].lstrip()))
+            if opened is None or not opened["opening"]:
+                continue
+            closed = next((mark for mark in marks.finditer(text, opened.end()) if mark["closing"]), None)
+            if closed is None and (isinstance(text, CutText) or "reasoning" not in opened[0]):
+                return ""
+            if closed is not None:
+                at = start = closed.end()
+                break
     text = text[at:]
-    for opening, closing in _THOUGHTS.items():
-        if opening in text or closing in text:
-            text = _without_blocks(text, opening, closing)
+    for marks in families:
+        if marks.search(text) is not None:
+            text = _without_blocks(text, marks)
     return text
 
 
-def _without_blocks(text: str, opening: str, closing: str) -> str:
+def _without_blocks(text: str, marks: re.Pattern[str]) -> str:
     """The text without what stands between two marks, unless they stand inside an object, a fence or a value's tag."""
     tags = (match.span() for match in _VALUE_TAG.finditer(text))
     spans = [*object_spans(text), *islice(tags, _MOST_TAGS), *closed_spans(text)]
     kept: list[str] = []
     at, is_thought = 0, False
-    for match in re.finditer(f"{re.escape(opening)}|{re.escape(closing)}", text):
+    for match in marks.finditer(text):
         if any(start < match.start() < end for start, end in spans):
             continue
-        if match[0] == closing:
+        if match["closing"]:
             if not is_thought:  # some servers swallow the opening mark
                 kept.clear()
             at, is_thought = match.end(), False

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from fault_cases import J, case, fails, response, step_on
+from fault_cases import J, case, response, step_on
 
 from opto.llm import DummyLLM, OpenAICompatible
 from opto.optimizers import OPRO, OptoPrime, OptoPrimeV1, OptoPrimeV2, TextGrad
@@ -22,7 +22,7 @@ TOOL_CALL = {"id": "1", "type": "function", "function": {"name": "search", "argu
         case("refusal", response("", refusal="I cannot help with that."), "refus"),
         case("words of a refusal", response("", refusal="Not allowed by policy 7."), "policy 7"),
         case("tool call", response("", "tool_calls", tool_calls=(TOOL_CALL,)), "tool"),
-        fails(4, "name of the tool", response("", "tool_calls", tool_calls=(TOOL_CALL,)), "search"),
+        case("name of the tool", response("", "tool_calls", tool_calls=(TOOL_CALL,)), "search"),
         case("content filter", response("", "content_filter"), "filter"),
         case("limit", response("", "length"), "limit"),
         case("limit within thoughts", response("<think>I wonder", "length"), "limit"),
@@ -39,11 +39,11 @@ def test_kind_04_an_empty_reply_says_why(reply: Any, word: str) -> None:
 @pytest.mark.parametrize(
     ("text", "finish"),
     [
-        fails(4, "whole JSON, filtered", J("B"), "content_filter"),
-        fails(4, "part of JSON, filtered", J("B")[:-3], "content_filter"),
-        fails(4, "line, filtered", "p0: B", "content_filter"),
-        fails(4, "tags, filtered", "<variable><name>p0</name><value>B</value></variable>", "content_filter"),
-        fails(4, "fence, filtered", "```\nB\n```", "content_filter"),
+        case("whole JSON, filtered", J("B"), "content_filter"),
+        case("part of JSON, filtered", J("B")[:-3], "content_filter"),
+        case("line, filtered", "p0: B", "content_filter"),
+        case("tags, filtered", "<variable><name>p0</name><value>B</value></variable>", "content_filter"),
+        case("fence, filtered", "```\nB\n```", "content_filter"),
         case("line, at the limit", "p0: B", "length"),
         case("part of JSON, at the limit", '{"suggestion": {"p0": "B', "length"),
         case("part of a tag, at the limit", "<variable><name>p0</name><value>B", "length"),
@@ -124,7 +124,7 @@ def test_kind_04_parts_for_textgrad() -> None:
         case("filter of a server", {"content": None}, "content_filter", "filter"),
         case("limit of a server", {"content": None}, "length", "limit"),
         case("thoughts only", {"content": None, "reasoning_content": "I wonder"}, "length", "limit"),
-        fails(4, "filter after the text", {"content": J("B")}, "content_filter", "filter"),
+        case("filter after the text", {"content": J("B")}, "content_filter", "filter"),
     ],
 )
 def test_kind_04_servers_say_why(chat_server: Any, message: dict[str, Any], finish: str, word: str) -> None:

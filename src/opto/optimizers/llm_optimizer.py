@@ -343,11 +343,14 @@ def _reply_text(choice: Any) -> str:
     if reason == "length":
         return CutText(text)
     if reason == "content_filter":
-        return CutText(text, "a content filter stopped the reply before any value was complete")
+        return CutText("", "a content filter cut the reply off, so that none of it is believed")
     if not text.strip() and refusal:
         return CutText(text, f"the model refused: {str(refusal)[:300]}")
-    if not text.strip() and getattr(message, "tool_calls", None):
-        return CutText(text, "the model called a tool and said nothing")
+    if not text.strip() and (calls := getattr(message, "tool_calls", None)):
+        call = calls[0] if isinstance(calls, (list, tuple)) else calls
+        function = call.get("function") if isinstance(call, dict) else getattr(call, "function", None)
+        name = function.get("name") if isinstance(function, dict) else getattr(function, "name", None)
+        return CutText(text, f"the model called {f'the tool {name}' if name else 'a tool'} and said nothing")
     return text
 
 

@@ -158,8 +158,8 @@ def test_a_model_that_stopped_at_its_limit_says_so() -> None:
     [
         (Message("", refusal="I may not."), "stop", "the model refused: I may not."),
         (Message("", tool_calls=({"id": "1"},)), "tool_calls", "the model called a tool and said nothing"),
-        (Message(""), "content_filter", "a content filter stopped the reply"),
-        (Message("prompt0: Say ho"), "content_filter", "cut off inside the value of prompt0"),
+        (Message(""), "content_filter", "a content filter cut the reply off"),
+        (Message("prompt0: Say hola\n"), "content_filter", "a content filter cut the reply off"),
         (Message(""), "length", "cut off at the limit of tokens"),
         (Message(""), "stop", "the reply is empty"),
     ],

@@ -230,4 +230,5 @@ def test_a_trainer_draws_whole_steps() -> None:
     optimizer, x = make(llm, selection_technique="last")
     drawn = list(optimizer.propose_each(2, [0.3]))
     assert [dict(update) for update in drawn] == [{x: 0}, {x: 0}] and x.data == 1
-    assert [call["temperature"] for call in llm.calls] == [1.0, 0.5, 0.0] * 2
+    asked = [call["temperature"] for call in llm.calls]  # a step asks in parallel, in no order
+    assert [sorted(asked[:3]), sorted(asked[3:])] == [[0.0, 0.5, 1.0]] * 2

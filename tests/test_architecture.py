@@ -23,6 +23,7 @@ LEAVES = {
     "opto.execution",
     "opto.program",
     "opto.registry",
+    "opto.show",
     "opto.syntax",
     "opto.version",
 }

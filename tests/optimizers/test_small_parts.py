@@ -17,7 +17,6 @@ from opto.optimizers import OptoPrime
 from opto.optimizers.buffers import FIFOBuffer
 from opto.optimizers.formats.texts import PromptText, prompt_text
 from opto.optimizers.optimizer import Update
-from opto.optimizers.problem.show import cut_middle, fenced, show
 from opto.optimizers.state import decode, encode, read_state
 from opto.optimizers.utils import (
     extract_first_top_level_block,
@@ -27,6 +26,7 @@ from opto.optimizers.utils import (
     strip_nested_blocks,
     truncate_expression,
 )
+from opto.show import cut_middle, fenced, show
 from opto.trace import node
 
 

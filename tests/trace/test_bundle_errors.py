@@ -234,5 +234,5 @@ def test_errors_that_cannot_be_printed() -> None:
         raise Mute
 
     made = failed(mute, 1)
-    assert "Mute) a Mute that cannot be printed" in made.data
-    assert "a Mute that cannot be printed" in made.info["error_comment"]
+    assert "Mute) Mute()" in made.data
+    assert "Mute()" in made.info["error_comment"]

@@ -14,7 +14,6 @@ from opto.optimizers.buffers import FIFOBuffer
 from opto.optimizers.optimizer import Optimizer, Parameters, Update
 from opto.optimizers.optoprime import OptoPrime
 from opto.optimizers.problem.problem import unique_parameters
-from opto.optimizers.problem.show import cut_middle
 from opto.optimizers.replies.values import same_value
 from opto.optimizers.search.axes import Axis, axis_of
 from opto.optimizers.search.proposals import SamplerFactory, ScoredPoint, suggest
@@ -29,8 +28,10 @@ from opto.optimizers.search.trials import (
     read_score,
     unsearched_values,
 )
+from opto.show import text_of
 from opto.trace.nodes import ExceptionNode, Node, ParameterNode
 from opto.trace.propagators.propagators import Propagator
+from opto.trace.propagators.readable import readable
 from opto.trace.spaces import Space, plain_value, space_of
 
 __all__ = ["Mixed"]
@@ -104,7 +105,7 @@ class Mixed(Optimizer):
         """`node.backward(feedback, …)`, and its `score` where the feedback holds none; a failed call needs none."""
         feedback = args[0] if args else kwargs.pop("feedback", "" if score is None else score)
         number = self._score_of(node, feedback) if score is None else float(score)
-        self._feedbacks.append((number, cut_middle(str(feedback), _SHOWN)))
+        self._feedbacks.append((number, text_of(readable(feedback), _SHOWN)))
         return super().backward(node, feedback, *args[1:], **kwargs)
 
     def _score_of(self, node: Node[Any], feedback: Any) -> float | None:

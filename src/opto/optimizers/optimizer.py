@@ -28,6 +28,7 @@ from opto.trace.containers import ParameterContainer
 from opto.trace.nodes import Node, ParameterNode
 from opto.trace.propagators.graph_propagator import GraphPropagator, sum_feedback
 from opto.trace.propagators.propagators import Propagator
+from opto.trace.propagators.readable import exception_line
 
 __all__ = [
     "AbstractOptimizer",
@@ -300,7 +301,7 @@ class Optimizer(AbstractOptimizer):
             error = parameter.fault() if parameter.trainable else None
             if error is not None and parameter.rollback():
                 del update[parameter]
-                refuse(update, parameter.py_name, f"its code cannot be defined: {type(error).__name__}: {error}")
+                refuse(update, parameter.py_name, f"its code cannot be defined: {exception_line(error)}")
 
     def _tell(self, update: Update, changed: tuple[str, ...], *, applied: bool) -> None:
         if update.reason is not None:

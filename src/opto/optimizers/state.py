@@ -9,6 +9,7 @@ from typing import Any
 
 from opto.errors import LoadError
 from opto.optimizers.buffers import FIFOBuffer
+from opto.show import text_of
 from opto.trace.saving.parameter_file import write_atomic
 from opto.trace.saving.plain_data import Encoder, NotPlainError
 from opto.trace.saving.plain_data import decode as decode_plain
@@ -28,7 +29,7 @@ class _StateEncoder(Encoder):
         try:
             return super().encode(value if kind in (None, bool) else kind(value))
         except NotPlainError:
-            return str(value)
+            return text_of(value)
 
 
 def encode(value: Any) -> Any:

@@ -10,12 +10,13 @@ from opto.optimizers.formats.classic import memory_text
 from opto.optimizers.formats.texts import PromptText, fill, prompt_text
 from opto.optimizers.llm_optimizer import LLM, LLMOptimizer, send_first
 from opto.optimizers.optimizer import Parameters, Update
-from opto.optimizers.problem.problem import holds_code, part_of, readable, repr_function_call
-from opto.optimizers.problem.show import cut_middle, text_of
+from opto.optimizers.problem.problem import holds_code, part_of, repr_function_call
 from opto.optimizers.replies.shapes import Suggestion
 from opto.optimizers.utils import extract_first_top_level_block, print_color
+from opto.show import cut_middle, text_of
 from opto.trace.nodes import MessageNode, Node
 from opto.trace.propagators.graph_propagator import TraceGraph, accumulate
+from opto.trace.propagators.readable import readable
 
 __all__ = ["LLM", "TextGrad", "edge_prompt", "merge_prompt", "textual_gradients"]
 

@@ -7,7 +7,7 @@ import sys
 from logging import Logger
 from typing import Any
 
-from opto.optimizers.problem.show import text_of
+from opto.show import text_of
 
 __all__ = [
     "extract_first_top_level_block",

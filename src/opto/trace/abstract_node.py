@@ -13,6 +13,7 @@ from threading import RLock
 from typing import Any, Generic, TypeVar
 from weakref import ref
 
+from opto.show import text_of
 from opto.trace.context import GRAPH, USED_NODES
 from opto.trace.formatted import remember_printed
 from opto.trace.records import DEPENDS, DETACHED, Children, Operation, RareAttributes, copied_rare, scoped
@@ -164,7 +165,7 @@ class AbstractNode(Generic[T]):
     def __str__(self) -> str:
         beginning = f"{self._label()}: ({self.name}, dtype="
         remember_printed(self.name, beginning)
-        return f"{beginning}{type(self._data)}, data={self._data})"
+        return f"{beginning}{type(self._data)}, data={text_of(self._data)})"
 
     def __repr__(self) -> str:
         text = f"<{type(self).__name__} {self.name}>"

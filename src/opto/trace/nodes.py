@@ -22,6 +22,7 @@ from warnings import warn
 
 from opto.execution import SuggestedText
 from opto.registry import implementation
+from opto.show import text_of
 from opto.trace.abstract_node import RARE_LOCK, AbstractNode, link_to_parents, named_inputs
 from opto.trace.context import COUNTERS, GRAPH, NAME_SCOPES, TRACING, USED_NODES, Graph, next_index
 from opto.trace.formatted import ACTIVE, LINKABLE, recognised
@@ -497,7 +498,7 @@ class ExceptionNode(MessageNode[str]):
         name: str | None = None,
         info: Any = None,
     ) -> None:
-        text = exception_text(value) if isinstance(value, BaseException) else str(value)
+        text = exception_text(value) if isinstance(value, BaseException) else text_of(value)
         description = description or "[exception] A call failed; the value says how."
         super().__init__(text, inputs=inputs, description=description, name=name or "exception", info=info)
 

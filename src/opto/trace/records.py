@@ -8,11 +8,11 @@ from __future__ import annotations
 import copy
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from typing import Any
 from weakref import ref
 
 from opto.errors import ExecutionError
+from opto.show import text_of
 from opto.trace.context import NAME_SCOPES
 
 __all__ = [
@@ -25,11 +25,9 @@ __all__ = [
     "Operation",
     "RareAttributes",
     "copied_rare",
-    "cut",
     "described",
     "exception_text",
     "get_op_name",
-    "printed",
     "root_operation",
     "same_value",
     "scoped",
@@ -200,24 +198,15 @@ def exception_text(error: BaseException) -> str:
         return str(error.exception_node._data)
     cls = type(error)
     name = cls.__name__ if cls.__module__ in _BUILTINS else f"{cls.__module__}.{cls.__name__}"
-    return f"({name}) {printed(error)}"
-
-
-def printed(value: object) -> str:
-    """`str(value)`, whatever a foreign `__str__` does."""
-    with suppress(Exception, SystemExit):  # not ours to judge
-        return str(value)
-    return f"a {type(value).__name__} that cannot be printed"
-
-
-def cut(text: str, limit: int) -> str:
-    """The first `limit` characters, and `...` when there were more."""
-    return text if len(text) <= limit else text[:limit] + "..."
+    return f"({name}) {text_of(error)}"
 
 
 def same_value(one: object, other: object) -> bool:
     """Whether two values are one object or equal; arrays, which answer with more than a truth, are not equal."""
     if one is other:
         return True
-    equal: Any = one == other
+    try:
+        equal: Any = one == other
+    except Exception:  # noqa: BLE001 - the values are the user's
+        return False
     return equal if isinstance(equal, bool) else False

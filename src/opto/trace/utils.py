@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
+from opto.show import text_of
 from opto.trace.propagators.graph_propagator import sum_feedback
 
 __all__ = [
@@ -158,10 +159,10 @@ def _parts_of_reply(reply: str) -> tuple[Any, Any]:
         return reply, None
     improvement = parts.get("suggestion") or parts.get("answer")
     if isinstance(improvement, dict):
-        improvement = "\n\n".join(f"{name}:\n{value}" for name, value in improvement.items())
+        improvement = "\n\n".join(f"{name}:\n{text_of(value)}" for name, value in improvement.items())
     return parts.get("reasoning"), improvement
 
 
 def _section(title: str, body: object) -> str:
     style = "white-space:pre-wrap;border-left:4px solid #5C9BD5;padding:6px 10px;margin:4px 0"
-    return f"<h4>{html.escape(title)}</h4><pre style='{style}'>{html.escape(str(body))}</pre>"
+    return f"<h4>{html.escape(title)}</h4><pre style='{style}'>{html.escape(text_of(body))}</pre>"

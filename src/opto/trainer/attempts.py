@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from opto.optimizers.problem.uses import PastValue
 from opto.optimizers.replies.values import same_value
+from opto.show import text_of
 from opto.trainer.gate import Candidate
 from opto.trainer.rollouts import Rollout
 
@@ -31,8 +33,8 @@ class Attempts:
 
     def test(self, values: Mapping[str, Any]) -> bool:
         """Note a test of these values; True if they were tested before while all other values were the same."""
-        known = repr(values) in self._tested
-        self._tested.add(repr(values))
+        known = _text(values) in self._tested
+        self._tested.add(_text(values))
         return known
 
     def remember(self, candidate: Candidate) -> None:
@@ -49,7 +51,7 @@ class Attempts:
         feedback = _most_frequent_feedback(rollouts, self.perfect)
         for name, old in before.items():
             self.shown[name] = [PastValue(old, feedback), *self.shown[name]] if is_number(old) else []
-            self.refused[name].pop(repr(values[name]), None)
+            self.refused[name].pop(_text(values[name]), None)
             self._keep_refused(name, old)
         for name in self.visits:
             self.visits[name] = 1 if name in values else max(0, self.visits[name] - 1)
@@ -78,7 +80,7 @@ class Attempts:
     def _keep_refused(self, name: str, value: Any) -> None:
         """Keep a refused value; the oldest make room."""
         pool = self.refused[name]
-        pool[repr(value)] = value
+        pool[_text(value)] = value
         while len(pool) > self.kept:
             del pool[next(iter(pool))]
 
@@ -91,3 +93,8 @@ def is_number(value: Any) -> bool:
 def _most_frequent_feedback(rollouts: Iterable[Rollout], perfect: float) -> str:
     feedbacks = [r.feedback for r in rollouts if r.score < perfect]
     return max(feedbacks, key=feedbacks.count, default="")[:200]
+
+
+def _text(value: Any) -> str:
+    """A text by which values are told apart, of whatever length."""
+    return text_of([value], sys.maxsize)

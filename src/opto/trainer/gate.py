@@ -16,6 +16,7 @@ from itertools import combinations, islice, pairwise
 from typing import Any, NamedTuple
 
 from opto.optimizers.blame.from_runs import is_idle, uses_in
+from opto.show import text_of
 from opto.trainer.rollouts import Rollout
 
 __all__ = [
@@ -138,7 +139,9 @@ def best_of(candidates: Sequence[Candidate]) -> Candidate | None:
     """The best candidate that passed; of equals the shorter, then the earlier."""
 
     def rank(candidate: Candidate) -> tuple[Standing, int]:
-        return candidate.verdict.standing or Standing(0), -sum(len(str(value)) for value in candidate.values.values())
+        return candidate.verdict.standing or Standing(0), -sum(
+            len(text_of(value)) for value in candidate.values.values()
+        )
 
     return max((c for c in candidates if c.verdict.better), key=rank, default=None)
 
@@ -166,7 +169,7 @@ def quoted(rollouts: Iterable[Rollout], name: str, value: object) -> int:
     (1, 0)
     """
     inputs = {given[1:-1] for use in uses_in(rollouts, name) for given in use.inputs}
-    return sum(len(given) >= _LONG and given in str(value) for given in inputs)
+    return sum(len(given) >= _LONG and given in text_of(value) for given in inputs)
 
 
 def alignment(rollouts: Sequence[Rollout], name: str, perfect: float) -> float:
@@ -179,7 +182,7 @@ def alignment(rollouts: Sequence[Rollout], name: str, perfect: float) -> float:
     using = [
         (
             tuple(use.value for use in r.uses[name]),
-            frozenset(_WORD.findall((r.feedback if r.score < perfect else str(r.value)).lower())),
+            frozenset(_WORD.findall((r.feedback if r.score < perfect else text_of(r.value)).lower())),
         )
         for r in rollouts
         if name in r.uses
@@ -204,7 +207,7 @@ def closeness(rollouts: Sequence[Rollout], perfect: float) -> float:
     for r in rollouts:
         if r.score < perfect:
             said = _pieces(r.feedback)
-            made = frozenset() if r.failed else _pieces(str(r.value))
+            made = frozenset() if r.failed else _pieces(text_of(r.value))
             shares.append(2 * len(said & made) / max(1, len(said) + len(made)))
     return round(sum(shares) / len(shares), 3) if shares else 1.0
 

@@ -14,7 +14,9 @@ from typing import Any, NamedTuple
 
 from opto.errors import ExecutionError, OptimizerError, RunTimeoutError, SandboxTimeoutError
 from opto.optimizers.blame.recorded_uses import RecordedUse, recorded_uses
+from opto.show import show, text_of
 from opto.trace.nodes import Node, ParameterNode
+from opto.trace.propagators.readable import readable
 
 __all__ = ["Agent", "Judge", "Judgement", "Rollout", "roll_out", "time_limit"]
 
@@ -70,7 +72,7 @@ def roll_out(
             output = agent(_copy_of(example))
     except ExecutionError as error:
         node = error.exception_node
-        feedback = str(node.data).split("\n\n", 1)[0][:_LONGEST]
+        feedback = text_of(node.data).split("\n\n", 1)[0][:_LONGEST]
         return Rollout(example, node, 0.0, feedback, recorded_uses(node, parameters), True, _is_timeout(error))
     if not isinstance(output, Node):
         raise OptimizerError(f"The agent returned a {type(output).__name__}, not a node: feedback has nowhere to go.")
@@ -84,9 +86,9 @@ def _checked(said: Any) -> Judgement:
         score, feedback = said
         score = float(score)
     except (TypeError, ValueError) as error:
-        raise OptimizerError(f"A judge returns (score, feedback), not {repr(said)[:100]}.") from error
+        raise OptimizerError(f"A judge returns (score, feedback), not {show(said, 100)}.") from error
     score = 0.0 if math.isnan(score) else score  # neither better nor worse than any other: as if it had raised
-    return Judgement(score, "" if feedback is None else str(feedback))
+    return Judgement(score, "" if feedback is None else text_of(readable(feedback)))
 
 
 def _is_timeout(error: BaseException | None) -> bool:

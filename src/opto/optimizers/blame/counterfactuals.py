@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from opto.errors import BudgetExceeded, RunTimeoutError
+from opto.show import text_of
 from opto.trace.bundle.function import FunModule
 from opto.trace.nodes import Node, ParameterNode, ancestors_by_level
 from opto.trace.replay import CannotReplay, Recorded, replay
@@ -97,12 +98,12 @@ def _gains(
         try:
             found.append(gain(changed))
         except CannotReplay as error:
-            reason = str(error)
+            reason = text_of(error)
         except Exception as error:  # noqa: BLE001 - the calls are the user's; one that fails did no better
             if (end := _end_of_run(error)) is not None:
                 raise end from (None if end is error else error)
             found.append(0.0)
-            reason = str(error)
+            reason = text_of(error)
     return found, reason
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from opto.optimizers.problem.show import show
+from opto.show import show
 from opto.syntax import tree_of
 from opto.trace.nodes import ExceptionNode, MessageNode, Node, ParameterNode
 

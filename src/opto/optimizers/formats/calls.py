@@ -11,7 +11,7 @@ from typing import NamedTuple
 from opto.cost import estimate_tokens
 from opto.optimizers.problem.folding import Line, Story, fold, identity
 from opto.optimizers.problem.problem import Call, Given, Part, Problem
-from opto.optimizers.problem.show import cut_middle, function_label, show, text_of
+from opto.show import cut_middle, function_label, show, text_of
 
 __all__ = ["CallTexts", "CallsText", "render_calls"]
 

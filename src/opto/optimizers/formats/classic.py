@@ -10,10 +10,10 @@ from typing import Any, ClassVar
 from opto.errors import BudgetExceeded
 from opto.optimizers.formats.texts import PromptText, prompt_text
 from opto.optimizers.problem.problem import FunctionFeedback, ValuesByName
-from opto.optimizers.problem.show import text_of
 from opto.optimizers.replies.json_replies import read_json_reply
 from opto.optimizers.replies.shapes import Suggestion
 from opto.optimizers.utils import print_color
+from opto.show import text_of
 
 __all__ = [
     "DEFAULT_SYMBOLS",

@@ -21,10 +21,10 @@ from opto.optimizers.blame import Blame
 from opto.optimizers.formats.calls import render_calls
 from opto.optimizers.formats.texts import prompt_text
 from opto.optimizers.problem.problem import Outcome, Part, Problem
-from opto.optimizers.problem.show import cut_middle, fenced, function_label, show
 from opto.optimizers.replies.json_replies import CutText
 from opto.optimizers.replies.shapes import Suggestion, cut_inside, read_reply
 from opto.optimizers.replies.tags_and_fences import read_fence
+from opto.show import cut_middle, fenced, function_label, show
 from opto.syntax import tree_of
 
 __all__ = [

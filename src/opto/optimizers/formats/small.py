@@ -18,12 +18,12 @@ from opto.errors import ReplyError
 from opto.optimizers.formats.lean import Message, Prompt, likely_parts
 from opto.optimizers.formats.texts import prompt_text
 from opto.optimizers.problem.problem import Part, Problem
-from opto.optimizers.problem.show import cut_middle, fenced, function_label, show
 from opto.optimizers.problem.uses import Focus, PartUse, PastValue, receivers, repeated, use_text, uses_of
 from opto.optimizers.replies.json_replies import CutText
 from opto.optimizers.replies.shapes import Suggestion, cut_inside, read_reply, unquoted
 from opto.optimizers.replies.tags_and_fences import read_fence
 from opto.optimizers.replies.values import convert
+from opto.show import cut_middle, fenced, function_label, show
 from opto.syntax import tree_of
 
 __all__ = ["CodeFocus", "FocusPrompt", "Small", "TextFocus", "ValueFocus", "focus_prompt", "mend_code", "tidy_code"]

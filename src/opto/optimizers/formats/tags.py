@@ -10,10 +10,10 @@ from typing import Any
 from opto.optimizers.formats.classic import kind_of, section_bodies
 from opto.optimizers.formats.texts import prompt_text
 from opto.optimizers.problem.problem import FunctionFeedback
-from opto.optimizers.problem.show import text_of
 from opto.optimizers.replies.json_replies import drop_blank_code, read_json_reply
 from opto.optimizers.replies.tags_and_fences import extract_xml_like_data
 from opto.optimizers.utils import truncate_expression
+from opto.show import text_of
 
 __all__ = [
     "MemoryInstance",

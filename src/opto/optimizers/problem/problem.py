@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Container, Iterable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from opto.optimizers.problem.show import text_of
+from opto.show import text_of
 from opto.trace.nodes import ExceptionNode, MessageNode, Node, Operation, ParameterNode
 from opto.trace.operators.table import TABLE, Operator
 from opto.trace.propagators.graph_propagator import TraceGraph
+from opto.trace.propagators.readable import readable
 from opto.trace.records import without_prefix
 from opto.trace.spaces.space import constraints_of, plain_value
 
@@ -34,7 +34,6 @@ __all__ = [
     "holds_code",
     "node_to_function_feedback",
     "part_of",
-    "readable",
     "repr_function_call",
     "unique_parameters",
 ]
@@ -145,7 +144,6 @@ class Problem:
         return next((part for part in self.parts if part.name == name), None)
 
 
-_MOST_ITEMS = 1_000  # of a list or dict of feedback whose items are looked at
 _NAMED_ARGUMENTS = ("call", "call_llm")  # operators whose arguments mean little without their names
 Described = tuple[Any, str | None]
 
@@ -312,30 +310,6 @@ def _told_apart(names: dict[Any, str], mine: Iterable[Any]) -> dict[Any, str]:
         taken.add(own)
         found[node] = own
     return {node: found[node] for node in names}
-
-
-def readable(feedback: Any, depth: int = 6) -> Any:
-    """Feedback as a prompt can show it: the data of nodes and the type and text of errors, at any place in lists,
-    tuples and dicts; an object that cannot be printed as a text that names its type. Texts and numbers stay.
-
-    >>> from opto.trace import node
-    >>> readable({"error": KeyError("name"), "why": [node("too long")]})
-    {'error': "KeyError: 'name'", 'why': ['too long']}
-    """
-    if feedback is None or isinstance(feedback, (str, bool, float)):
-        return feedback
-    if isinstance(feedback, Node):
-        return readable(feedback._data, depth)
-    if isinstance(feedback, BaseException):
-        return f"{type(feedback).__name__}: {text_of(feedback)}".removesuffix(": ")
-    if depth and type(feedback) in (list, tuple) and len(feedback) <= _MOST_ITEMS:
-        feedback = type(feedback)(readable(item, depth - 1) for item in feedback)
-    if depth and type(feedback) is dict and len(feedback) <= _MOST_ITEMS:
-        feedback = {key: readable(value, depth - 1) for key, value in feedback.items()}
-    text = text_of(feedback)
-    with suppress(Exception, SystemExit):  # its text is the program's own doing
-        return feedback if str(feedback) == text else text
-    return text
 
 
 def _outcomes(graph: TraceGraph, names: dict[Any, str]) -> tuple[Outcome, ...]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from opto.optimizers.problem.problem import Call, Outcome, Part, Problem
-from opto.optimizers.problem.show import function_label, show
+from opto.show import function_label, show
 
 __all__ = ["Focus", "PartUse", "PastValue", "receivers", "repeated", "use_text", "uses_of"]
 

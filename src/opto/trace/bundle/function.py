@@ -15,6 +15,7 @@ from types import CoroutineType
 from typing import Any
 
 from opto.errors import BudgetExceeded, ExecutionError, TraceMissingInputsError
+from opto.show import cut_start, text_of
 from opto.trace.bundle.implementation import (
     INSIDE,
     Environment,
@@ -39,7 +40,7 @@ from opto.trace.nodes import (
     make_message_node,
     root_operation,
 )
-from opto.trace.records import DEPENDS, cut, printed
+from opto.trace.records import DEPENDS
 
 __all__ = ["FunModule"]
 
@@ -233,7 +234,7 @@ class FunModule(Module):
         external = sorted(used.difference(inputs), key=lambda n: n.name)
         allowed = FunModule.external_override
         if external and not (self.allow_external_dependencies if allowed is None else allowed):
-            missing = ", ".join(f"(name: {n.name}, data: {cut(printed(n._data), 200)})" for n in external)
+            missing = ", ".join(f"(name: {n.name}, data: {cut_start(text_of(n._data), 200)})" for n in external)
             raise TraceMissingInputsError(
                 f"{self._function_info.qualname} reads the data of nodes that are not among its inputs: {missing}. "
                 "Pass them as arguments, or set allow_external_dependencies=True."

@@ -21,8 +21,8 @@ from typing import Any, NamedTuple
 
 from opto.errors import ExecutionError
 from opto.program import CODE_FILE, text_behind
+from opto.show import text_of
 from opto.syntax import tree_of
-from opto.trace.records import printed
 
 __all__ = [
     "CallSite",
@@ -223,7 +223,7 @@ class _Place(NamedTuple):
 
 def error_message(error: BaseException) -> str:
     """`(Type) first argument.`, as the comments show it."""
-    text = printed(error.args[0] if error.args else error)
+    text = text_of(error.args[0] if error.args else error)
     return f"({type(error).__name__}) {text}." if text else f"({type(error).__name__})."
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from opto.show import cut_start
 from opto.trace.pictures.drawing import Box, Drawing
 from opto.trace.pictures.style import NodeKind
-from opto.trace.records import cut
 
 __all__ = ["listing"]
 
@@ -35,4 +35,4 @@ def _call(box: Box, parents: list[str]) -> str:
 
 def _value(box: Box) -> str:
     text = box.value if box.nodes == 1 else f"({box.description}) {box.value}"
-    return cut(" ".join(text.split()), _WIDTH)
+    return cut_start(" ".join(text.split()), _WIDTH)

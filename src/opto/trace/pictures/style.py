@@ -6,8 +6,8 @@ from binascii import crc32
 from enum import Enum
 from typing import Any
 
+from opto.show import cut_start, text_of
 from opto.trace.nodes import ExceptionNode, ParameterNode
-from opto.trace.records import cut
 
 __all__ = ["NodeKind", "NodeVizStyleGuide", "NodeVizStyleGuideColorful", "kind_of"]
 
@@ -65,13 +65,13 @@ class NodeVizStyleGuide:
         return _COLOURS[kind_of(node)]
 
     def description(self, node: Any) -> str:
-        return cut(node.description or "", self.print_limit)
+        return cut_start(node.description or "", self.print_limit)
 
     def value(self, node: Any) -> str:
         data = node._data  # the raw slot: looking at a picture must not count as using the node
         if isinstance(data, dict) and "content" in data:
             data = data["content"]
-        return cut(_text(data), self.print_limit)
+        return cut_start(text_of(data), self.print_limit)
 
 
 class NodeVizStyleGuideColorful(NodeVizStyleGuide):
@@ -85,10 +85,3 @@ class NodeVizStyleGuideColorful(NodeVizStyleGuide):
         if kind_of(node) is NodeKind.OTHER:
             fill = _PALETTE[crc32(node.op_name.encode()) % len(_PALETTE)]
         return fill, border
-
-
-def _text(data: object) -> str:
-    try:
-        return str(data)
-    except Exception as error:  # noqa: BLE001 - the user's own __str__ failed; a picture still has to come
-        return f"<{type(data).__name__}: {type(error).__name__} in its text>"

@@ -6,10 +6,10 @@ import re
 import textwrap
 import unicodedata
 
+from opto.show import cut_start
 from opto.trace.pictures.drawing import Box, Drawing
 from opto.trace.pictures.layout import Point, arrange
 from opto.trace.pictures.style import NodeKind
-from opto.trace.records import cut
 
 __all__ = ["svg"]
 
@@ -71,7 +71,7 @@ _SVG_COLOURS = {"firebrick1": "#FF3030"}  # graphviz knows this name, SVG does n
 
 def _lines(box: Box) -> list[tuple[str, str]]:
     """Text and look of each line in the box."""
-    rows = [(cut(box.title, 2 * _COLUMNS), 'font-weight="bold" fill="#16202A"')]
+    rows = [(cut_start(box.title, 2 * _COLUMNS), 'font-weight="bold" fill="#16202A"')]
     rows += [(text, 'font-size="10.5" font-style="italic" fill="#4A5864"') for text in _wrapped(box.description)]
     rows += [(text, 'fill="#16202A"') for text in _wrapped(box.value)]
     return rows
@@ -82,7 +82,7 @@ def _wrapped(text: str) -> list[str]:
     lines = [line for line in text.splitlines() if line.strip()]
     if len(lines) < 2:
         return textwrap.wrap(text, _COLUMNS, max_lines=_LINES, placeholder=" ...")
-    return [cut(line, _COLUMNS) for line in lines[:_LINES]] + ["..."] * (len(lines) > _LINES)
+    return [cut_start(line, _COLUMNS) for line in lines[:_LINES]] + ["..."] * (len(lines) > _LINES)
 
 
 def _width(text: str) -> float:

@@ -12,14 +12,17 @@ from operator import itemgetter
 from typing import Any
 
 from opto.registry import implementation
+from opto.show import show, text_of
 from opto.trace.nodes import GRAPH, MessageNode, Node, ancestors_by_level
 from opto.trace.propagators.propagators import AbstractFeedback, Propagator
+from opto.trace.propagators.readable import readable
 from opto.trace.records import same_value
 
 __all__ = ["GraphPropagator", "SubgraphFromWalk", "TraceGraph", "accumulate", "sum_feedback"]
 
 Item = tuple[int, Node[Any]]
 _by_level = itemgetter(0)
+_SHOWN = 200  # characters of a feedback in messages
 
 
 def _reached(order: list[MessageNode[Any]], starts: set[Any]) -> list[Node[Any]]:
@@ -113,7 +116,7 @@ class TraceGraph(AbstractFeedback):
     __hash__ = None  # type: ignore[assignment]
 
     def __repr__(self) -> str:
-        return f"TraceGraph({len(self)} nodes, user_feedback={self.user_feedback!r})"
+        return f"TraceGraph({len(self)} nodes, user_feedback={show(self.user_feedback, _SHOWN)})"
 
     def __add__(self, other: Any) -> TraceGraph:
         if not isinstance(other, TraceGraph):
@@ -125,7 +128,8 @@ class TraceGraph(AbstractFeedback):
         )
         if self.user_feedback is not None and other.user_feedback is not None:
             assert same_value(self.user_feedback, other.user_feedback), (
-                f"Two graphs with different feedback are not added: {self.user_feedback!r}, {other.user_feedback!r}. "
+                f"Two graphs with different feedback are not added: {show(self.user_feedback, _SHOWN)}, "
+                f"{show(other.user_feedback, _SHOWN)}. "
                 "Call zero_feedback() between backward passes, or use accumulate()."
             )
         feedback = other.user_feedback if self.user_feedback is None else self.user_feedback
@@ -222,7 +226,8 @@ def sum_feedback(nodes: Iterable[Node[Any]]) -> Any:
     first = next((g.user_feedback for g in items if g.user_feedback is not None), None)
     for graph in items:
         assert graph.user_feedback is None or same_value(graph.user_feedback, first), (
-            f"The nodes hold different feedback: {first!r} and {graph.user_feedback!r}. "
+            f"The nodes hold different feedback: {show(first, _SHOWN)} and "
+            f"{show(graph.user_feedback, _SHOWN)}. "
             "Call zero_feedback() between backward passes, or use accumulate()."
         )
     return items[0] if len(items) == 1 else TraceGraph([], first, outputs=_united(items), parts=tuple(items))
@@ -250,6 +255,6 @@ def accumulate(nodes: Iterable[Node[Any]]) -> TraceGraph:
     text = (
         first
         if all(same_value(feedback, first) for _, feedback in pairs)
-        else "\n".join(f"{output.py_name}: {feedback}" for output, feedback in pairs)
+        else "\n".join(f"{output.py_name}: {text_of(readable(feedback))}" for output, feedback in pairs)
     )
     return TraceGraph([], text, outputs=pairs, parts=tuple(items))

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from opto.errors import SpaceError
+from opto.show import text_of
 from opto.trace.records import same_value
 from opto.trace.spaces.space import Space
 
@@ -67,7 +68,7 @@ class Choice(Space):
         for label, option in self.options.items():
             if option is value or (type(option) is type(value) and same_value(option, value)):
                 return label
-        raise SpaceError(f"{str(value)[:60]!r} is not {self.constraint}")
+        raise SpaceError(f"{text_of(value, 60)!r} is not {self.constraint}")
 
     def _shared(self) -> Iterable[Any]:
         return self.options.values()

@@ -10,6 +10,7 @@ from typing import Any
 
 from opto.errors import SpaceError
 from opto.execution import Job, Limits, Scope, current_executor
+from opto.show import text_of
 from opto.trace.spaces.code_signature import check_code, definition_in, parsed, signature_of
 from opto.trace.spaces.space import Space
 
@@ -125,7 +126,7 @@ def _named(test: Test) -> str:
 
 
 def _error_text(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    return f"{type(error).__name__}: {text_of(error)}".removesuffix(": ")
 
 
 def _check_spelling(test: Test) -> None:

@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 from opto.errors import SpaceError
+from opto.show import text_of
 from opto.trace.spaces.space import Space
 
 __all__ = ["Float", "Int"]
@@ -73,7 +74,7 @@ def _number(x: Any, wanted: str) -> float:
     try:
         number = float(x) if not isinstance(x, (int, float)) else x
     except (TypeError, ValueError) as error:
-        raise SpaceError(f"{str(x)[:60]!r} is not {wanted}") from error
+        raise SpaceError(f"{text_of(x, 60)!r} is not {wanted}") from error
     if isinstance(number, float) and math.isnan(number):
         raise SpaceError(f"NaN is not {wanted}")
     return number

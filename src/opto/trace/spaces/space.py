@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from opto.errors import SpaceError
+from opto.show import show
 
 __all__ = ["Projection", "Space", "constraints_of", "plain_value", "settled", "space_of"]
 
@@ -73,7 +74,9 @@ class Space(Projection):
         """Space and value of a parameter that starts with `value`; SpaceError if it is outside."""
         inside = self.project(value)
         if inside is not value and not inside == value:
-            raise SpaceError(f"a parameter starts at {value!r}, which is not {self.constraint}; {inside!r} is")
+            raise SpaceError(
+                f"a parameter starts at {show(value, 100)}, which is not {self.constraint}; {show(inside, 100)} is"
+            )
         return self, inside
 
 

@@ -84,6 +84,7 @@ def imports(tree: ast.AST) -> Iterator[tuple[str, ast.stmt]]:
 
 
 NAMES = {module_name(path) for path in FILES}
+LEAVES |= {name for name in NAMES if name.startswith("opto.values")}
 TREES = {module_name(path): ast.parse(path.read_text()) for path in FILES}
 
 

@@ -36,7 +36,7 @@ _BRACKETS: dict[type, tuple[str, str]] = {
 _EMPTY: dict[type, str] = {set: "set()", frozenset: "frozenset()", deque: "deque([])", Counter: "Counter()"}
 
 
-def show(value: Any, limit: int) -> str:
+def show(value: Any, limit: int, *, depth: int = _DEEPEST) -> str:
     """`repr(value)` of at most about `limit` characters, its middle cut out; never fails, never shows addresses.
 
     Long floats are shown to nine digits, deep and long structures in part, and an object that cannot be printed as its
@@ -55,7 +55,7 @@ def show(value: Any, limit: int) -> str:
         return repr(value)
     if type(value) not in _BRACKETS and isinstance(value, float):
         return _guarded(lambda number: show(float(number), limit), value)
-    text = _Writer(limit).text(value, _DEEPEST)
+    text = _Writer(limit).text(value, depth)
     return cut_middle(_clean(cut_middle(text, 2 * limit)).replace("\n", " "), limit)
 
 

@@ -18,8 +18,9 @@ from opto.llm.base import Response, Usage
 from opto.llm.fakes import DummyLLM, ScriptedLLM
 from opto.llm.profile import ModelProfile
 from opto.optimizers import OptoPrime, OptoPrimeV1, OptoPrimeV2
-from opto.optimizers.formats.lean import JsonReplies, Prompt, likely_parts
+from opto.optimizers.formats.lean import JsonReplies, Prompt
 from opto.optimizers.optimizer import Optimizer, PartRefused, ReplyAsked, StepDone
+from opto.optimizers.problem.uses import likely_parts
 from opto.trace.bundle import bundle
 from opto.trace.nodes import GRAPH, ParameterNode, node
 from opto.trace.projections import Projection

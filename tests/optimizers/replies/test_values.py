@@ -98,7 +98,7 @@ def test_convert(value: Any, current: Any, expected: Any) -> None:
         (2, True),
         ([1.0, float("inf")], np.zeros(2)),
         (float("inf"), np.float64(1)),
-        (["false", "true"], np.array([True, False])),
+        (["maybe", "true"], np.array([True, False])),
         ([1.7, 2], np.array([1, 2])),
         (["a"], np.zeros(1)),
         ("a", np.float64(1)),

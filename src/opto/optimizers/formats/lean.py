@@ -9,23 +9,26 @@ A new way to ask is a class with the one method of `Format`, and a row in `FORMA
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
-from itertools import chain
 from typing import Any, Protocol
 
 from opto.cost import estimate_tokens
+from opto.errors import ReplyError
 from opto.optimizers.blame import Blame
 from opto.optimizers.formats.calls import render_calls
 from opto.optimizers.formats.texts import prompt_text
 from opto.optimizers.problem.problem import Outcome, Part, Problem
+from opto.optimizers.problem.uses import likely_parts
 from opto.optimizers.replies.json_replies import CutText
 from opto.optimizers.replies.shapes import Suggestion, cut_inside, read_reply
 from opto.optimizers.replies.tags_and_fences import read_fence
 from opto.show import cut_middle, fenced, function_label, show
 from opto.syntax import tree_of
+from opto.values import convert, schema, shown
 
 __all__ = [
     "FORMATS",
@@ -36,7 +39,6 @@ __all__ = [
     "Prompt",
     "SchemaReplies",
     "TaggedReplies",
-    "likely_parts",
     "part_text",
     "re_ask",
     "render_lean",
@@ -44,6 +46,7 @@ __all__ = [
 
 _CHARACTERS = 3  # about a token, as `estimate_tokens` counts
 _RESULT = 600
+_LONGEST = 40_000  # characters of a part
 _CUT = 80  # characters that a cut text keeps at least
 _PAST_VALUE, _PAST_FEEDBACK = 120, 200
 
@@ -107,7 +110,7 @@ def part_text(part: Part, limit: int | None = None) -> str:
       must satisfy: between 0 and 1
     """
     is_text = isinstance(part.value, str)
-    value = str(part.value) if is_text or isinstance(part.value, float) else show(part.value, limit or 2_000)
+    value = str(part.value) if is_text or isinstance(part.value, float) else shown(part.value, limit or _LONGEST)
     if limit is not None:
         value = cut_middle(value, limit)
     if part.is_code:
@@ -211,7 +214,7 @@ def _history(problem: Problem, budget: int, left_out: list[str]) -> str:
     kept: list[str] = []
     for attempt in reversed(problem.history):
         values = [
-            f"{name}={show(value, _PAST_VALUE)}"
+            f"{name}={(show if isinstance(value, float) else shown)(value, _PAST_VALUE)}"
             for name, value in attempt.values.items()
             if name not in now or show(now[name], 1_000) != show(value, 1_000)
         ]
@@ -227,6 +230,7 @@ def _history(problem: Problem, budget: int, left_out: list[str]) -> str:
 
 Message = dict[str, str]
 _OTHER_SHAPE = re.compile(r"[\"\s]*(?:[{\[]\s*\\*[\"'{]|<(?:variable|reasoning|answer)\b)")
+_OF_REPLIES = ("suggestion", "changes", "variables")
 _LONG = 1_500  # characters; a shorter part is quicker written anew
 
 
@@ -285,9 +289,14 @@ class SchemaReplies(JsonReplies):
 
     def options(self, problem: Problem) -> dict[str, Any]:
         text = {"type": "string"}
-        change = _object({"name": {"type": "string", "enum": list(problem.names)}, "value": text})
-        schema = _object({"reasoning": text, "changes": {"type": "array", "items": change}})
-        form = {"name": "changes", "strict": True, "schema": schema}
+        kinds: dict[str, tuple[dict[str, Any], list[str]]] = {}
+        for part in problem.parts:
+            kind = (None if part.is_code or part.constraint else schema(part.value)) or text
+            kinds.setdefault(json.dumps(kind), (kind, []))[1].append(part.name)
+        changes = [_object({"name": {**text, "enum": names}, "value": kind}) for kind, names in kinds.values()]
+        change = changes[0] if len(changes) == 1 else {"anyOf": changes}
+        whole = _object({"reasoning": text, "changes": {"type": "array", "items": change}})
+        form = {"name": "changes", "strict": True, "schema": whole}
         return {"response_format": {"type": "json_schema", "json_schema": form}}
 
 
@@ -334,6 +343,9 @@ def _part_of_turn(problem: Problem, turn: int) -> Part:
 def _read_continuation(part: Part, text: str, problem: Problem) -> Suggestion:
     """The suggestion of a reply that continues the beginning for `part`."""
     unended = isinstance(text, CutText) and ("\n```" if part.is_code else "\n") not in text.strip()
+    line = text.strip().removeprefix(f"{part.name}:").strip().split("\n", 1)[0].strip()
+    if not unended and not isinstance(part.value, str) and _is_value_of(part, line):
+        return Suggestion({part.name: line})
     if _OTHER_SHAPE.match(text) or (not part.is_code and text.lstrip().startswith("```")):
         return read_reply(text, problem)
     if unended:
@@ -343,8 +355,17 @@ def _read_continuation(part: Part, text: str, problem: Problem) -> Suggestion:
         if function_label(code) is not None:
             return Suggestion({part.name: code})
         return read_reply(text, problem)
-    line = text.strip().removeprefix(f"{part.name}:").strip()
-    return Suggestion({part.name: line.split("\n", 1)[0].strip()}) if line else Suggestion(fault="nothing was said")
+    return Suggestion({part.name: line}) if line else Suggestion(fault="nothing was said")
+
+
+def _is_value_of(part: Part, line: str) -> bool:
+    """Whether the line is a value of the part's type, not a whole reply in JSON."""
+    try:
+        value = convert(line, part.value)
+    except ReplyError:
+        return False
+    known: Any = part.value
+    return not isinstance(value, dict) or not any(key in value and key not in known for key in _OF_REPLIES)
 
 
 def _header(part: Part) -> str:
@@ -355,21 +376,6 @@ def _header(part: Part) -> str:
         if name and bare.startswith((f"def {name}", f"async def {name}")):
             return f"{bare}\n" if bare.endswith(":") else ""
     return ""
-
-
-def likely_parts(problem: Problem) -> Iterator[Part]:
-    """The parts: blamed ones first, then those whose use failed, those used near the outputs, the others."""
-    parts = {part.name: part for part in problem.parts}
-    for name, share in problem.blame.items():
-        if share > 0 and name in parts:
-            yield parts.pop(name)
-    failed = [call for call in problem.calls if call.is_error]
-    for call in chain(reversed(failed), reversed(problem.calls)):
-        for _, ref in call.inputs:
-            part = parts.pop(ref, None)
-            if part is not None:
-                yield part
-    yield from parts.values()
 
 
 def re_ask(messages: list[Message], reply: str, fault: str) -> list[Message]:

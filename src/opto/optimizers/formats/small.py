@@ -15,16 +15,16 @@ from typing import Any
 
 from opto.cost import estimate_tokens
 from opto.errors import ReplyError
-from opto.optimizers.formats.lean import Message, Prompt, likely_parts
+from opto.optimizers.formats.lean import Message, Prompt
 from opto.optimizers.formats.texts import prompt_text
 from opto.optimizers.problem.problem import Part, Problem
-from opto.optimizers.problem.uses import Focus, PartUse, PastValue, receivers, repeated, use_text, uses_of
+from opto.optimizers.problem.uses import Focus, PartUse, PastValue, likely_parts, receivers, repeated, use_text, uses_of
 from opto.optimizers.replies.json_replies import CutText
 from opto.optimizers.replies.shapes import Suggestion, cut_inside, read_reply, unquoted
 from opto.optimizers.replies.tags_and_fences import read_fence
-from opto.optimizers.replies.values import convert
 from opto.show import cut_middle, fenced, function_label, show
 from opto.syntax import tree_of
+from opto.values import convert, shown
 
 __all__ = ["CodeFocus", "FocusPrompt", "Small", "TextFocus", "ValueFocus", "focus_prompt", "mend_code", "tidy_code"]
 
@@ -279,7 +279,7 @@ class ValueFocus(FocusPrompt):
             "small_value",
             name=part.name,
             kind=part.kind,
-            value=show(part.value, 300),
+            value=shown(part.value, 300),
             constraint=f"It must satisfy: {part.conditions}" if part.conditions else "",
             uses=self._uses(problem, uses),
             tried=_tried_values((*self.focus.tried, *now)),
@@ -305,14 +305,14 @@ def _tried_values(tried: tuple[PastValue, ...]) -> str:
     """The tried values, numbers in the order of size, and the two values between which the feedback turns."""
     numbers = [t for t in tried if isinstance(t.value, (int, float)) and not isinstance(t.value, bool)]
     if len(numbers) < len(tried):
-        return _attempts(tried[-_SHOWN_VALUES:], lambda value: f"- {show(value, 200)}")
+        return _attempts(tried[-_SHOWN_VALUES:], lambda value: f"- {shown(value, 200)}")
     latest = _around_turn(sorted({t.value: t for t in tried}.values(), key=lambda t: t.value))
     if len(latest) < 2:
         return ""
-    lines = [f"- {show(t.value, 60)}: {cut_middle(t.feedback, 160)}" for t in latest]
+    lines = [f"- {shown(t.value, 60)}: {cut_middle(t.feedback, 160)}" for t in latest]
     turns = [(a, b) for a, b in pairwise(latest) if a.feedback != b.feedback]
     if len(turns) == 1:
-        low, high = (show(t.value, 60) for t in turns[0])
+        low, high = (shown(t.value, 60) for t in turns[0])
         lines.append(f"The feedback turns between {low} and {high}: choose a value between them, near the middle.")
     elif not turns:
         lines.append("The feedback was the same for all of them: choose a value farther away, on the side it asks for.")

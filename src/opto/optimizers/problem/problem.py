@@ -18,6 +18,7 @@ from opto.trace.propagators.graph_propagator import TraceGraph
 from opto.trace.propagators.readable import readable
 from opto.trace.records import without_prefix
 from opto.trace.spaces.space import constraints_of, plain_value
+from opto.values import words
 
 __all__ = [
     "Attempt",
@@ -79,7 +80,8 @@ class Outcome(NamedTuple):
 class Part(NamedTuple):
     """A parameter that may change, under the name the model knows it by.
 
-    `constraint` is what the parameter's space demands; `is_code` if the value is the source of a bundled function.
+    `constraint` is what the parameter's space demands, `form` how a reply writes a value of the type where that is not
+    plain; `is_code` if the value is the source of a bundled function.
     """
 
     name: str
@@ -87,6 +89,7 @@ class Part(NamedTuple):
     description: str | None = None
     constraint: str | None = None
     is_code: bool = False
+    form: str | None = None
 
     @property
     def kind(self) -> str:
@@ -95,11 +98,11 @@ class Part(NamedTuple):
 
     @property
     def conditions(self) -> str | None:
-        """Description and constraint together; None if there is neither."""
-        if self.constraint is None:
+        """Description, constraint and form together; None if there is none of them."""
+        if self.constraint is None and self.form is None:
             return self.description
         joint = "\n" if self.is_code else "; "
-        return joint.join(text for text in (self.description, self.constraint) if text) or None
+        return joint.join(text for text in (self.description, self.constraint, self.form) if text) or None
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,7 +254,7 @@ def part_of(parameter: Any, name: str) -> Part:
     """A parameter as a part, as its space shows and constrains it."""
     rare = parameter._rare
     if rare is None:
-        return Part(name, parameter._data, parameter.description)
+        return Part(name, parameter._data, parameter.description, form=words(parameter._data))
     constrained = bool(rare.projections)
     return Part(
         name,
@@ -259,6 +262,7 @@ def part_of(parameter: Any, name: str) -> Part:
         parameter.description,
         constraints_of(parameter) if constrained else None,
         parameter.is_code if constrained else rare.code,
+        None if constrained or rare.code else words(parameter._data),
     )
 
 

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, NamedTuple
 
 from opto.optimizers.problem.problem import Call, Outcome, Part, Problem
 from opto.show import function_label, show
 
-__all__ = ["Focus", "PartUse", "PastValue", "receivers", "repeated", "use_text", "uses_of"]
+__all__ = ["Focus", "PartUse", "PastValue", "likely_parts", "receivers", "repeated", "use_text", "uses_of"]
 
 _WORD = re.compile(r"[^\W_]+")
 _VALUE, _ARGUMENT = 300, 200
@@ -51,6 +52,21 @@ class PartUse:
     arguments: tuple[tuple[str, Any], ...]
     then: Call | None
     outcome: Outcome | None
+
+
+def likely_parts(problem: Problem) -> Iterator[Part]:
+    """The parts: blamed ones first, then those whose use failed, those used near the outputs, the others."""
+    parts = {part.name: part for part in problem.parts}
+    for name, share in problem.blame.items():
+        if share > 0 and name in parts:
+            yield parts.pop(name)
+    failed = [call for call in problem.calls if call.is_error]
+    for call in chain(reversed(failed), reversed(problem.calls)):
+        for _, ref in call.inputs:
+            part = parts.pop(ref, None)
+            if part is not None:
+                yield part
+    yield from parts.values()
 
 
 def uses_of(problem: Problem, part: str) -> tuple[PartUse, ...]:

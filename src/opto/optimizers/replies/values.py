@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import importlib
-import json
-import logging
-import math
 import re
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from opto.errors import ReplyError
@@ -17,22 +13,13 @@ from opto.optimizers.replies.json_replies import strict_json
 from opto.optimizers.replies.patches import apply_patch, as_patch, has_markers
 from opto.optimizers.replies.shapes import read_reply
 from opto.optimizers.replies.tags_and_fences import fences, is_python, unfenced
-from opto.syntax import literal_of
 from opto.trace.spaces import Text
 from opto.trace.spaces.code_signature import check_code
 from opto.trace.spaces.space import space_of
+from opto.values import convert
 
 __all__ = ["check_code", "convert", "format_code", "read_code", "read_value", "salvage", "same_value"]
 
-_log = logging.getLogger(__name__)
-_LONE = re.compile("[\ud800-\udfff]")  # half of a character: no file and no server takes it
-_TRUTH = {"true": True, "false": False, "yes": True, "no": False, "1": True, "0": False}
-_THOUSANDS = re.compile(r"[-+]?[1-9]\d{0,2}(?:,\d{3})+(?:\.\d+)?")
-_DECIMAL_COMMA = re.compile(r"([-+]?\d*),(\d+)")
-_ODD_NUMBERS: dict[str, Callable[[Any], Any]] = {
-    "NaN": lambda x: x != x,  # only NaN differs from itself
-    "an infinite one": lambda x: abs(x) == math.inf,
-}
 _KEY = re.compile(
     r"""["'“”]([\w.]{1,200})["'“”]\s*:  # a member of an object
     |<name>\s*([\w.]{1,200})\s*</name>
@@ -66,134 +53,6 @@ def read_value(said: Any, parameter: Any, parts: Sequence[Part] = (), *, rounds:
     if space is None:
         return convert(said, current, rounds=rounds)
     return space.read(said, lambda value: convert(value, current, rounds=rounds))
-
-
-def convert(value: Any, current: Any, *, rounds: bool = False) -> Any:
-    """`value` as a value of the type of `current`; ReplyError if that cannot be done without guessing.
-
-    >>> convert("2", 1.0), convert("[1, 2]", []), convert(3, "text"), convert("0,5", 1.0)
-    (2.0, [1, 2], '3', 0.5)
-    """
-    if current is None:
-        return value
-    if isinstance(current, str):
-        return _text(value, current)
-    if isinstance(current, (int, float)) and not isinstance(current, bool):
-        value = _number(value, current, rounds)
-    elif isinstance(value, str):
-        value = _literal(value)
-    if isinstance(current, bool):
-        return _bool(value)
-    if type(current).__module__ == "numpy" and "numpy" in sys.modules:
-        return _finite(_array(value, current, rounds), current)
-    kind = type(current)
-    if value is None or (isinstance(current, (list, tuple, set, frozenset)) and isinstance(value, (str, dict))):
-        raise _no_such(value, kind)
-    try:
-        return _finite(value if type(value) is kind else kind(value), current)
-    except ReplyError:
-        raise
-    except Exception as error:  # the constructor may be the user's
-        raise _no_such(value, kind, error) from error
-
-
-def _no_such(value: Any, kind: type[Any], error: Exception | None = None) -> ReplyError:
-    return ReplyError(f"{str(value)[:60]!r} is not a {kind.__name__}" + (f": {error}" if error else ""))
-
-
-def _text(value: Any, current: str) -> str:
-    """A text of the kind of `current`; an object or a list is written as JSON if `current` is such."""
-    if value is None:
-        raise ReplyError("a text is expected, not null")
-    if isinstance(value, (dict, list)):
-        if type(strict_json(current)) is not type(value):
-            raise ReplyError(f"a text is expected, not {'an object' if isinstance(value, dict) else 'a list'}")
-        value = json.dumps(value, ensure_ascii=False)
-    kind = type(current)
-    text = value if type(value) is kind else kind(value)
-    return text if text.isascii() else kind(_LONE.sub("\ufffd", text))
-
-
-def _literal(text: str) -> Any:
-    try:
-        return literal_of(text.strip())
-    except (ValueError, SyntaxError, MemoryError, RecursionError):
-        pass
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        return text
-
-
-def _number(value: Any, current: float, rounds: bool) -> Any:
-    if isinstance(value, str):
-        value = _literal(_without_commas(value))
-    if isinstance(value, bool):
-        raise ReplyError(f"a number is expected, not {str(value).lower()}")
-    if isinstance(current, int) and isinstance(value, float):
-        return _whole(_finite(value, current), rounds)
-    return value
-
-
-def _without_commas(text: str) -> str:
-    """A number without the commas between thousands, or with a point for a decimal comma; other texts as they are."""
-    text = text.strip()
-    if _THOUSANDS.fullmatch(text):
-        return text.replace(",", "")
-    decimal = _DECIMAL_COMMA.fullmatch(text)
-    if decimal is not None:
-        return f"{decimal[1]}.{decimal[2]}"
-    if re.fullmatch(r"[-+\d.,_ ]*,[-+\d.,_ ]*", text):
-        raise ReplyError(f"{text[:60]!r} may mean several numbers: write it without commas, with a decimal point")
-    return text
-
-
-def _whole(number: float, rounds: bool) -> int:
-    if not number.is_integer():
-        if not rounds:
-            raise ReplyError(f"a whole number is expected, not {number}")
-        _log.warning("The reply's %s is read as the whole number %s.", number, int(number))
-    return int(number)
-
-
-def _bool(value: Any) -> bool:
-    truth = _TRUTH.get(str(value).strip().lower()) if isinstance(value, (str, bool, int, float)) else None
-    truth = bool(value) if truth is None and isinstance(value, (int, float)) and value in (0, 1) else truth
-    if truth is None:
-        raise ReplyError(f"{str(value)[:60]!r} is neither true nor false")
-    return truth
-
-
-def _array(value: Any, current: Any, rounds: bool) -> Any:
-    numpy: Any = sys.modules["numpy"]
-    try:
-        given = numpy.asarray(value)
-        if current.dtype.kind == "b" and (given.dtype.kind not in "biuf" or not ((given == 0) | (given == 1)).all()):
-            raise ReplyError("true or false is expected for each of its values")
-        if current.dtype.kind in "iu" and given.dtype.kind == "f":
-            fractions = given[given != numpy.trunc(given)]
-            _whole(float(fractions.flat[0]) if fractions.size else 0.0, rounds)
-        if isinstance(current, numpy.ndarray):
-            return given.astype(current.dtype)
-        return type(current)(value)
-    except ReplyError:
-        raise
-    except (TypeError, ValueError, OverflowError) as error:
-        raise _no_such(value, type(current), error) from error
-
-
-def _finite(value: Any, current: Any) -> Any:
-    """The value, if it holds no NaN and nothing infinite that `current` does not hold either."""
-    for name, is_such in _ODD_NUMBERS.items():
-        if _holds(value, is_such) and not _holds(current, is_such):
-            raise ReplyError(f"a number is expected, not {name}")
-    return value
-
-
-def _holds(value: Any, is_such: Callable[[Any], Any]) -> bool:
-    if type(value).__module__ == "numpy":
-        return value.dtype.kind in "fc" and bool(is_such(value).any())
-    return isinstance(value, float) and is_such(value)
 
 
 def format_code(text: str) -> str:

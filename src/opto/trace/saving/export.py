@@ -16,7 +16,7 @@ from opto.syntax import tree_of
 from opto.trace.containers import Map, ParameterContainer, Seq, is_bundled, own_attributes
 from opto.trace.nodes import AbstractNode, MessageNode
 from opto.trace.saving.export_names import Names, assigned_text, class_scope, function_scope, is_ours
-from opto.trace.saving.export_text import edited, literal, reindented, straightened, unbundled
+from opto.trace.saving.export_text import edited, reindented, straightened, unbundled
 
 __all__ = ["export_source", "without_nodes"]
 
@@ -163,7 +163,7 @@ class _Member:
             ) from error
         text = unbundled(text)
         if self.instance is not None:
-            text = _with_values(text, self.instance, self.name == "__init__", self.names.written)
+            text = _with_values(text, self.instance, self.name == "__init__", self.names)
         return self.names.need_all(text, function_scope(inner))
 
     def _constant(self) -> str:
@@ -171,7 +171,7 @@ class _Member:
         if self.instance is not None and isinstance(value, AbstractNode):
             value = self.instance.__dict__.get(self.name, value)
             self.names.written.add(id(value))
-        text = literal(without_nodes(value)) or self.names.need_value(value) or self._as_written()
+        text = self.names.literal(without_nodes(value)) or self.names.need_value(value) or self._as_written()
         if text is None:
             kind = type(value).__name__
             raise ValueError(f"{self.cls.__name__}.{self.name} of type {kind} cannot be exported: make it in a method")
@@ -218,8 +218,8 @@ def _quoted_doc(doc: str) -> str:
 # --- current values in place of the first ones --------------------------------------------------
 
 
-def _with_values(text: str, instance: Any, always: bool, written: set[int]) -> str:
-    """Replaces `self.x = ...` by the current value where the attribute is a node, whose id joins the `written`.
+def _with_values(text: str, instance: Any, always: bool, names: Names) -> str:
+    """Replaces `self.x = ...` by the current value where the attribute is a node, whose id joins those written.
 
     Results of calls, and outside `__init__` (`always` false) all others, are replaced only where a node is made.
     """
@@ -233,11 +233,11 @@ def _with_values(text: str, instance: Any, always: bool, written: set[int]) -> s
         if isinstance(statement, ast.Assign | ast.AnnAssign) and statement.value is not None:
             targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
             for attribute, expression in _pairs(targets, statement.value, first):
-                value = literal(own[attribute]) if attribute in own else None
+                value = names.literal(own[attribute]) if attribute in own else None
                 computed = isinstance(attributes.get(attribute), MessageNode)
                 if value is not None and ((always and not computed) or _makes_node(expression)):
                     edits.append((expression, value))
-                    written.add(id(attributes[attribute]))
+                    names.written.add(id(attributes[attribute]))
     return edited(text, edits)
 
 

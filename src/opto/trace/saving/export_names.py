@@ -17,7 +17,8 @@ from opto.registry import PROGRAMS
 from opto.syntax import tree_of
 from opto.trace.containers import ParameterContainer, is_bundled, own_attributes
 from opto.trace.nodes import AbstractNode, ParameterNode
-from opto.trace.saving.export_text import literal, reindented, unbundled
+from opto.trace.saving.export_text import reindented, unbundled
+from opto.values import literal
 
 __all__ = ["Names", "assigned_text", "class_scope", "function_scope", "is_ours"]
 
@@ -96,6 +97,22 @@ class Names:
         elif isinstance(value, type) and not is_ours(value) and not _to_be_written(value):
             self._imported(value, name)
 
+    def literal(self, value: Any) -> str | None:
+        """An expression for a value whose type has one; what it needs is imported or defined."""
+        return literal(value, self._place)
+
+    def _place(self, thing: Any) -> str:
+        """The name of a class or a function in the file; modules of libraries stand there under names of their own."""
+        if isinstance(thing, type) and _local(thing):
+            return self.need_class(thing)
+        if thing.__module__ == "builtins":
+            return str(thing.__name__)
+        if _local(thing) or "<" in thing.__qualname__:
+            raise ValueError(f"{thing.__qualname__} cannot be imported")
+        alias = f"_{thing.__module__.lstrip('_').replace('.', '_')}"
+        self.imports[f"import {thing.__module__} as {alias}"] = None
+        return f"{alias}.{thing.__qualname__}"
+
     def need_value(self, value: Any) -> str | None:
         """An expression for a value that has no literal but a name of its own; None if it has none."""
         name = getattr(value, "__name__", None)
@@ -157,7 +174,7 @@ class Names:
 
     def _constant(self, name: str, value: Any, scope: dict[str, Any]) -> None:
         data = value._data if isinstance(value, AbstractNode) else value
-        text = literal(data) or _module_text(name, scope)
+        text = self.literal(data) or _module_text(name, scope)
         if text is None:
             _LOG.warning("the exported code uses %s, a %s without a literal: define it", name, type(data).__name__)
             text = f"None  # was a {type(data).__name__}: define it here"

@@ -8,24 +8,13 @@ import re
 import tokenize
 from collections.abc import Iterable
 from itertools import accumulate
-from typing import Any
 
-from opto.syntax import literal_of, tree_of
+from opto.syntax import tree_of
 
-__all__ = ["edited", "literal", "reindented", "straightened", "unbundled"]
+__all__ = ["edited", "reindented", "straightened", "unbundled"]
 
 
 _DECORATED = r"(?s)@.*?\n([ \t]+)(?:def\b|async\b|@)"
-
-
-def literal(value: Any) -> str | None:
-    """Program text for a plain value; None if it has none that gives an equal value of the same types."""
-    text = repr(value)
-    try:
-        same = literal_of(text)
-        return text if repr(same) == text and type(same) is type(value) else None
-    except (ValueError, SyntaxError, MemoryError, RecursionError, TypeError):
-        return None
 
 
 def reindented(text: str, indent: str = "") -> str:

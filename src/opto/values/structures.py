@@ -105,17 +105,17 @@ def _items_said(said: Any, wanted: Wanted) -> list[Any]:
 def _sequence(said: Any, wanted: Wanted) -> Any:
     items = _items_said(said, wanted)
     current = [] if wanted.current is MISSING else list(wanted.current)
-    kind: Any = wanted.kind
-    hints = wanted.arguments
-    if issubclass(kind, tuple):
+    if issubclass(wanted.kind, tuple):
         items = _positions(items, current, wanted)
     else:
+        hints = wanted.arguments
         patterns, hint = _patterns(current), hints[0] if hints else MISSING
         items = [_read_item(item, patterns, f"item {i}", wanted, hint) for i, item in enumerate(items)]
     maximum = getattr(wanted.current, "maxlen", None)
     if maximum is not None and len(items) > maximum:
         raise ReplyError(f"{maximum} items are the most, not {len(items)}")
-    return kind(items) if maximum is None else kind(items, maximum)
+    make: Any = wanted.kind
+    return make(items) if maximum is None else make(items, maximum)
 
 
 def _positions(items: list[Any], current: list[Any], wanted: Wanted) -> list[Any]:

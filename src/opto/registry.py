@@ -22,6 +22,7 @@ IMPLEMENTATIONS: dict[str, str] = {
     "default model": "opto.utils.llm:LLM",
     "model factory": "opto.utils.llm:LLMFactory",
     "picture": "opto.trace.pictures.picture:draw",
+    "literal of a value": "opto.values:literal",
     "digraph": "opto.trace.pictures.picture:digraph",
     "picture of a walk": "opto.trace.pictures.picture:draw_walk",
     "NodeVizStyleGuide": "opto.trace.pictures.style:NodeVizStyleGuide",

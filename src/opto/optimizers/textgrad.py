@@ -178,7 +178,7 @@ def edge_prompt(call: MessageNode[Any], parent: Node[Any], criticism: str) -> st
         call=repr_function_call(call),
         documentation=call.description or "(nothing is said)",
         arguments="\n".join(_argument(key, value) for key, value in inputs),
-        result=cut_middle(text_of(call._data), _LONGEST),
+        result=cut_middle(text_of(call._data_seen()), _LONGEST),
         criticism=criticism,
         argument=" and ".join(key for key, value in inputs if value is parent),
     )
@@ -186,10 +186,12 @@ def edge_prompt(call: MessageNode[Any], parent: Node[Any], criticism: str) -> st
 
 def _argument(key: str, value: Node[Any]) -> str:
     kind = "code" if holds_code(value) else type(value._data).__name__
-    return fill("textgrad_argument", name=key, kind=kind, value=cut_middle(text_of(value._data), _LONGEST))
+    return fill("textgrad_argument", name=key, kind=kind, value=cut_middle(text_of(value._data_seen()), _LONGEST))
 
 
 def merge_prompt(node: Node[Any], criticisms: list[str]) -> str:
     """Asks for one criticism in place of several."""
     said = "\n".join(fill("textgrad_criticism", criticism=text) for text in criticisms)
-    return fill("textgrad_merge", name=node.py_name, value=cut_middle(text_of(node._data), _LONGEST), criticisms=said)
+    return fill(
+        "textgrad_merge", name=node.py_name, value=cut_middle(text_of(node._data_seen()), _LONGEST), criticisms=said
+    )

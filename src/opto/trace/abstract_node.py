@@ -16,7 +16,17 @@ from weakref import ref
 from opto.show import text_of
 from opto.trace.context import GRAPH, USED_NODES
 from opto.trace.formatted import remember_printed
-from opto.trace.records import DEPENDS, DETACHED, Children, Operation, RareAttributes, copied_rare, scoped
+from opto.trace.records import (
+    DEPENDS,
+    DETACHED,
+    Children,
+    Operation,
+    RareAttributes,
+    WatchedChildren,
+    copied_rare,
+    look_again,
+    scoped,
+)
 from opto.trace.saving.flat_pickle import reduce_node
 
 __all__ = ["RARE_LOCK", "AbstractNode", "add_child", "link_to_parents", "named_inputs"]
@@ -47,16 +57,27 @@ def add_child(parent: Any, me: ref[Any]) -> None:
     """Note a further child of `parent`."""
     with _CHILDREN_LOCK:
         kids = parent._children
-        if type(kids) is not Children:
+        if type(kids) is WatchedChildren:
+            _note_what_it_saw(parent, kids, me())
+        elif type(kids) is not Children:
             if kids is None or kids() is None:
                 parent._children = me
                 return
             parent._children = kids = Children((kids,))
             kids.limit = 16
-        if kids[-1] is not me:
+        if not kids or kids[-1] is not me:
             if len(kids) >= kids.limit:
                 kids.sweep()
             kids.append(me)
+
+
+def _note_what_it_saw(parent: Any, kids: WatchedChildren, child: Any) -> None:
+    """Note the value that a call saw of a parent which the program has changed since it was made."""
+    if hasattr(child._op.info, "__self__"):  # an operator, which looks at nothing before, and changes no input
+        look_again((parent,))
+    if kids.now is not kids.first:
+        rare = child._rare_attributes()
+        rare.saw = {**(rare.saw or {}), id(parent): kids.now}
 
 
 class AbstractNode(Generic[T]):
@@ -104,6 +125,11 @@ class AbstractNode(Generic[T]):
             "or, for a parameter, call its _set(value) as optimizers do."
         )
 
+    def _data_seen(self) -> Any:
+        """The value as it was when the node was made, for prompts: the program may have changed it since."""
+        kids = self._children
+        return kids.first.value_then(self._data) if type(kids) is WatchedChildren else self._data
+
     @property
     def name(self) -> str:
         """`base:number`, unique until `GRAPH.clear()`."""
@@ -145,7 +171,7 @@ class AbstractNode(Generic[T]):
             return []
         with _CHILDREN_LOCK:
             kids = self._children
-            refs = [] if kids is None else list(kids) if type(kids) is Children else [kids]
+            refs = [] if kids is None else list(kids) if isinstance(kids, Children) else [kids]
         return [child for r in refs if (child := r()) is not None and not child._flags & DETACHED]
 
     @property

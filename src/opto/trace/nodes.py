@@ -20,6 +20,7 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Any, TypeVar
 from warnings import warn
 
+from opto.evidence import NEVER_CHANGES
 from opto.execution import SuggestedText
 from opto.registry import implementation
 from opto.show import text_of
@@ -39,6 +40,7 @@ from opto.trace.records import (
     scoped,
     texts_of,
     type_operation,
+    watch,
     without_prefix,
 )
 from opto.trace.spaces.space import Projection, Space, settled
@@ -68,6 +70,7 @@ __all__ = [
     "make_constant",
     "make_exception_node",
     "make_message_node",
+    "make_watched",
     "node",
     "root_operation",
 ]
@@ -89,7 +92,9 @@ def make_constant(data: Any, op: Operation | None = None) -> Node[Any]:
     """A fresh plain Node holding the raw value `data`; the fast way for constants."""
     self = _new(Node)
     if op is None:
-        op = BUILTIN_ROOTS.get(type(data)) or type_operation(type(data))
+        op = BUILTIN_ROOTS.get(type(data))
+        if op is None:
+            return make_watched(data, type_operation(type(data)))
     if NAME_SCOPES:
         op = scoped(op)
     self._data = data
@@ -102,13 +107,20 @@ def make_constant(data: Any, op: Operation | None = None) -> Node[Any]:
     return self
 
 
+def make_watched(data: Any, op: Operation) -> Node[Any]:
+    """A constant whose value the program may change: what it is now is remembered."""
+    self = make_constant(data, op)
+    watch(self)
+    return self
+
+
 def make_argument(data: Any, op: Operation | None = None) -> Node[Any]:
     """The node of the raw argument of a call: that of a `format` if `data` holds texts of nodes, else a constant."""
     if ACTIVE and type(data) in LINKABLE:
         found = recognised(data)
         if found is not None:
             return implementation("node of a text made of nodes")(found)  # type: ignore[no-any-return]
-    return make_constant(data, op)
+    return make_constant(data, op) if op is None or type(data) in NEVER_CHANGES else make_watched(data, op)
 
 
 def make_message_node(op: Operation, data: Any, inputs: tuple[Any, ...]) -> MessageNode[Any]:
@@ -121,6 +133,8 @@ def make_message_node(op: Operation, data: Any, inputs: tuple[Any, ...]) -> Mess
     counter = COUNTERS.get(op.base)
     self._index = next(counter) if counter is not None else next_index(op.base)
     self._children = self._rare = None
+    if type(data) not in NEVER_CHANGES:
+        watch(self)
     self._level = self._flags = 0  # before `link_to_parents`: from there on other threads see this child
     self._inputs = inputs if TRACING.get() else ()
     if self._inputs:
@@ -172,6 +186,8 @@ class Node(ValueMethods, AbstractNode[T]):
             self.trainable = trainable
         if info is not None:
             self.info = info
+        if not self._trainable_by_default:
+            watch(self)
 
     @property
     def feedback(self) -> Any:

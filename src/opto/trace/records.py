@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import copy
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 from weakref import ref
 
 from opto.errors import ExecutionError
+from opto.evidence import NEVER_CHANGES, Seen, seen
 from opto.show import text_of
 from opto.trace.context import NAME_SCOPES
 
@@ -21,18 +22,22 @@ __all__ = [
     "DEPENDS",
     "DETACHED",
     "DONE",
+    "WATCHED",
     "Children",
     "Operation",
     "RareAttributes",
+    "WatchedChildren",
     "copied_rare",
     "described",
     "exception_text",
     "get_op_name",
+    "look_again",
     "root_operation",
     "same_value",
     "scoped",
     "texts_of",
     "type_operation",
+    "watch",
     "without_prefix",
 ]
 
@@ -117,6 +122,7 @@ class RareAttributes:
     implementations: Any = None
     previous: tuple[Any] | None = None
     user_texts: tuple[str, ...] = ()
+    saw: dict[int, Seen] | None = None
 
 
 class Children(list["ref[Any]"]):
@@ -128,6 +134,38 @@ class Children(list["ref[Any]"]):
         """Drop those that died or were detached."""
         self[:] = [r for r in self if (child := r()) is not None and not child._flags & DETACHED]
         self.limit = 2 * len(self) + 16
+
+
+WATCHED: list[bool] = []
+"""Not empty once a node holds a value that the program may change: before that no call looks for such nodes."""
+
+
+class WatchedChildren(Children):
+    """The children of a node whose value may change: `first` is what the value was, `now` what the last call saw."""
+
+    __slots__ = ("first", "now")
+
+    def __init__(self, first: Seen) -> None:
+        super().__init__()
+        self.limit = 16
+        self.first = self.now = first
+
+
+def watch(node: Any) -> None:
+    """Remember the value of a new node as it is, if it is one that the program may change."""
+    first = seen(node._data)
+    if first is not None:
+        node._children = WatchedChildren(first)
+        if not WATCHED:
+            WATCHED.append(True)
+
+
+def look_again(inputs: Iterable[Any]) -> None:
+    """Notice, before a call runs, which of its inputs have changed since they were last seen."""
+    for node in inputs:
+        kids = node._children
+        if type(kids) is WatchedChildren and (now := kids.now.after(node._data)) is not None:
+            kids.now = now
 
 
 _COPIED = ("info", "trainable", "projections", "implementations", "code")
@@ -163,13 +201,12 @@ _ROOTS: dict[str, Operation] = {}
 
 
 BUILTIN_ROOTS: dict[type, Operation] = {}
-_HEAP_TYPE = 1 << 9  # set in __flags__ of every class that a program defines
 
 
 def type_operation(cls: type) -> Operation:
-    """The operation of unnamed raw values of the type `cls`. Builtin types are kept by identity, for speed."""
+    """The operation of unnamed raw values of the type `cls`. Types whose values never change are kept, for speed."""
     op = root_operation(cls.__name__)
-    if not cls.__flags__ & _HEAP_TYPE:
+    if cls in NEVER_CHANGES:
         BUILTIN_ROOTS[cls] = op
     return op
 

@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin
+from weakref import WeakKeyDictionary
 
 from opto.errors import ReplyError
 from opto.show import show, text_of
@@ -70,6 +71,7 @@ class ValueType:
 _BY_CLASS: dict[type[Any], ValueType] = {}
 _BY_NAME: dict[str, ValueType] = {}
 _BY_RULE: list[tuple[Callable[[type[Any]], bool], ValueType]] = []
+_FOUND: WeakKeyDictionary[type[Any], ValueType | None] = WeakKeyDictionary()
 
 
 def register(names: str, row: ValueType) -> None:
@@ -96,6 +98,7 @@ def register_value_type(
     `read(data)` makes a value of them, and raises ValueError with a reason, which the model is told, where it cannot.
     `words` says in the prompt what is wanted; `literal(value)` is the Python expression that `export` writes.
     """
+    _FOUND.clear()
     _BY_CLASS[kind] = ValueType(
         lambda said, wanted: said if isinstance(said, kind) else read(said),
         plain,
@@ -106,6 +109,12 @@ def register_value_type(
 
 def row_of(kind: type[Any]) -> ValueType | None:
     """The row of a type: its own, else that of a rule, else that of the nearest base."""
+    if kind not in _FOUND:
+        _FOUND[kind] = _looked_up(kind)
+    return _FOUND[kind]
+
+
+def _looked_up(kind: type[Any]) -> ValueType | None:
     for base in kind.__mro__:
         if base in _BY_CLASS:
             return _BY_CLASS[base]
@@ -237,6 +246,7 @@ def plain(value: Any) -> Any:
     return text_of(value, 1_000) if row is None else row.plain(value)
 
 
+_SELF_EVIDENT = frozenset((str, int, float, bool, type(None)))
 _BUILT_IN = (str, int, float, bool, type(None), list, tuple, set, frozenset, dict)
 
 
@@ -274,7 +284,7 @@ def words(value: Any) -> str | None:
     >>> words(Fraction(1, 2)), words([Fraction(1, 2)]), words(1.5)
     ('a fraction such as 1/3', 'of items, each a fraction such as 1/3', None)
     """
-    row = row_of(type(value))
+    row = row_of(type(value)) if type(value) not in _SELF_EVIDENT else None
     try:
         return None if row is None else row.words(value)
     except Exception:  # noqa: BLE001 - the row may be the user's

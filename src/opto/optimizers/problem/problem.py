@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import count
 from typing import Any, NamedTuple
 
 from opto.show import text_of
@@ -237,7 +238,7 @@ def _call(node: Any, name: str, inputs: tuple[tuple[str, str], ...], known: dict
             known[op] = facts
     function, description, is_operator = facts
     failed = type(node) is not MessageNode and isinstance(node, ExceptionNode)
-    return Call(name, function, inputs, node._data, description, node._level, is_operator, failed)
+    return Call(name, function, inputs, node._data_seen(), description, node._level, is_operator, failed)
 
 
 def unique_parameters(parameters: Iterable[Any]) -> list[Any]:
@@ -282,6 +283,7 @@ def collect(graph: TraceGraph, parameters: Iterable[Any] = ()) -> Problem:
     given: dict[str, Given] = {}
     calls: list[Call] = []
     known: dict[Operation, _Facts] = {}
+    later: list[tuple[int, Any]] = []
     for node, name in names.items():
         inputs = node._inputs
         if inputs:
@@ -290,13 +292,42 @@ def collect(graph: TraceGraph, parameters: Iterable[Any] = ()) -> Problem:
             except KeyError:
                 inputs = ()  # some of its parents are outside
         if inputs:
+            if node._rare is not None and node._rare.saw:
+                later.append((len(calls), node))
             calls.append(_call(node, name, inputs, known))
         elif node in mine:
             parts.append(part_of(node, name))
         else:
             description = node.description if node._op.description != "[Node]" else None
-            given[name] = Given(name, node._data, description, node._rare is not None and holds_code(node))
+            given[name] = Given(name, node._data_seen(), description, node._rare is not None and holds_code(node))
+    if later:
+        _show_what_they_saw(later, calls, given, names)
     return Problem(tuple(parts), given, tuple(calls), _outcomes(graph, names), readable(graph.user_feedback))
+
+
+def _show_what_they_saw(
+    later: list[tuple[int, Any]], calls: list[Call], given: dict[str, Given], names: dict[Any, str]
+) -> None:
+    """Give the calls of nodes that the program changed in between the values that they saw, each under its own name."""
+    own: dict[int, str] = {}
+    taken = {*names.values()}
+    changed: set[str] = set()
+    for at, node in later:
+        inputs = list(calls[at].inputs)
+        for i, parent in enumerate(node._inputs[: len(inputs)]):
+            was, name = node._rare.saw.get(id(parent)), inputs[i][1]
+            if was is None or name not in given:
+                continue
+            if id(was) not in own:
+                own[id(was)] = label = next(f"{name}_{n}" for n in count(1) if f"{name}_{n}" not in taken)
+                taken.add(label)
+                given[label] = given[name]._replace(name=label, value=was.value_then(parent._data))
+            changed.add(name)
+            inputs[i] = inputs[i][0], own[id(was)]
+        calls[at] = calls[at]._replace(inputs=tuple(inputs))
+    read = {ref for call in calls for _, ref in call.inputs}
+    for name in changed - read:
+        del given[name]
 
 
 def _told_apart(names: dict[Any, str], mine: Iterable[Any]) -> dict[Any, str]:
@@ -323,7 +354,7 @@ def _outcomes(graph: TraceGraph, names: dict[Any, str]) -> tuple[Outcome, ...]:
         said.setdefault(output, []).append(feedback)
     readables = {output: [readable(feedback) for feedback in heard] for output, heard in said.items()}
     joined = {o: heard[0] if len(heard) == 1 else "\n".join(map(text_of, heard)) for o, heard in readables.items()}
-    return tuple([Outcome(names.get(o) or o.py_name, o._data, feedback) for o, feedback in joined.items()])
+    return tuple([Outcome(names.get(o) or o.py_name, o._data_seen(), feedback) for o, feedback in joined.items()])
 
 
 def node_to_function_feedback(node_feedback: TraceGraph) -> FunctionFeedback:

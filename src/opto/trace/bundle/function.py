@@ -15,6 +15,7 @@ from types import CoroutineType
 from typing import Any
 
 from opto.errors import BudgetExceeded, ExecutionError, TraceMissingInputsError
+from opto.evidence import NEVER_CHANGES
 from opto.show import cut_start, text_of
 from opto.trace.bundle.implementation import (
     INSIDE,
@@ -40,7 +41,7 @@ from opto.trace.nodes import (
     make_message_node,
     root_operation,
 )
-from opto.trace.records import DEPENDS
+from opto.trace.records import DEPENDS, WATCHED, look_again
 
 __all__ = ["FunModule"]
 
@@ -371,6 +372,8 @@ def _raw(values: tuple[Any, ...]) -> list[Any]:
 
 def _inputs(given: tuple[Any, ...], roots: tuple[Any, ...]) -> tuple[Any, ...]:
     """The input nodes of a call. (Equally long by construction; `strict` would cost time.)"""
+    if WATCHED:
+        look_again([a for a in given if isinstance(a, Node)])
     return tuple([a if isinstance(a, Node) else _lift(a, root) for a, root in zip(given, roots)])  # noqa: B905
 
 
@@ -379,7 +382,7 @@ def _lift(value: Any, root: Any) -> Any:
     parameter = value.parameter if isinstance(value, FunModule) else None
     if parameter is not None:
         return parameter
-    return make_argument(value, root) if ACTIVE else make_constant(value, root)
+    return make_argument(value, root) if ACTIVE or type(value) not in NEVER_CHANGES else make_constant(value, root)
 
 
 def _self_node(instance: Any) -> Node[Any]:

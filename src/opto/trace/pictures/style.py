@@ -68,7 +68,7 @@ class NodeVizStyleGuide:
         return cut_start(node.description or "", self.print_limit)
 
     def value(self, node: Any) -> str:
-        data = node._data  # the raw slot: looking at a picture must not count as using the node
+        data = node._data_seen()  # the raw slot: looking at a picture must not count as using the node
         if isinstance(data, dict) and "content" in data:
             data = data["content"]
         return cut_start(text_of(data), self.print_limit)

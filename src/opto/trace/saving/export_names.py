@@ -13,12 +13,11 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from types import FunctionType, ModuleType
 from typing import Any
 
-from opto.registry import PROGRAMS
+from opto.registry import PROGRAMS, implementation
 from opto.syntax import tree_of
 from opto.trace.containers import ParameterContainer, is_bundled, own_attributes
 from opto.trace.nodes import AbstractNode, ParameterNode
 from opto.trace.saving.export_text import reindented, unbundled
-from opto.values import literal
 
 __all__ = ["Names", "assigned_text", "class_scope", "function_scope", "is_ours"]
 
@@ -99,7 +98,8 @@ class Names:
 
     def literal(self, value: Any) -> str | None:
         """An expression for a value whose type has one; what it needs is imported or defined."""
-        return literal(value, self._place)
+        found: str | None = implementation("literal of a value")(value, self._place)
+        return found
 
     def _place(self, thing: Any) -> str:
         """The name of a class or a function in the file; modules of libraries stand there under names of their own."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from opto.optimizers.formats.classic import held_feedback
 from opto.optimizers.formats.tags import OptimizerPromptSymbolSet, Tags, masked_titles, sections, tagged_values
 from opto.optimizers.formats.texts import PromptText
 from opto.optimizers.optimizer import Parameters
@@ -83,7 +84,7 @@ class OPROv2(OptoPrimeV2):
         body = {
             "instruction": self._fill(self.objective),
             "variables": tagged_values(summary.variables, tags, self.initial_var_char_limit, self.truncate_expression),
-            "feedback": summary.user_feedback,
+            "feedback": held_feedback(summary.user_feedback, symbols.default_prompt_symbols.values(), symbols.tags),
         }
         masked = masked_titles(mask, symbols.default_prompt_symbols)
         shown: dict[str, Any] = {key: "" if key in masked else text for key, text in body.items()}

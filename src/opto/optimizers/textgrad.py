@@ -13,7 +13,7 @@ from opto.optimizers.optimizer import Parameters, Update
 from opto.optimizers.problem.problem import holds_code, part_of, repr_function_call
 from opto.optimizers.replies.shapes import Suggestion
 from opto.optimizers.utils import extract_first_top_level_block, print_color
-from opto.show import cut_middle, text_of
+from opto.show import held, text_of
 from opto.trace.nodes import MessageNode, Node
 from opto.trace.propagators.graph_propagator import TraceGraph, accumulate
 from opto.trace.propagators.readable import readable
@@ -22,6 +22,11 @@ __all__ = ["LLM", "TextGrad", "edge_prompt", "merge_prompt", "textual_gradients"
 
 _TAG = "IMPROVED_VARIABLE"
 _LONGEST = 4000  # characters of a value
+_TAGS = ("result", "criticism", "argument", "value", _TAG)
+_HEADINGS = (
+    *("The step:", "What the function does:", "What went in:", "What came out:", "What was said about what came out:"),
+    *("Its value:", "The criticisms:", "The criticism of it:", "How should the argument "),
+)
 _NO_SYMBOLS: Mapping[str, str] = {}
 
 
@@ -102,7 +107,7 @@ class TextGrad(LLMOptimizer):
             kind=part.kind,
             value=part.value,
             constraint=fill("textgrad_constraint", description=part.conditions) if part.conditions else "",
-            criticism=criticism,
+            criticism=_held(criticism),
             past=f"{past}\n\n" if past else "",
             context=self._notes(),
             objective=self.objective,
@@ -176,22 +181,25 @@ def edge_prompt(call: MessageNode[Any], parent: Node[Any], criticism: str) -> st
     return fill(
         "textgrad_edge",
         call=repr_function_call(call),
-        documentation=call.description or "(nothing is said)",
+        documentation=_held(call.description or "(nothing is said)"),
         arguments="\n".join(_argument(key, value) for key, value in inputs),
-        result=cut_middle(text_of(call._data_seen()), _LONGEST),
-        criticism=criticism,
+        result=_held(text_of(call._data_seen(), _LONGEST)),
+        criticism=_held(criticism),
         argument=" and ".join(key for key, value in inputs if value is parent),
     )
 
 
+def _held(text: str) -> str:
+    return held(text, _HEADINGS, _TAGS)
+
+
 def _argument(key: str, value: Node[Any]) -> str:
     kind = "code" if holds_code(value) else type(value._data).__name__
-    return fill("textgrad_argument", name=key, kind=kind, value=cut_middle(text_of(value._data_seen()), _LONGEST))
+    return fill("textgrad_argument", name=key, kind=kind, value=_held(text_of(value._data_seen(), _LONGEST)))
 
 
 def merge_prompt(node: Node[Any], criticisms: list[str]) -> str:
     """Asks for one criticism in place of several."""
-    said = "\n".join(fill("textgrad_criticism", criticism=text) for text in criticisms)
-    return fill(
-        "textgrad_merge", name=node.py_name, value=cut_middle(text_of(node._data_seen()), _LONGEST), criticisms=said
-    )
+    said = "\n".join(fill("textgrad_criticism", criticism=_held(text)) for text in criticisms)
+    value = text_of(node._data_seen(), _LONGEST)
+    return fill("textgrad_merge", name=node.py_name, value=value, criticisms=said)

@@ -215,7 +215,12 @@ def _pydantic(said: Any, wanted: Wanted) -> Any:
             default = kind.model_fields[name].get_default(call_default_factory=False)
             if not kind.model_fields[name].is_required() and default is not None and not _same(now, default):
                 raise ReplyError(f"the field {name!r} is missing, which is {show(now, 60)} now: give all fields")
-    return kind.model_validate(_without_calls(data))
+    try:
+        return kind.model_validate(_without_calls(data))
+    except ValueError as error:
+        faults: Any = getattr(error, "errors", list)()
+        reasons = [f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in faults[:_SHOWN]]
+        raise ReplyError("; ".join(reasons) or text_of(error, 200)) from error
 
 
 def _without_calls(data: Any) -> Any:

@@ -10,7 +10,7 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 from weakref import WeakKeyDictionary
 
 from opto.errors import ReplyError
-from opto.show import show, text_of
+from opto.show import one_line, show, text_of
 from opto.values.written_data import holds_names
 
 __all__ = [
@@ -178,7 +178,7 @@ def _anything(said: Any) -> Any:
 
 def no_such(said: Any, kind: type[Any], error: Exception | None = None) -> ReplyError:
     """The reason that `said` is not of a type."""
-    reason = f": {text_of(error, 200)}" if error else ""
+    reason = f": {one_line(text_of(error, 200))}" if error else ""
     return ReplyError(f"{text_of(said, 60)!r} is not a {kind.__name__}{reason}")
 
 

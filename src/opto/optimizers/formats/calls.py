@@ -11,9 +11,9 @@ from typing import NamedTuple
 from opto.cost import estimate_tokens
 from opto.optimizers.problem.folding import Line, Story, fold, identity
 from opto.optimizers.problem.problem import Call, Given, Part, Problem
-from opto.show import cut_middle, function_label, show, text_of
+from opto.show import cut_middle, fenced, function_label, one_line, show, text_of
 
-__all__ = ["CallTexts", "CallsText", "render_calls"]
+__all__ = ["CallTexts", "CallsText", "feedback_text", "render_calls"]
 
 _LONGEST, _SHORTEST = 100, 32  # characters of a value, by how many lines there are to show
 _RESULT = 240  # characters of a returned value, at most
@@ -24,6 +24,7 @@ _ARGUMENTS = 800  # characters of all arguments of a call
 _MANY = 20  # arguments at each end of a call that has more than twice as many
 _GAP = ""  # the key of the note between them
 _MISFITS = 20  # so many lines that no longer fit: the rest is not tried
+_LIKE_OURS = re.compile(r"\s*(?:#|`{3}|~{3}|</?\w|Feedback:|Left out |must satisfy:|[\w.]+ \([\w.]+\):|.{0,200}\) -> )")
 _STAR = re.compile(r"args_\d+")
 
 
@@ -105,7 +106,7 @@ class CallTexts:
     def result(self, call: Call) -> str:
         """The value or the error of a call; a long result that has feedback is shown beside the feedback."""
         if call.is_error:
-            return f"ERROR {cut_middle(text_of(call.value), _RESULT)}"
+            return f"ERROR {cut_middle(one_line(text_of(call.value)), _RESULT)}"
         if call.name not in self.outcomes:
             return show(call.value, min(_RESULT, 2 * self.limit))
         text = show(call.value, _RESULT)
@@ -146,12 +147,20 @@ class CallTexts:
         )
 
 
+def feedback_text(feedback: str) -> str:
+    """The feedback, fenced where one of its lines could be taken for a line of the prompt."""
+    lines = feedback.splitlines()
+    if len(lines) > 1 and any(_LIKE_OURS.match(line) for line in lines[1:]):
+        return f"Feedback:\n{fenced(feedback)}"
+    return f"Feedback: {feedback}"
+
+
 def _inline_feedback(problem: Problem) -> dict[str, str]:
     """The feedback on each output that is one short line and so stands in the line of the output."""
     found: dict[str, str] = {}
     for outcome in problem.outcomes:
-        text = str(outcome.feedback)
-        if "\n" not in text and len(text) <= _INLINE_FEEDBACK:
+        text = text_of(outcome.feedback)
+        if len(text.splitlines()) < 2 and len(text) <= _INLINE_FEEDBACK:
             found[outcome.name] = text
     return found
 
@@ -203,7 +212,7 @@ def _function_notes(texts: CallTexts, budget: int) -> str:
             for key in header.keys
             if not (key == "self" and key in header.constants)
         ]
-        about = (header.description or "").split("\n", 1)[0].strip()
+        about = next(iter((header.description or "").splitlines()), "").strip()
         note = f"{name}({', '.join(arguments)})" + (f": {cut_middle(about, 160)}" if about else "")
         budget -= estimate_tokens(note)
         if budget >= 0 or header.constants:

@@ -13,7 +13,7 @@ from opto.optimizers.problem.problem import FunctionFeedback, ValuesByName
 from opto.optimizers.replies.json_replies import read_json_reply
 from opto.optimizers.replies.shapes import Suggestion
 from opto.optimizers.utils import print_color
-from opto.show import text_of
+from opto.show import held, text_of
 
 __all__ = [
     "DEFAULT_SYMBOLS",
@@ -22,6 +22,7 @@ __all__ = [
     "attempts_text",
     "classic_text",
     "constraint_lines",
+    "held_feedback",
     "kind_of",
     "memory_text",
     "problem_instance",
@@ -97,12 +98,19 @@ def constraint_lines(values: Mapping[str, tuple[Any, Any]]) -> str:
     )
 
 
+_ENDINGS = ("=====", "Your response:")
 Lines = Callable[[Mapping[str, tuple[Any, Any]]], str]
 
 
-def section_bodies(summary: FunctionFeedback, objective: str, changeable: Lines, given: Lines) -> dict[str, Any]:
-    """The bodies of the sections of a problem; two functions write the values that may change and the others."""
-    return {
+def section_bodies(
+    summary: FunctionFeedback, objective: str, changeable: Lines, given: Lines, headings: Iterable[str]
+) -> dict[str, Any]:
+    """The bodies of the sections of a problem; two functions write the values that may change and the others.
+
+    Texts that come from code cannot imitate the `headings`.
+    """
+    ours = [*headings, *_ENDINGS]
+    bodies: dict[str, Any] = {
         "instruction": objective,
         "code": "\n".join(text for _, text in sorted(summary.graph)),
         "documentation": "\n".join(f"[{name}] {text}" for name, text in summary.documentation.items()),
@@ -112,6 +120,17 @@ def section_bodies(summary: FunctionFeedback, objective: str, changeable: Lines,
         "outputs": given(summary.output),
         "feedback": summary.user_feedback,
     }
+    for key in ("code", "documentation", "inputs", "others", "outputs"):
+        bodies[key] = held(bodies[key], ours)
+    bodies["feedback"] = held_feedback(bodies["feedback"], headings)
+    return bodies
+
+
+def held_feedback(feedback: Any, headings: Iterable[str] = (), tags: Iterable[str] = ()) -> Any:
+    """The feedback itself, or its text where that has to be kept from imitating the prompt."""
+    text = text_of(feedback)
+    safe = held(text, (*headings, *_ENDINGS), tags)
+    return feedback if safe == text else safe
 
 
 def problem_instance(
@@ -123,7 +142,7 @@ def problem_instance(
     constraint_lines: Lines = constraint_lines,
 ) -> ProblemInstance:
     """The problem of a summary; the bodies under the headings listed in `mask` are left empty."""
-    shown = section_bodies(summary, objective, value_lines, value_lines)
+    shown = section_bodies(summary, objective, value_lines, value_lines, DEFAULT_SYMBOLS.values())
     shown["constraints"] = constraint_lines(summary.variables)
     masked = {key for key, heading in DEFAULT_SYMBOLS.items() if heading in (mask or ())}
     return ProblemInstance(**{key: "" if key in masked else body for key, body in shown.items()})

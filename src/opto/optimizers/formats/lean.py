@@ -19,14 +19,14 @@ from typing import Any, Protocol
 from opto.cost import estimate_tokens
 from opto.errors import ReplyError
 from opto.optimizers.blame import Blame
-from opto.optimizers.formats.calls import render_calls
+from opto.optimizers.formats.calls import feedback_text, render_calls
 from opto.optimizers.formats.texts import prompt_text
 from opto.optimizers.problem.problem import Outcome, Part, Problem
 from opto.optimizers.problem.uses import likely_parts
 from opto.optimizers.replies.json_replies import CutText
 from opto.optimizers.replies.shapes import Suggestion, cut_inside, read_reply
 from opto.optimizers.replies.tags_and_fences import read_fence
-from opto.show import cut_middle, fenced, function_label, show
+from opto.show import cut_middle, fenced, function_label, one_line, show, text_of
 from opto.syntax import tree_of
 from opto.values import convert, schema, shown
 
@@ -48,6 +48,7 @@ _CHARACTERS = 3  # about a token, as `estimate_tokens` counts
 _RESULT = 600
 _LONGEST = 40_000  # characters of a part
 _CUT = 80  # characters that a cut text keeps at least
+_LONGEST_FAULT = 2_000
 _PAST_VALUE, _PAST_FEEDBACK = 120, 200
 
 
@@ -185,14 +186,14 @@ def _some(names: Iterable[str]) -> str:
 def _results(problem: Problem, outcomes: tuple[Outcome, ...], budget: int) -> tuple[str, int]:
     """(the outputs with their feedback, how many did not fit)."""
     if not outcomes:
-        return ("No feedback was given." if problem.feedback is None else f"Feedback: {problem.feedback}"), 0
+        return ("No feedback was given." if problem.feedback is None else feedback_text(text_of(problem.feedback))), 0
     names = set(problem.names)
     counts: dict[tuple[str, str], int] = {}
     firsts: dict[tuple[str, str], Outcome] = {}
     share = max(budget * _CHARACTERS // min(len(outcomes), 8), 200)
     for outcome in outcomes:
         value = "" if outcome.name in names else show(outcome.value, min(share // 2, _RESULT))
-        key = value, cut_middle(str(outcome.feedback), share)
+        key = value, text_of(outcome.feedback, share)
         counts[key] = counts.get(key, 0) + 1
         firsts.setdefault(key, outcome)
     several = len(problem.outcomes) > 1
@@ -200,7 +201,8 @@ def _results(problem: Problem, outcomes: tuple[Outcome, ...], budget: int) -> tu
     for (value, feedback), count in counts.items():
         name = firsts[value, feedback].name
         head = (f"{name} -> {value}" if value else name) + (f"  ({count} times)" if count > 1 else "")
-        texts.append(f"{head} | {feedback}" if several and "\n" not in feedback else f"{head}\nFeedback: {feedback}")
+        inline = several and len(feedback.splitlines()) < 2
+        texts.append(f"{head} | {feedback}" if inline else f"{head}\n{feedback_text(feedback)}")
     kept = _fitting(texts, budget)
     return "\n".join(kept), sum(list(counts.values())[len(kept) :])
 
@@ -218,7 +220,7 @@ def _history(problem: Problem, budget: int, left_out: list[str]) -> str:
             for name, value in attempt.values.items()
             if name not in now or show(now[name], 1_000) != show(value, 1_000)
         ]
-        feedback = cut_middle(str(attempt.feedback).replace("\n", " "), _PAST_FEEDBACK)
+        feedback = cut_middle(one_line(text_of(attempt.feedback)), _PAST_FEEDBACK)
         text = f"- {', '.join(values) or 'the present values'}: {feedback}"
         budget -= estimate_tokens(text) + 1
         if budget < 0:
@@ -383,7 +385,7 @@ def re_ask(messages: list[Message], reply: str, fault: str) -> list[Message]:
     begun = messages[-1:] if messages[-1]["role"] == "assistant" else []
     chat = messages[: len(messages) - len(begun)]
     said = "".join(m["content"] for m in begun) + reply[:4_000]
-    again = prompt_text("lean_reask").replace("{fault}", fault)
+    again = prompt_text("lean_reask").replace("{fault}", cut_middle(one_line(fault), _LONGEST_FAULT))
     return [*chat, {"role": "assistant", "content": said or "…"}, {"role": "user", "content": again}, *begun]
 
 

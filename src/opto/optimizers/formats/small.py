@@ -18,11 +18,21 @@ from opto.errors import ReplyError
 from opto.optimizers.formats.lean import Message, Prompt
 from opto.optimizers.formats.texts import prompt_text
 from opto.optimizers.problem.problem import Part, Problem
-from opto.optimizers.problem.uses import Focus, PartUse, PastValue, likely_parts, receivers, repeated, use_text, uses_of
+from opto.optimizers.problem.uses import (
+    Focus,
+    PartUse,
+    PastValue,
+    inset,
+    likely_parts,
+    receivers,
+    repeated,
+    use_text,
+    uses_of,
+)
 from opto.optimizers.replies.json_replies import CutText
 from opto.optimizers.replies.shapes import Suggestion, cut_inside, read_reply, unquoted
 from opto.optimizers.replies.tags_and_fences import read_fence
-from opto.show import cut_middle, fenced, function_label, show
+from opto.show import cut_middle, fenced, function_label, one_line, show, text_of
 from opto.syntax import tree_of
 from opto.values import convert, shown
 
@@ -85,8 +95,12 @@ class FocusPrompt:
 
     def _uses(self, problem: Problem, uses: tuple[PartUse, ...]) -> str:
         texts = [f"{i}. {use_text(use, self.part, problem)}{self._remark(use)}" for i, use in enumerate(uses, 1)]
-        lone = [f"{show(o.value, 300)}\n  Feedback: {o.feedback}" for o in problem.outcomes] if not texts else []
-        return "\n".join(texts or lone or [f"Feedback: {problem.feedback}"])
+        lone = (
+            [f"{show(o.value, 300)}\n  Feedback: {inset(text_of(o.feedback))}" for o in problem.outcomes]
+            if not texts
+            else []
+        )
+        return "\n".join(texts or lone or [f"Feedback: {inset(text_of(problem.feedback))}"])
 
     def _remark(self, use: PartUse) -> str:
         """A remark on a use, below its line."""
@@ -125,7 +139,7 @@ def _passed_on(uses: tuple[PartUse, ...], problem: Problem) -> str:
 def _attempts(tried: tuple[PastValue, ...], write: Any) -> str:
     if not tried:
         return ""
-    lines = [f"{write(t.value)}\n  Feedback: {t.feedback}" if t.feedback else write(t.value) for t in tried]
+    lines = [f"{write(t.value)}\n  Feedback: {inset(t.feedback)}" if t.feedback else write(t.value) for t in tried]
     return "\nTried before without success, do not repeat:\n" + "\n".join(lines) + "\n"
 
 
@@ -239,7 +253,7 @@ class TextFocus(FocusPrompt):
         """Which words of the value the feedback repeats: it often quotes the wanted result. (Code is misled so.)"""
         if use.outcome is None or not isinstance(use.call.value, str) or use.call.is_error:
             return ""
-        said, unsaid = repeated(use.call.value, str(use.outcome.feedback))
+        said, unsaid = repeated(use.call.value, text_of(use.outcome.feedback))
         if not said or not unsaid:
             return ""
         where = _place(use.call.value, said)
@@ -274,7 +288,7 @@ class ValueFocus(FocusPrompt):
 
     def _text(self, problem: Problem, uses: tuple[PartUse, ...]) -> str:
         part = self.part
-        now = tuple(PastValue(part.value, str(use.outcome.feedback)) for use in uses[:1] if use.outcome)
+        now = tuple(PastValue(part.value, text_of(use.outcome.feedback)) for use in uses[:1] if use.outcome)
         return _filled(
             "small_value",
             name=part.name,
@@ -309,7 +323,7 @@ def _tried_values(tried: tuple[PastValue, ...]) -> str:
     latest = _around_turn(sorted({t.value: t for t in tried}.values(), key=lambda t: t.value))
     if len(latest) < 2:
         return ""
-    lines = [f"- {shown(t.value, 60)}: {cut_middle(t.feedback, 160)}" for t in latest]
+    lines = [f"- {shown(t.value, 60)}: {cut_middle(one_line(t.feedback), 160)}" for t in latest]
     turns = [(a, b) for a, b in pairwise(latest) if a.feedback != b.feedback]
     if len(turns) == 1:
         low, high = (shown(t.value, 60) for t in turns[0])
@@ -346,7 +360,7 @@ def focus_prompt(problem: Problem, budget: int, turn: int, *, focus: Focus | Non
     part = problem.part(focus.part) if focus is not None else None
     if part is None or focus is None:
         part = likely[turn % len(likely)]
-        past = [PastValue(a.values[part.name], str(a.feedback)) for a in problem.history if part.name in a.values]
+        past = [PastValue(a.values[part.name], text_of(a.feedback)) for a in problem.history if part.name in a.values]
         focus = Focus(part.name, tuple(t for t in past if t.value != part.value))
     kind: type[FocusPrompt] = CodeFocus if part.is_code else TextFocus if isinstance(part.value, str) else ValueFocus
     return kind(problem, part, focus, budget=budget, prefill=prefill)

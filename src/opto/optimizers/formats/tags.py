@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from opto.optimizers.formats.classic import kind_of, section_bodies
+from opto.optimizers.formats.classic import held_feedback, kind_of, section_bodies
 from opto.optimizers.formats.texts import prompt_text
 from opto.optimizers.problem.problem import FunctionFeedback
 from opto.optimizers.replies.json_replies import drop_blank_code, read_json_reply
 from opto.optimizers.replies.tags_and_fences import extract_xml_like_data
 from opto.optimizers.utils import truncate_expression
-from opto.show import text_of
+from opto.show import held, text_of
 
 __all__ = [
     "MemoryInstance",
@@ -28,6 +28,7 @@ __all__ = [
     "tagged_values",
 ]
 
+_OUR_TAGS = ("node", "variable", "value", "constraint", "reasoning", "name", "const", "var", "data", "reason")
 _CODE_PREFIX = "The code should start with:\n"
 _ORDER = ("instruction", "code", "documentation", "variables", "inputs", "others", "outputs", "feedback")
 
@@ -106,6 +107,12 @@ class OptimizerPromptSymbolSet:
             raise NotImplementedError(
                 f"{type(self).__name__} has its own custom_output_format_instruction, so it must override {method}."
             )
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        """All tags that a prompt or a reply may have."""
+        names = ("node", "variable", "value", "constraint", "reasoning", "improved_variable", "name")
+        return tuple(dict.fromkeys(str(getattr(self, f"{name}_tag")) for name in names))
 
     @property
     def default_prompt_symbols(self) -> dict[str, str]:
@@ -191,7 +198,10 @@ class MemoryInstance:
             f"<{variable}>\n<{name}>{key}</{name}>\n<{value}>\n{data}\n</{value}>\n</{variable}>"
             for key, (data, _) in self.variables.items()
         ]
-        body = "\n".join([*blocks, f"<feedback>\n{self.feedback}\n</feedback>"])
+        said = held(
+            text_of(self.feedback), symbols.default_prompt_symbols.values(), (*symbols.tags, "feedback", "round")
+        )
+        body = "\n".join([*blocks, f"<feedback>\n{said}\n</feedback>"])
         number = "" if self.index is None else f" {self.index}"
         return f"<round{number}>\n{body}\n</round{number}>"
 
@@ -223,6 +233,7 @@ def tagged_values(
             signature = (description or "").removeprefix(_CODE_PREFIX) if kind == "code" else ""
             start = text.find(signature) + len(signature) if signature and signature in text else 0
             text = text[:start] + truncate(text[start:] if kind == "code" else value, limit)
+        text = text if tags.constraint is not None else held(text, (), (*_OUR_TAGS, tags.node, tags.value))
         inner = f"<{tags.value}>\n{text}\n</{tags.value}>\n"
         if tags.constraint is not None and description is not None:
             inner += f"<{tags.constraint}>\n{description}\n</{tags.constraint}>\n"
@@ -240,7 +251,11 @@ def problem_instance(
 ) -> ProblemInstance:
     """The problem of a summary; `show` writes the values that may not change, `mask` lists titles to leave empty."""
     tags = Tags(symbols.variable_tag, symbols.value_tag, symbols.constraint_tag)
-    shown = section_bodies(summary, objective, lambda values: tagged_values(values, tags), show)
+    titles = symbols.default_prompt_symbols.values()
+    shown = section_bodies(summary, objective, lambda values: tagged_values(values, tags), show, titles)
+    for key in ("code", "documentation"):
+        shown[key] = held(shown[key], tags=symbols.tags)
+    shown["feedback"] = held_feedback(shown["feedback"], tags=symbols.tags)
     masked = masked_titles(mask, symbols.default_prompt_symbols)
     body: dict[str, Any] = {key: "" if key in masked else text for key, text in shown.items()}
     return ProblemInstance(**body, optimizer_prompt_symbol_set=symbols)

@@ -14,9 +14,9 @@ from itertools import chain
 from typing import Any, NamedTuple
 
 from opto.optimizers.problem.problem import Call, Outcome, Part, Problem
-from opto.show import function_label, show
+from opto.show import function_label, one_line, show, text_of
 
-__all__ = ["Focus", "PartUse", "PastValue", "likely_parts", "receivers", "repeated", "use_text", "uses_of"]
+__all__ = ["Focus", "PartUse", "PastValue", "inset", "likely_parts", "receivers", "repeated", "use_text", "uses_of"]
 
 _WORD = re.compile(r"[^\W_]+")
 _VALUE, _ARGUMENT = 300, 200
@@ -137,12 +137,17 @@ def use_text(use: PartUse, part: Part, problem: Problem) -> str:
     if outcome is not None:
         if outcome.name not in (use.call.name, use.then.name if use.then else ""):
             lines.append(f"  In the end: {show(outcome.value, _VALUE)}")
-        lines.append(f"  Feedback: {str(outcome.feedback)[:_VALUE]}")
+        lines.append(f"  Feedback: {inset(text_of(outcome.feedback)[:_VALUE])}")
     return "\n".join(lines)
 
 
+def inset(text: str) -> str:
+    """The text with its later lines set in, so that none of them begins as a line of the prompt does."""
+    return "\n    ".join(text.splitlines())
+
+
 def _result(call: Call) -> str:
-    return f"error: {str(call.value)[:_VALUE]}" if call.is_error else show(call.value, _VALUE)
+    return f"error: {one_line(text_of(call.value))[:_VALUE]}" if call.is_error else show(call.value, _VALUE)
 
 
 def _passed(use: PartUse) -> str:

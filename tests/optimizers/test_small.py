@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +16,16 @@ from opto.cost import estimate_tokens
 from opto.llm import ScriptedLLM
 from opto.llm.profile import ModelProfile
 from opto.optimizers import OptoPrime
-from opto.optimizers.formats.small import CodeFocus, TextFocus, ValueFocus, focus_prompt, mend_code, tidy_code
+from opto.optimizers.formats.small import CodeFocus, PlainTextFocus, TextFocus, ValueFocus, focus_prompt, tidy_code
 from opto.optimizers.formats.texts import prompt_text
 from opto.optimizers.problem.problem import Call, Outcome, Part, Problem
 from opto.optimizers.problem.uses import Focus, PastValue, repeated, uses_of
+from opto.optimizers.replies.json_replies import CutText
+from opto.optimizers.replies.mended_code import mend_code
 from opto.optimizers.replies.tags_and_fences import read_fence
 from opto.trace import bundle, model, node
+from opto.trace.operators import call_llm
+from opto.trace.spaces import Choice, Code, Float, Text
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -266,3 +272,85 @@ def test_code_is_not_shown_what_was_tried_because_it_would_be_copied() -> None:
     agent, subject, _ = optimizer()
     tried = (PastValue("def greet(self, name):\n    return 'Bonjour'", "no"),)
     assert "Bonjour" not in shown(subject, Focus(names(agent)[0], tried))
+
+
+@bundle()
+def find(pattern: str, text: str) -> list[str]:
+    """All places that the pattern finds."""
+    return re.findall(pattern, text)
+
+
+def call_a_model(llm: Any, text: str) -> str:
+    return str(text)
+
+
+def prompt_about(p: Any, output: Any, **options: Any) -> Any:
+    subject = OptoPrime([p], llm=Small(["x\n"]), **options)
+    subject.backward(output, "no dates were found")
+    return focus_prompt(problem_of(subject), 4_000, 0, focus=Focus(p.py_name), prefill=True), problem_of(subject)
+
+
+ABOUT = "a Python regex that finds an ISO date"
+
+
+def test_a_text_that_no_model_takes_is_no_instruction() -> None:
+    for about in (ABOUT, None):
+        p = node(r"\d+", name="pattern", trainable=True, description=about)
+        prompt, problem = prompt_about(p, find(p, "on 2025-01-02"))
+        text = "\n".join(message["content"] for message in prompt.messages(problem))
+        assert isinstance(prompt, PlainTextFocus) and "nstruction" not in text and "language model" not in text
+        assert ("It must satisfy: " + ABOUT in text) is (about is not None)
+        assert r"\d+" in text and "find(" not in text and "no dates were found" in text
+
+
+@pytest.mark.parametrize("flow", [
+    lambda p: ask("You sell.", p, "I am Sam"),
+    lambda p: call_llm(ScriptedLLM(["yes"]), p, "Is it?"),
+    lambda p: call_llm(ScriptedLLM(["yes"]), "Answer.", p + " Be brief."),
+    lambda p: call_llm(ScriptedLLM(["yes"]), "Answer.", f"{p} Is it?"),
+    lambda p: bundle()(call_a_model)(ScriptedLLM([]), p),
+])  # fmt: skip
+def test_a_text_that_a_model_takes_is_an_instruction(flow: Any) -> None:
+    p = node("Extract the name", trainable=True, name="p", description="at most ten words")
+    prompt, problem = prompt_about(p, flow(p))
+    text = prompt.messages(problem)[1]["content"]
+    assert type(prompt) is TextFocus and "It must satisfy: at most ten words" in text
+
+
+@pytest.mark.parametrize(
+    ("value", "options", "words"),
+    [
+        ("Extract the name", {"space": Text(max_tokens=9)}, "a text of at most 9 tokens"),
+        (0.5, {"space": Float(0, 1)}, "a number from 0 to 1"),
+        (0.5, {"description": "a share"}, "a share"),
+        (Path("a"), {}, "a path"),
+        ("a", {"space": Choice(["a", "b"])}, "one of: a, b"),
+        ("def f(x):\n    return x", {"space": Code(imports=["math"])}, "it imports only math"),
+    ],
+)
+def test_goal_description_and_space_of_every_kind_are_shown(value: Any, options: dict[str, Any], words: str) -> None:
+    p = node(value, name="p", trainable=True, **options)
+    prompt, problem = prompt_about(p, p.clone(), objective="Find all the dates.")
+    text = prompt.messages(replace(problem, objective="Find all the dates."))[1]["content"]
+    assert words in text and "The goal: Find all the dates." in text
+
+
+@pytest.mark.parametrize(
+    ("reply", "value"),
+    [
+        (r"\d{4}-\d\d", r"\d{4}-\d\d"),
+        (r"r'\d{4}'", r"\d{4}"),
+        (r'"\bon\b"', r"\bon\b"),
+        (r"`\d+`", r"\d+"),
+        ("'[0-9]+'", "[0-9]+"),
+        ("[0-9]+", "[0-9]+"),
+        (r"'a\b' or 'c'", r"'a\b' or 'c'"),
+        ("", None),
+    ],
+)
+def test_a_plain_text_is_read_as_it_is_written(reply: str, value: str | None) -> None:
+    problem = Problem(parts=(Part("p0", r"\d+"),), feedback="no")
+    prompt = focus_prompt(problem, 1_000, 0, focus=Focus("p0"), prefill=True)
+    assert prompt.read(f" {reply}\n", problem).values.get("p0") == value
+    cut = CutText(f" {reply}")
+    assert not prompt.read(cut, problem).values

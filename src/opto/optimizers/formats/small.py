@@ -24,23 +24,34 @@ from opto.optimizers.problem.uses import (
     PastValue,
     inset,
     likely_parts,
+    reaches_model,
     receivers,
     repeated,
     use_text,
     uses_of,
 )
 from opto.optimizers.replies.json_replies import CutText
+from opto.optimizers.replies.mended_code import mend_code
 from opto.optimizers.replies.shapes import Suggestion, cut_inside, read_reply, unquoted
 from opto.optimizers.replies.tags_and_fences import read_fence
 from opto.show import cut_middle, fenced, function_label, one_line, show, text_of
 from opto.syntax import tree_of
 from opto.values import convert, shown
 
-__all__ = ["CodeFocus", "FocusPrompt", "Small", "TextFocus", "ValueFocus", "focus_prompt", "mend_code", "tidy_code"]
+__all__ = [
+    "CodeFocus",
+    "FocusPrompt",
+    "PlainTextFocus",
+    "Small",
+    "TextFocus",
+    "ValueFocus",
+    "focus_prompt",
+    "tidy_code",
+]
 
-_IMPORTABLE = ("collections", "datetime", "functools", "itertools", "json", "math", "random", "re", "string")
 _SHOWN_TRIED = 2
 _SHOWN_VALUES = 16
+_QUOTED = re.compile(r"r?(['\"`])(.+)\1")
 _NUMBER = re.compile(r"[-+]?(?:\d[\d_,]*\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
 
 
@@ -92,6 +103,16 @@ class FocusPrompt:
 
     def _text(self, problem: Problem, uses: tuple[PartUse, ...]) -> str:
         raise NotImplementedError
+
+    def _about(self, problem: Problem, uses: tuple[PartUse, ...]) -> str:
+        """The goal, what the part must satisfy, and the functions that its values go to."""
+        part = self.part
+        own = part.conditions
+        if part.is_code and (part.description or "").startswith("The code should start with:"):
+            own = part.constraint  # the header is shown
+        lines = [f"\nThe goal: {inset(problem.objective)}\n"] if problem.objective else []
+        lines += [f"\nIt must satisfy: {inset(own)}\n"] if own else []
+        return "".join(lines) + _passed_on(uses, problem)
 
     def _uses(self, problem: Problem, uses: tuple[PartUse, ...]) -> str:
         texts = [f"{i}. {use_text(use, self.part, problem)}{self._remark(use)}" for i, use in enumerate(uses, 1)]
@@ -166,7 +187,7 @@ class CodeFocus(FocusPrompt):
             "small_code",
             example=prompt_text("small_code_example") if receivers else "",  # it shows how to serve a receiver
             value=fenced(code, "python"),
-            receivers=receivers,
+            receivers=self._about(problem, uses),
             uses=self._uses(problem, uses),
             label=function_label(code) or self.part.name,
         )
@@ -198,51 +219,6 @@ def _head(code: str) -> str:
     return "\n".join(code.split("\n")[:end]) + "\n"
 
 
-def mend_code(text: str, name: str | None) -> str | None:
-    """The function of that name in `text`: broken last lines and what follows it dropped, plain imports added.
-
-    >>> print(mend_code("def f(x):\\n    y = math.sqrt(x)\\n    return y\\nprint(f(", "f"))
-    def f(x):
-        import math
-        y = math.sqrt(x)
-        return y
-    """
-    lines = text.rstrip().split("\n")
-    for end in range(len(lines), 0, -1):
-        source = "\n".join(lines[:end])
-        try:
-            tree = tree_of(source)
-        except (SyntaxError, ValueError, RecursionError, MemoryError):
-            continue
-        for node in tree.body:
-            if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) and name in (None, node.name):
-                empty = len(node.body) == 1 and ast.get_docstring(node) is not None
-                return None if empty else _with_imports(ast.get_source_segment(source, node) or source, node)
-        return None
-    return None
-
-
-def _with_imports(source: str, function: ast.FunctionDef | ast.AsyncFunctionDef) -> str:
-    """The source with an import of each module of the standard library that is used but never bound."""
-    used = {n.value.id for n in ast.walk(function) if isinstance(n, ast.Attribute) and isinstance(n.value, ast.Name)}
-    bound = {n.id for n in ast.walk(function) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
-    bound |= {n.arg for n in ast.walk(function) if isinstance(n, ast.arg)}
-    for node in ast.walk(function):
-        if isinstance(node, (ast.Import, ast.ImportFrom)):
-            bound |= {(alias.asname or alias.name).split(".")[0] for alias in node.names}
-    missing = sorted((used & set(_IMPORTABLE)) - bound)
-    if not missing:
-        return source
-    lines = source.split("\n")
-    body = function.body
-    first = body[1] if ast.get_docstring(function) is not None and len(body) > 1 else body[0]
-    at = first.lineno - function.lineno
-    if at == 0:  # all on one line
-        return source
-    margin = " " * first.col_offset
-    return "\n".join([*lines[:at], *[f"{margin}import {module}" for module in missing], *lines[at:]])
-
-
 class TextFocus(FocusPrompt):
     """Shows a text and the results that a model gave with the text; the reply is one line."""
 
@@ -263,7 +239,7 @@ class TextFocus(FocusPrompt):
         return _filled(
             "small_text",
             value=cut_middle(str(self.part.value), 2_000),
-            receivers=_passed_on(uses, problem),
+            receivers=self._about(problem, uses),
             uses=self._uses(problem, uses),
             tried=_attempts(self.focus.tried[-_SHOWN_TRIED:], lambda text: f"- {text}"),
         )
@@ -281,6 +257,37 @@ class TextFocus(FocusPrompt):
         return Suggestion({self.part.name: line}) if len(line) > 2 else Suggestion(fault="nothing was said")
 
 
+class PlainTextFocus(TextFocus):
+    """Shows a text that no language model takes: a pattern, a template, a name; the reply is one line."""
+
+    system = FocusPrompt.system
+
+    def _remark(self, use: PartUse) -> str:
+        return ""
+
+    def _text(self, problem: Problem, uses: tuple[PartUse, ...]) -> str:
+        return _filled(
+            "small_plain_text",
+            name=self.part.name,
+            value=fenced(cut_middle(str(self.part.value), 2_000)),
+            receivers=self._about(problem, uses),
+            uses=self._uses(problem, uses),
+            tried=_attempts(self.focus.tried[-_SHOWN_TRIED:], lambda text: f"- {text}"),
+        )
+
+    def begun(self) -> str:
+        return f"{self.part.name}:"
+
+    def read(self, text: str, problem: Problem) -> Suggestion:
+        line = text.strip().removeprefix(self.begun()).strip().split("\n", 1)[0].strip()
+        if "\\" not in line and not str(self.part.value).startswith("*"):
+            return super().read(text, problem)
+        if isinstance(text, CutText) and "\n" not in text.strip():
+            return Suggestion(fault=cut_inside(self.part.name), is_cut=True)
+        quoted = _QUOTED.fullmatch(line)  # what stands inside is meant as it is: patterns have backslashes
+        return Suggestion({self.part.name: quoted[2] if quoted is not None and quoted[1] not in quoted[2] else line})
+
+
 class ValueFocus(FocusPrompt):
     """Shows a number or another plain value, and between which tried values the feedback changes."""
 
@@ -294,7 +301,7 @@ class ValueFocus(FocusPrompt):
             name=part.name,
             kind=part.kind,
             value=shown(part.value, 300),
-            constraint=f"It must satisfy: {part.conditions}" if part.conditions else "",
+            constraint=self._about(problem, ()).strip(),
             uses=self._uses(problem, uses),
             tried=_tried_values((*self.focus.tried, *now)),
         )
@@ -362,5 +369,7 @@ def focus_prompt(problem: Problem, budget: int, turn: int, *, focus: Focus | Non
         part = likely[turn % len(likely)]
         past = [PastValue(a.values[part.name], text_of(a.feedback)) for a in problem.history if part.name in a.values]
         focus = Focus(part.name, tuple(t for t in past if t.value != part.value))
-    kind: type[FocusPrompt] = CodeFocus if part.is_code else TextFocus if isinstance(part.value, str) else ValueFocus
+    kind: type[FocusPrompt] = CodeFocus if part.is_code else ValueFocus
+    if isinstance(part.value, str) and not part.is_code:
+        kind = TextFocus if reaches_model(problem, part.name) else PlainTextFocus
     return kind(problem, part, focus, budget=budget, prefill=prefill)

@@ -13,12 +13,27 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Any, NamedTuple
 
+from opto.llm.base import LLM
 from opto.optimizers.problem.problem import Call, Outcome, Part, Problem
 from opto.show import function_label, one_line, show, text_of
 
-__all__ = ["Focus", "PartUse", "PastValue", "inset", "likely_parts", "receivers", "repeated", "use_text", "uses_of"]
+__all__ = [
+    "Focus",
+    "PartUse",
+    "PastValue",
+    "inset",
+    "likely_parts",
+    "reaches_model",
+    "receivers",
+    "repeated",
+    "use_text",
+    "uses_of",
+]
 
 _WORD = re.compile(r"[^\W_]+")
+_OF_MODELS = re.compile(
+    r"llm|gpt|chat|prompt|instruction|messages|language model|(?:\b|_)ask|(?:ask|call|query)_?\w*model"
+)
 _VALUE, _ARGUMENT = 300, 200
 _MANY = 8
 
@@ -67,6 +82,33 @@ def likely_parts(problem: Problem) -> Iterator[Part]:
             if part is not None:
                 yield part
     yield from parts.values()
+
+
+def reaches_model(problem: Problem, part: str) -> bool:
+    """Whether a function that asks a language model takes the text of the part, as it is or joined with others.
+
+    Such are `call_llm`, functions that are given a model, and those whose name, arguments or documentation say so.
+    """
+    readers: dict[str, list[Call]] = defaultdict(list)
+    for call in problem.calls:
+        for _, ref in call.inputs:
+            readers[ref].append(call)
+    ahead, seen = [part], {part}
+    for name in ahead:  # grows while walked
+        for call in readers.get(name, ()):
+            joins = call.is_operator or call.function == "format"
+            if not joins and _asks_model(call, problem):
+                return True
+            if joins and call.name not in seen:
+                seen.add(call.name)
+                ahead.append(call.name)
+    return False
+
+
+def _asks_model(call: Call, problem: Problem) -> bool:
+    words = " ".join([call.function, *(key for key, _ in call.inputs), call.description or ""])
+    given = (problem.given[ref].value for _, ref in call.inputs if ref in problem.given)
+    return _OF_MODELS.search(words.lower()) is not None or any(isinstance(value, LLM) for value in given)
 
 
 def uses_of(problem: Problem, part: str) -> tuple[PartUse, ...]:
